@@ -1,0 +1,46 @@
+"""Dataset distillation with kernel ridge regression, as scikit-learn estimators.
+
+The names below load their module when they are first used, so that ``import kipsk`` costs
+milliseconds and touches neither scikit-learn nor JAX.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._kernel_ridge import KernelRidgeNTK, KernelRidgeNTKClassifier
+    from ._kip import KIPDistiller
+    from ._label_solve import LabelSolver
+    from ._zca import RegularizedZCA
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "KIPDistiller",
+    "KernelRidgeNTK",
+    "KernelRidgeNTKClassifier",
+    "LabelSolver",
+    "RegularizedZCA",
+    "__version__",
+]
+
+_HOME = {
+    "KIPDistiller": "._kip",
+    "KernelRidgeNTK": "._kernel_ridge",
+    "KernelRidgeNTKClassifier": "._kernel_ridge",
+    "LabelSolver": "._label_solve",
+    "RegularizedZCA": "._zca",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module (PEP 562) and keep it for the next access."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name], __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

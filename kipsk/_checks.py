@@ -1,0 +1,59 @@
+"""Parameter checks that speak as scikit-learn does: the parameter, the rule, the value received."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def _refuse(owner: str, name: str, rule: str, value: Any) -> ValueError:
+    return ValueError(f"The {name!r} parameter of {owner} must be {rule}. Got {value!r} instead.")
+
+
+def check_positive(
+    owner: str, name: str, value: Any, *, zero: bool = False, also: str = ""
+) -> float:
+    """Return a real parameter as float; `also` names what else the parameter may be."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+    if not (is_number and np.isfinite(value) and (value >= 0 if zero else value > 0)):
+        rule = "a finite number >= 0" if zero else "a finite number > 0"
+        raise _refuse(owner, name, rule + also, value)
+    return float(value)
+
+
+def check_integer(owner: str, name: str, value: Any, *, minimum: int, also: str = "") -> int:
+    """Return an integer parameter as int; `also` names what else the parameter may be."""
+    is_integer = isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
+    if not (is_integer and value >= minimum):
+        raise _refuse(owner, name, f"an integer >= {minimum}" + also, value)
+    return int(value)
+
+
+def check_option(
+    owner: str, name: str, value: Any, options: tuple[str, ...], *, also: str = ""
+) -> str:
+    """Return a parameter that is one of some names; `also` says what else it may be."""
+    if not (isinstance(value, str) and value in options):
+        raise _refuse(owner, name, f"one of {list(options)}" + also, value)
+    return str(value)
+
+
+def check_rows(name: str, X: ArrayLike) -> NDArray[Any]:
+    """Return X as a 2-D array, or say how to make it one."""
+    array = np.asarray(X)
+    check_not_images(name, array)
+    return np.atleast_2d(array)
+
+
+def check_not_images(name: str, X: Any) -> None:
+    """Refuse arrays of more than two dimensions and say how to flatten them."""
+    shape = np.shape(X) if not hasattr(X, "shape") else X.shape
+    if len(shape) > 2:
+        raise ValueError(
+            f"{name} must have shape (n_samples, n_features), images as flattened rows. Found "
+            f"array with dim {len(shape)}, of shape {tuple(shape)}: pass "
+            f"{name}.reshape(len({name}), -1)."
+        )

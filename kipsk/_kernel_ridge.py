@@ -1,0 +1,328 @@
+"""Kernel ridge regression with infinite-width kernels: a regressor and a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from kipsk import _ridge, _targets
+from kipsk._blocks import block_size_for, map_rows
+from kipsk._checks import check_integer, check_not_images, check_option, check_positive
+from kipsk.kernels._base import JaxKernel, KernelFunction
+from kipsk.kernels._registry import get_kernel
+
+_PRECOMPUTED_REG = 1e-6
+
+
+@jax.jit
+def _gram(function: KernelFunction, X: jax.Array) -> jax.Array:
+    return function.gram(function.prepare(X))
+
+
+@jax.jit
+def _predict(
+    function: KernelFunction, X_s: jax.Array, alpha: jax.Array, X: jax.Array
+) -> jax.Array:
+    K_st = function.cross(function.prepare(X_s), function.prepare(X))
+    # The product in float64: alpha's entries are large and of both signs when the ridge is small.
+    return _ridge.predict(K_st.astype(jnp.float64), alpha)
+
+
+class _BaseKernelRidge(BaseEstimator):
+    """The closed form behind both estimators."""
+
+    def __init__(
+        self,
+        kernel: str | JaxKernel = "fc1",
+        *,
+        reg: float | str | ArrayLike = "auto",
+        block_size: int | str = "auto",
+        dtype: str = "float32",
+    ) -> None:
+        self.kernel = kernel
+        self.reg = reg
+        self.block_size = block_size
+        self.dtype = dtype
+
+    def _fit_targets(self, X: NDArray[Any], Y: NDArray[Any], sample_weight: Any) -> None:
+        """Fit validated rows (or a precomputed kernel) and 2-D float64 targets."""
+        name = type(self).__name__
+        check_option(name, "dtype", self.dtype, ("float32", "float64"))
+        if self.block_size != "auto":
+            check_integer(name, "block_size", self.block_size, minimum=1, also=' or "auto"')
+        if self._is_precomputed():
+            self.kernel_: JaxKernel | str = "precomputed"
+            K = X.astype(np.float64)
+        else:
+            self.kernel_ = get_kernel(self.kernel).resolve(X)
+            with jax.enable_x64(True):
+                K = np.asarray(_gram(self.kernel_.function(), X.astype(np.float64)))
+        _ridge.check_finite_gram(K, "K_ss")
+        # Weighted least squares is least squares on rows scaled by sqrt(weight); the relative
+        # ridge follows the weighted mean of the diagonal, so weight 2 is the row given twice.
+        used, root = slice(None), np.ones(len(K))
+        mean = np.trace(K) / len(K)
+        if sample_weight is not None:
+            weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+            used, root = np.flatnonzero(weight), np.sqrt(weight)
+            if not len(used):
+                raise ValueError("sample_weight must have a positive entry. Got only zeros instead.")
+            mean = np.average(np.diag(K), weights=weight)
+        root = root[used]
+        K, targets = K[used][:, used] * np.outer(root, root), Y[used] * root[:, None]
+        regs = self._regs()
+        if len(regs) == 1:
+            best = 0
+            alpha = _ridge.fit_alpha(K, targets, regs[0] * mean)
+        else:
+            residuals, alphas = _ridge.leave_one_out(K, targets, regs * mean)
+            self.loo_errors_ = np.sum(residuals**2, axis=(1, 2)) / (root @ root) / Y.shape[1]
+            best = int(np.argmin(self.loo_errors_))
+            alpha = alphas[best]
+            if not np.isfinite(self.loo_errors_[best]):
+                raise _ridge.not_positive_definite(K, regs.max() * mean, "K_ss")
+        self.reg_ = float(regs[best])
+        self.X_fit_ = X
+        self.dual_coef_ = np.zeros_like(Y)
+        self.dual_coef_[used] = root[:, None] * alpha
+
+    def _regs(self) -> NDArray[np.float64]:
+        """Return the relative ridges to choose from."""
+        name = type(self).__name__
+        if isinstance(self.reg, str):
+            check_option(name, "reg", self.reg, ("auto",), also=", a number or a sequence of them")
+            kernel = self.kernel_
+            return np.array(
+                [kernel.recommended_reg if isinstance(kernel, JaxKernel) else _PRECOMPUTED_REG]
+            )
+        if np.ndim(self.reg) == 0:
+            return np.array([check_positive(name, "reg", self.reg, zero=True, also=_REG_ALSO)])
+        values = [check_positive(name, "reg", r, zero=True, also=_REG_ALSO) for r in list(self.reg)]
+        if not values:
+            raise ValueError(f"The 'reg' parameter of {name} must not be empty. Got {self.reg!r}.")
+        return np.array(values)
+
+    def _predict_targets(self, X: ArrayLike) -> NDArray[np.float64]:
+        check_is_fitted(self)
+        check_not_images("X", X)
+        X = validate_data(self, X, dtype=self.dtype, reset=False)
+        if isinstance(self.kernel_, str):
+            return np.asarray(X.astype(np.float64) @ self.dual_coef_)
+        size = block_size_for(self.block_size, len(self.X_fit_), X.shape[1], X.itemsize)
+        predict: Callable[[Any], Any] = partial(
+            _predict, self.kernel_.function(), self.X_fit_, self.dual_coef_
+        )
+        with jax.enable_x64(True):
+            return map_rows(predict, X, size)
+
+    def _is_precomputed(self) -> bool:
+        return isinstance(self.kernel, str) and self.kernel == "precomputed"
+
+    def _check_square(self, X: NDArray[Any]) -> None:
+        if self._is_precomputed() and X.shape[0] != X.shape[1]:
+            raise ValueError(
+                f"A precomputed kernel must be a square matrix in fit. Got shape {X.shape} instead."
+            )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.pairwise = self._is_precomputed()
+        return tags
+
+
+_REG_ALSO = ', "auto" or a sequence of such numbers'
+
+
+
+class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
+    r"""Kernel ridge regression with a kernel of `kipsk.kernels`.
+
+    Fits ``alpha = (K_ss + reg * trace(K_ss) / n * I)^-1 y`` and predicts ``K_ts alpha``. There is
+    no intercept; centre y if its mean is far from zero.
+
+    Parameters
+    ----------
+    kernel : str or kernel object, default="fc1"
+        A name known to `kipsk.kernels.get_kernel`, a kernel object, or "precomputed" (X is then
+        the kernel matrix: (n, n) in `fit`, (n_test, n) in `predict`).
+    reg : float, "auto" or sequence of float, default="auto"
+        Relative ridge: the matrix is regularised by ``reg`` times its mean diagonal entry. "auto"
+        is the kernel's recommended value. Of a sequence, the value of smallest leave-one-out
+        error is taken, from one eigendecomposition for all.
+    block_size : int or "auto", default="auto"
+        Rows predicted at a time. "auto" bounds the memory.
+    dtype : {"float32", "float64"}, default="float32"
+        Precision of the kernel in `predict`. The fit is always in float64.
+
+    Attributes
+    ----------
+    dual_coef_ : ndarray of shape (n, n_outputs) or (n,)
+        alpha.
+    X_fit_ : ndarray of shape (n, n_features)
+        Training rows (or kernel matrix), in `dtype`.
+    kernel_ : kernel object
+        The kernel with its data-dependent parameters set.
+    reg_ : float
+        The relative ridge used.
+    loo_errors_ : ndarray of shape (n_regs,)
+        Mean squared leave-one-out error of each ridge; only if `reg` is a sequence.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+
+    See Also
+    --------
+    KernelRidgeNTKClassifier : The same for class labels.
+    sklearn.kernel_ridge.KernelRidge : Takes the same kernel objects; its ``alpha`` is absolute.
+
+    Notes
+    -----
+    `fit` raises ValueError if the kernel matrix is not finite or, regularised, not positive
+    definite; the message says what to raise. Memory is one float64 matrix of n x n and its factor.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from kipsk import KernelRidgeNTK
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = KernelRidgeNTK(reg=[1e-3, 1e-2, 1e-1]).fit(X, y - y.mean())
+    >>> bool(model.score(X, y - y.mean()) > 0.5)
+    True
+    """
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the closed form.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), or (n, n) if the kernel is precomputed
+        y : array-like of shape (n,) or (n, n_outputs)
+            Any real targets, so also the soft labels of a distilled set.
+        sample_weight : array-like of shape (n,), default=None
+            Weight 2 is the row given twice.
+
+        Returns
+        -------
+        self
+        """
+        check_not_images("X", X)
+        X, y = validate_data(
+            self, X, y, dtype=_fit_dtype(self), multi_output=True, y_numeric=True
+        )
+        self._check_square(X)
+        targets = np.asarray(y, dtype=np.float64)
+        self._fit_targets(X, targets.reshape(len(X), -1), sample_weight)
+        if targets.ndim == 1:
+            self.dual_coef_ = self.dual_coef_[:, 0]
+        return self
+
+    def predict(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return predictions of shape (n_samples,) or (n_samples, n_outputs)."""
+        return self._predict_targets(X)
+
+
+class KernelRidgeNTKClassifier(ClassifierMixin, _BaseKernelRidge):
+    """Classifier by kernel ridge regression on centred one-hot labels.
+
+    As `KernelRidgeNTK` on ``one_hot(y) - 1 / n_classes``; the class of the largest output wins.
+
+    Parameters
+    ----------
+    kernel : str or kernel object, default="fc1"
+        As in `KernelRidgeNTK`.
+    reg : float, "auto" or sequence of float, default="auto"
+        As in `KernelRidgeNTK`.
+    block_size : int or "auto", default="auto"
+        As in `KernelRidgeNTK`.
+    dtype : {"float32", "float64"}, default="float32"
+        As in `KernelRidgeNTK`.
+    classes : array-like of shape (n_classes,), default=None
+        Needed if `fit` gets a target matrix, such as the soft labels of a distilled set: the
+        class of each column.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    dual_coef_ : ndarray of shape (n, n_classes)
+    X_fit_, kernel_, reg_, loo_errors_, n_features_in_, feature_names_in_
+        As in `KernelRidgeNTK`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from kipsk import KernelRidgeNTKClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> bool(KernelRidgeNTKClassifier(reg=1e-3).fit(X, y).score(X, y) > 0.95)
+    True
+    """
+
+    def __init__(
+        self,
+        kernel: str | JaxKernel = "fc1",
+        *,
+        reg: float | str | ArrayLike = "auto",
+        block_size: int | str = "auto",
+        dtype: str = "float32",
+        classes: ArrayLike | None = None,
+    ) -> None:
+        super().__init__(kernel, reg=reg, block_size=block_size, dtype=dtype)
+        self.classes = classes
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the closed form.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), or (n, n) if the kernel is precomputed
+        y : array-like of shape (n,), or (n, n_classes) with `classes` given
+            Class labels of any type, or a matrix of real targets.
+        sample_weight : array-like of shape (n,), default=None
+
+        Returns
+        -------
+        self
+        """
+        check_not_images("X", X)
+        is_matrix = self.classes is not None and np.ndim(y) == 2
+        X, y = validate_data(self, X, y, dtype=_fit_dtype(self), multi_output=is_matrix)
+        self._check_square(X)
+        if is_matrix:
+            self.classes_ = np.asarray(self.classes)
+            targets = np.asarray(y, dtype=np.float64)
+            if targets.shape[1] != len(self.classes_):
+                raise ValueError(
+                    f"y must have one column for each of the {len(self.classes_)} 'classes'. "
+                    f"Got y of shape {targets.shape} instead."
+                )
+        else:
+            check_classification_targets(y)
+            self.classes_, codes = np.unique(y, return_inverse=True)
+            if len(self.classes_) < 2:
+                raise ValueError(
+                    f"{type(self).__name__} needs at least 2 classes in y. Got 1 class instead: "
+                    f"{self.classes_[0]!r}."
+                )
+            targets = _targets.one_hot(codes, len(self.classes_))
+        self._fit_targets(X, targets, sample_weight)
+        return self
+
+    def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Return outputs of shape (n_samples, n_classes), or (n_samples,) if binary."""
+        return _targets.decision(self._predict_targets(X))
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the class of the largest output for each row."""
+        return self.classes_[np.argmax(self._predict_targets(X), axis=1)]
+
+
+def _fit_dtype(estimator: _BaseKernelRidge) -> Any:
+    """Keep a precomputed matrix in float64: rounding it can make it indefinite."""
+    return np.float64 if estimator._is_precomputed() else estimator.dtype

@@ -1,0 +1,332 @@
+"""Kernel Inducing Points: learn a support set by gradient descent."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_random_state
+from threadpoolctl import threadpool_limits
+from tqdm.auto import tqdm
+
+from kipsk import _optimize, _ridge
+from kipsk._checks import check_integer, check_option, check_positive
+from kipsk._distiller import BaseDistiller, Data
+from kipsk._label_solve import gram, solve_labels_over
+from kipsk._losses import Objective, Targets
+from kipsk._support import initial_support
+from kipsk._targets import balanced_batches, one_hot
+from kipsk.kernels._base import JaxKernel, KernelFunction
+
+#: label_reg="auto". Without a ridge the solved labels over-fit their batch; chosen on held-out
+#: training rows of CIFAR-10 (docs/results.md).
+_LABEL_REG = 1e-4
+
+#: Steps between two looks at the run when each is a call of its own.
+_LOOK_EVERY = 10
+
+
+class KIPDistiller(BaseDistiller):
+    """Kernel Inducing Points: distil a training set into a few learned rows.
+
+    Gradient descent on the support rows X_s, and on their labels y_s, so that kernel ridge
+    regression on them predicts batches of training rows (arXiv 2011.00050 and 2107.13034):
+
+        loss = 1/2 mean |y_t - K_ts (K_ss + reg * trace(K_ss)/n_s * I)^-1 y_s|^2
+
+    Parameters
+    ----------
+    kernel : str or kernel object, default="fc1"
+        A name known to `kipsk.kernels.get_kernel` or a kernel object.
+    ipc : int, default=10
+        Support rows per class; a class with fewer rows contributes all of them, with a warning.
+    reg : float or "auto", default="auto"
+        Relative ridge of the prediction. "auto" is the kernel's recommended value, published as
+        ``reg_``.
+    labels : {"learned", "fixed", "solved"}, default="learned"
+        Learned with the rows; fixed at the initial classes; or solved in closed form on the batch
+        at every step (differentiated through) and at the end on the whole training set.
+    label_reg : float or "auto", default="auto"
+        Relative ridge of solved labels; not used otherwise.
+    init : {"sample", "noise", "kmeans"} or tuple (X, y), default="sample"
+        Initial support: random training rows of each class, Gaussian noise with the features'
+        means and deviations, the centres of k-means within each class, or arrays: X of shape
+        (n_support, n_features) and y of class labels or of shape (n_support, n_classes).
+    max_iter : int, default=300
+        Steps.
+    learning_rate : float or "auto", default="auto"
+        In units of the root mean square of the training features, so raw 0..255 pixels,
+        standardised and whitened features train alike. "auto" is the kernel's recommended value.
+    schedule : {"cosine", "constant"}, default="cosine"
+        How the learning rate goes from there to the last step.
+    batch_size : int, default=5000
+        Target rows of a step; each batch holds the classes in the training set's proportions.
+    optimizer : {"adam", "adabelief", "sgd"} or optax.GradientTransformation, default="adam"
+        A transformation is used as it is, with its own learning rate (again in units of the root
+        mean square); `learning_rate` and `schedule` are then not used.
+    block_size : int or "auto", default="auto"
+        Rows of one block in `predict` and in the final solution of the labels.
+    dtype : {"float32", "float64"}, default="float32"
+        Precision of the kernel. Solves are in float64.
+    random_state : int, RandomState or None, default=None
+        Draws the initial support and the batches.
+    verbose : int, default=0
+        1 shows a progress bar with loss and accuracy on the batch.
+
+    Attributes
+    ----------
+    X_s_ : ndarray of shape (n_support, n_features)
+        Learned rows, sorted by class.
+    y_s_ : ndarray of shape (n_support, n_classes)
+        Their labels, centred: a real label would be one-hot minus ``1 / n_classes``.
+    classes_ : ndarray of shape (n_classes,)
+    kernel_ : kernel object
+        The kernel with its data-dependent parameters set.
+    reg_, learning_rate_, label_reg_ : float
+        What "auto" stood for.
+    loss_curve_ : ndarray of shape (n_iter_,)
+        Loss on the batch before each step.
+    n_iter_ : int
+        Steps done.
+    predictor_ : KernelRidgeNTK
+        Fitted on (X_s_, y_s_); what `predict` uses.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+
+    Notes
+    -----
+    If a loss is not finite the run stops, the last good support is kept and a
+    `ConvergenceWarning` tells what to change. A kernel matrix that is unusable at the start raises
+    ValueError.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from kipsk import KIPDistiller
+    >>> X, y = load_digits(return_X_y=True)
+    >>> distiller = KIPDistiller(ipc=1, max_iter=100, random_state=0).fit(X, y)
+    >>> distiller.X_s_.shape, bool(distiller.score(X, y) > 0.9)
+    ((10, 64), True)
+    """
+
+    def __init__(
+        self,
+        kernel: str | JaxKernel = "fc1",
+        ipc: int = 10,
+        *,
+        reg: float | str = "auto",
+        labels: str = "learned",
+        label_reg: float | str = "auto",
+        init: str | tuple[ArrayLike, ArrayLike] = "sample",
+        max_iter: int = 300,
+        learning_rate: float | str = "auto",
+        schedule: str = "cosine",
+        batch_size: int = 5000,
+        optimizer: Any = "adam",
+        block_size: int | str = "auto",
+        dtype: str = "float32",
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.kernel = kernel
+        self.ipc = ipc
+        self.reg = reg
+        self.labels = labels
+        self.label_reg = label_reg
+        self.init = init
+        self.max_iter = max_iter
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.block_size = block_size
+        self.dtype = dtype
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Learn the support set.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Images as flattened rows.
+        y : array-like of shape (n_samples,)
+            Class labels of any type.
+
+        Returns
+        -------
+        self
+        """
+        data = self._validate(X, y)
+        kernel, reg = self._resolve(data.X)
+        optimizer, rates = self._optimizer(kernel)
+        rng = check_random_state(self.random_state)
+        X_s, y_s = self._initial_support(data, rng)
+        function = kernel.function()
+        scale = float(np.sqrt(np.mean(np.square(data.X, dtype=np.float64)))) or 1.0
+        with jax.enable_x64(True), threadpool_limits(1, user_api="blas"):
+            _check_start(function, X_s, y_s, reg)
+            objective = Objective(
+                function,
+                reg,
+                self.label_reg_,
+                scale,
+                y_s=None if self.labels == "learned" else jnp.asarray(y_s),
+                labels=self.labels,
+            )
+            params = {"X": jnp.asarray(X_s / X_s.dtype.type(scale))}
+            if self.labels == "learned":
+                params["y"] = jnp.asarray(y_s)
+            batches = _batches(function, data, self.batch_size, rng)
+            state = self._run(objective, optimizer, params, batches, rates, rng)
+
+        def publish(params: dict[str, Any]) -> None:
+            learned = np.asarray(params["X"]) * X_s.dtype.type(scale)
+            labels = np.asarray(params.get("y", y_s))
+            if self.labels == "solved":
+                labels = solve_labels_over(
+                    function, learned, data.X, data.y, reg, self.label_reg_, self.block_size
+                )
+            self._publish(learned, labels, kernel, reg)
+
+        try:
+            publish(state.good if state.failed else state.params)
+        except ValueError:  # the last step led to where no loss was looked at
+            publish(state.good)
+            state = state._replace(failed=True)
+        if state.failed:
+            warnings.warn(
+                f"{type(self).__name__} stopped after {self.n_iter_} of {self.max_iter} steps: the "
+                "loss was no longer finite. The last good support is kept. Lower 'learning_rate' "
+                f"(now {self.learning_rate_:.3g}) or raise 'reg' (now {reg:.3g}).",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return self
+
+    def _optimizer(self, kernel: JaxKernel) -> tuple[Any, NDArray[np.floating]]:
+        """Check the parameters of the run; return the optimiser and each step's size."""
+        name = type(self).__name__
+        check_option(name, "labels", self.labels, ("learned", "fixed", "solved"))
+        check_option(name, "schedule", self.schedule, ("cosine", "constant"))
+        check_integer(name, "batch_size", self.batch_size, minimum=1)
+        max_iter = check_integer(name, "max_iter", self.max_iter, minimum=1)
+        self.learning_rate_ = self._number(
+            "learning_rate", self.learning_rate, kernel.recommended_learning_rate
+        )
+        self.label_reg_ = self._number("label_reg", self.label_reg, _LABEL_REG)
+        if hasattr(self.optimizer, "init") and hasattr(self.optimizer, "update"):
+            import optax
+
+            # Optax updates are added, ours are subtracted.
+            return optax.chain(self.optimizer, optax.scale(-1.0)), np.ones(max_iter)
+        also = " or an optax.GradientTransformation"
+        check_option(name, "optimizer", self.optimizer, _optimize.OPTIMIZERS, also=also)
+        return (
+            _optimize.get_optimizer(self.optimizer),
+            _optimize.learning_rates(self.schedule, self.learning_rate_, max_iter),
+        )
+
+    def _number(self, name: str, value: float | str, auto: float) -> float:
+        if isinstance(value, str):
+            check_option(type(self).__name__, name, value, ("auto",), also=" or a number")
+            return auto
+        return check_positive(type(self).__name__, name, value, also=' or "auto"')
+
+    def _initial_support(
+        self, data: Data, rng: np.random.RandomState
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the rows and centred labels to start from, in the estimator's dtype."""
+        name = type(self).__name__
+        n_classes = len(self.classes_)
+        if isinstance(self.init, str):
+            ipc = check_integer(name, "ipc", self.ipc, minimum=1)
+            options = ("sample", "noise", "kmeans")
+            check_option(name, "init", self.init, options, also=" or a tuple (X, y)")
+            X_s, codes, _ = initial_support(data.X, data.codes, self.classes_, ipc, self.init, rng)
+            return X_s, one_hot(codes, n_classes, self.dtype)
+        try:
+            X_init, y_init = self.init
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"The 'init' parameter of {name} must be one of ['sample', 'noise', 'kmeans'] or "
+                f"a tuple (X, y) of arrays. Got {self.init!r} instead."
+            ) from None
+        X_s = check_array(X_init, dtype=self.dtype, input_name="init[0]", copy=True)
+        y_s = np.asarray(y_init)
+        if y_s.ndim == 1 and np.isin(y_s, self.classes_).all():
+            y_s = one_hot(np.searchsorted(self.classes_, y_s), n_classes, self.dtype)
+        if X_s.shape[1] != data.X.shape[1] or y_s.shape != (len(X_s), n_classes):
+            raise ValueError(
+                f"The 'init' parameter of {name} must hold X of shape (n_support, "
+                f"{data.X.shape[1]}) and y of {n_classes} columns or of known class labels. Got X "
+                f"of shape {X_s.shape} and y of shape {y_s.shape} instead."
+            )
+        return X_s, check_array(y_s, dtype=self.dtype, input_name="init[1]", copy=True)
+
+    def _run(
+        self,
+        objective: Objective,
+        optimizer: Any,
+        params: dict[str, jax.Array],
+        batches: list[Targets],
+        rates: NDArray[np.floating],
+        rng: np.random.RandomState,
+    ) -> _optimize.State:
+        """Descend; set ``loss_curve_`` and ``n_iter_``; return the last state."""
+        state = _optimize.initial_state(optimizer, params)
+        losses: list[tuple[Any, int]] = []
+        with tqdm(total=len(rates), disable=not self.verbose, desc="KIP", unit="step") as bar:
+            for state, (loss, accuracy), n_steps in _optimize.run(
+                objective, optimizer, state, batches, rates, rng
+            ):
+                losses.append((loss, n_steps))
+                bar.update(n_steps)
+                # Looking at a result waits for it, and the next step could have been under way.
+                if n_steps > 1 or len(losses) % _LOOK_EVERY == 0:
+                    if self.verbose:
+                        last = n_steps - 1
+                        bar.set_postfix(
+                            loss=f"{loss[last]:.5f}", accuracy=f"{accuracy[last]:.3f}"
+                        )
+                    if state.failed:
+                        break
+        state = jax.tree.map(np.asarray, state)
+        self.n_iter_ = int(state.n_steps)
+        self.loss_curve_ = np.concatenate([np.asarray(loss)[:n] for loss, n in losses])
+        self.loss_curve_ = self.loss_curve_[: self.n_iter_]
+        if not self.n_iter_:
+            raise ValueError(
+                "The loss of the initial support, or its gradient, is not finite. Check that "
+                f"{objective.function!r} is finite and differentiable on these features, and "
+                "scale them (for instance with StandardScaler)."
+            )
+        return state
+
+
+def _batches(
+    function: KernelFunction, data: Data, batch_size: int, rng: np.random.RandomState
+) -> list[Targets]:
+    """Return the target batches on the device, with what the kernel needs of each row."""
+    prepare = jax.jit(lambda function, X: function.prepare(X))
+    indices = balanced_batches(data.codes, batch_size, rng)
+    if len(indices) == 1:
+        return [Targets(prepare(function, jnp.asarray(data.X)), jnp.asarray(data.y))]
+    return [
+        Targets(prepare(function, jnp.asarray(data.X[rows])), jnp.asarray(data.y[rows]))
+        for rows in indices
+    ]
+
+
+def _check_start(
+    function: KernelFunction, X_s: NDArray[Any], y_s: NDArray[Any], reg: float
+) -> None:
+    """Raise ValueError if the initial support's kernel matrix cannot be factored."""
+    K_ss = np.asarray(gram(function, X_s.astype(np.float64)))
+    _ridge.fit_alpha(K_ss, y_s.astype(np.float64), reg * np.trace(K_ss) / len(K_ss))

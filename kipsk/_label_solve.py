@@ -1,0 +1,188 @@
+"""Label Solve: the labels of a support set in closed form."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_random_state
+
+from kipsk import _ridge
+from kipsk._blocks import block_size_for, sum_rows
+from kipsk._checks import check_integer, check_option, check_positive
+from kipsk._distiller import BaseDistiller, Data
+from kipsk._support import initial_support
+from kipsk.kernels._base import JaxKernel, KernelFunction
+
+
+class LabelSolver(BaseDistiller):
+    """Label Solve: keep real rows, solve for the labels that make them predict best.
+
+    Minimises KIP's loss over the labels alone, over the whole training set. The loss is quadratic
+    in them, so there is no iteration:
+
+        y_s = (K_ts (K_ss + reg * trace(K_ss)/n_s * I)^-1)^+ y_t
+
+    from normal equations summed over blocks of targets (arXiv 2107.13034, eq. 5).
+
+    Parameters
+    ----------
+    kernel : str or kernel object, default="fc1"
+        A name known to `kipsk.kernels.get_kernel` or a kernel object.
+    ipc : int, default=10
+        Support rows per class; a class with fewer contributes all its rows, with a warning.
+    support : {"sample", "kmeans"} or array-like of int, default="sample"
+        Random rows of each class, the centres of k-means within each class, or the indices of
+        rows of X (`ipc` is then not used).
+    reg : float or "auto", default="auto"
+        Relative ridge of the prediction. "auto" is the kernel's recommended value.
+    label_reg : float, default=0
+        Relative ridge of the labels; 0 is the exact minimiser (the smallest one, if several).
+    block_size : int or "auto", default="auto"
+        Targets of one block. "auto" bounds the memory.
+    dtype : {"float32", "float64"}, default="float32"
+        Precision of the kernel. Sums and solves are in float64.
+    random_state : int, RandomState or None, default=None
+
+    Attributes
+    ----------
+    X_s_ : ndarray of shape (n_support, n_features)
+    y_s_ : ndarray of shape (n_support, n_classes)
+        Soft labels, centred.
+    support_indices_ : ndarray of shape (n_support,) or None
+        Rows of X that are the support; None for "kmeans".
+    classes_ : ndarray of shape (n_classes,)
+    kernel_ : kernel object
+        The kernel with its data-dependent parameters set.
+    reg_ : float
+    predictor_ : KernelRidgeNTK
+        Fitted on (X_s_, y_s_); what `predict` uses.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from kipsk import LabelSolver
+    >>> X, y = load_digits(return_X_y=True)
+    >>> solver = LabelSolver(ipc=1, random_state=0).fit(X, y)
+    >>> solver.X_s_.shape, solver.y_s_.shape
+    ((10, 64), (10, 10))
+    """
+
+    def __init__(
+        self,
+        kernel: str | JaxKernel = "fc1",
+        ipc: int = 10,
+        *,
+        support: str | ArrayLike = "sample",
+        reg: float | str = "auto",
+        label_reg: float = 0.0,
+        block_size: int | str = "auto",
+        dtype: str = "float32",
+        random_state: Any = None,
+    ) -> None:
+        self.kernel = kernel
+        self.ipc = ipc
+        self.support = support
+        self.reg = reg
+        self.label_reg = label_reg
+        self.block_size = block_size
+        self.dtype = dtype
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Choose the support and solve for its labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            Class labels of any type.
+
+        Returns
+        -------
+        self
+        """
+        data = self._validate(X, y)
+        label_reg = check_positive("LabelSolver", "label_reg", self.label_reg, zero=True)
+        kernel, reg = self._resolve(data.X)
+        X_s, self.support_indices_ = self._support(data)
+        y_s = solve_labels_over(
+            kernel.function(), X_s, data.X, data.y, reg, label_reg, self.block_size
+        )
+        self._publish(X_s, y_s, kernel, reg)
+        return self
+
+    def _support(self, data: Data) -> tuple[NDArray[Any], NDArray[np.intp] | None]:
+        if isinstance(self.support, str):
+            check_option(
+                "LabelSolver", "support", self.support, ("sample", "kmeans"), also=" or indices"
+            )
+            ipc = check_integer("LabelSolver", "ipc", self.ipc, minimum=1)
+            rng = check_random_state(self.random_state)
+            X_s, _, indices = initial_support(
+                data.X, data.codes, self.classes_, ipc, self.support, rng
+            )
+            return X_s, indices
+        indices = np.asarray(self.support)
+        n = len(data.X)
+        if (
+            indices.ndim != 1
+            or not len(indices)
+            or not np.issubdtype(indices.dtype, np.integer)
+            or indices.min() < 0
+            or indices.max() >= n
+        ):
+            raise ValueError(
+                "The 'support' parameter of LabelSolver must be 'sample', 'kmeans' or a non-empty "
+                f"1-D array of row numbers from 0 to {n - 1}. Got {self.support!r} instead."
+            )
+        return data.X[indices], indices
+
+
+@jax.jit
+def _normal_equations(
+    function: KernelFunction, X_s: jax.Array, X_t: jax.Array, y_t: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    K_st = function.cross(function.prepare(X_s), function.prepare(X_t)).astype(jnp.float64)
+    return K_st @ K_st.T, K_st @ y_t.astype(jnp.float64)
+
+
+@jax.jit
+def gram(function: KernelFunction, X: jax.Array) -> jax.Array:
+    """Return the kernel matrix of rows with themselves, in their precision."""
+    return function.gram(function.prepare(X))
+
+
+def solve_labels_over(
+    function: KernelFunction,
+    X_s: NDArray[Any],
+    X: NDArray[Any],
+    y: NDArray[Any],
+    reg: float,
+    label_reg: float,
+    block_size: int | str = "auto",
+) -> NDArray[np.float64]:
+    """Return the best labels of a support set for all targets, in memory of (n_s, n_s).
+
+    Parameters
+    ----------
+    function : KernelFunction
+    X_s : ndarray of shape (n_s, n_features)
+    X : ndarray of shape (n, n_features)
+    y : ndarray of shape (n, n_outputs)
+    reg, label_reg : float
+        Relative ridges of the prediction and of the labels.
+    block_size : int or "auto"
+    """
+    size = block_size_for(block_size, len(X_s), X.shape[1], X.itemsize)
+    with jax.enable_x64(True):
+        K_ss = np.asarray(gram(function, X_s.astype(np.float64)))
+        _ridge.check_finite_gram(K_ss, "K_ss")
+        products, moments = sum_rows(partial(_normal_equations, function, X_s), (X, y), size)
+    return _ridge.solve_labels(products, moments, K_ss, reg, label_reg)

@@ -1,0 +1,82 @@
+"""Losses on kernel matrices: what KIP descends on. Nothing here knows where kernels came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+from jax.tree_util import register_dataclass
+
+from kipsk import _ridge
+from kipsk.kernels._base import KernelFunction
+
+
+class Targets(NamedTuple):
+    """A batch of target rows.
+
+    Attributes
+    ----------
+    prepared : pytree
+        ``function.prepare(X_t)``: the targets never change, so this is evaluated once a fit.
+    y_t : Array of shape (n_t, n_outputs)
+    """
+
+    prepared: Any
+    y_t: Array
+
+
+def mse(prediction: Array, y_t: Array) -> Array:
+    """Return ``1/2 mean (prediction - y_t)^2``, the mean over rows and outputs."""
+    return 0.5 * jnp.mean(jnp.square(prediction - y_t))
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class Objective:
+    """KIP's loss of a support set on a batch of targets (arXiv 2011.00050, eq. 7).
+
+    ``1/2 mean |y_t - K_ts (K_ss + reg trace(K_ss)/n_s I)^-1 y_s|^2``. A pytree: numbers are
+    leaves, so another ridge or length scale runs the same compiled code.
+
+    Attributes
+    ----------
+    function : KernelFunction
+    reg : float
+        Relative ridge of the prediction.
+    label_reg : float
+        Relative ridge of the labels, used if they are solved.
+    scale : float
+        Root mean square of the training features; ``params["X"]`` is in its units.
+    y_s : Array of shape (n_s, n_outputs) or None
+        Support labels if they are fixed.
+    labels : {"fixed", "learned", "solved"}
+        Where y_s comes from: this object, ``params["y"]``, or the batch in closed form.
+    """
+
+    function: KernelFunction
+    reg: Array | float
+    label_reg: Array | float
+    scale: Array | float
+    y_s: Array | None
+    labels: str = field(metadata={"static": True})
+
+    def __call__(self, params: dict[str, Array], targets: Targets) -> tuple[Array, Array]:
+        """Return the loss and the share of targets whose largest output is the right one."""
+        X_s = params["X"] * self.scale
+        # K_ss in float64: float32 rounding of a 100 x 100 matrix is as large as a ridge of 1e-6.
+        K_ss = self.function.gram(self.function.prepare(X_s.astype(jnp.float64)))
+        K_st = self.function.cross(self.function.prepare(X_s), targets.prepared)
+        regularised = _ridge.regularise(K_ss, self.reg)
+        if self.labels == "solved":
+            K = K_st.astype(jnp.float64)
+            alpha = _ridge.solved_alpha(
+                K @ K.T, K @ targets.y_t.astype(jnp.float64), regularised, self.label_reg
+            )
+        else:
+            y_s = self.y_s if self.labels == "fixed" else params["y"]
+            alpha = _ridge.solve(regularised, y_s)
+        prediction = _ridge.predict(K_st, alpha)
+        hits = jnp.argmax(prediction, axis=1) == jnp.argmax(targets.y_t, axis=1)
+        return mse(prediction, targets.y_t), jnp.mean(hits, dtype=jnp.float32)

@@ -1,0 +1,141 @@
+"""Gradient descent on a support set: immutable state, a pure step, many steps a jitted call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+Params = dict[str, Array]
+
+#: Steps of one jitted call, at most. A call returns after this many so that the host can look.
+MAX_STEPS_PER_CALL = 32
+
+
+class State(NamedTuple):
+    """All that a step reads and writes.
+
+    Attributes
+    ----------
+    params : dict of Array
+    good : dict of Array
+        The last parameters whose loss was finite.
+    opt_state : pytree
+        Optax's state.
+    n_steps : int Array
+        Steps done.
+    failed : bool Array
+        Whether a loss or gradient was not finite; from then on steps change nothing.
+    """
+
+    params: Params
+    good: Params
+    opt_state: Any
+    n_steps: Array
+    failed: Array
+
+
+@lru_cache
+def get_optimizer(name: str) -> Any:
+    """Return an optax transformation without its learning rate; cached, so that jit is too."""
+    import optax  # not at the top: half a second that `import kipsk` does not need
+
+    return {
+        "adam": optax.scale_by_adam,
+        "adabelief": optax.scale_by_belief,
+        "sgd": partial(optax.trace, decay=0.9, nesterov=True),
+    }[name]()
+
+
+#: Names of optimisers.
+OPTIMIZERS = ("adam", "adabelief", "sgd")
+
+
+def learning_rates(schedule: str, learning_rate: float, n_steps: int) -> np.ndarray:
+    """Return the step size of every step: "constant", or "cosine" from its value down to zero."""
+    if schedule == "constant":
+        return np.full(n_steps, learning_rate)
+    return learning_rate * 0.5 * (1 + np.cos(np.pi * np.arange(n_steps) / n_steps))
+
+
+def initial_state(optimizer: Any, params: Params) -> State:
+    """Return the state before the first step."""
+    good = jax.tree.map(jnp.copy, params)  # its own buffers: the state is donated as a whole
+    return State(params, good, optimizer.init(params), jnp.array(0), jnp.array(False))
+
+
+def step(
+    objective: Callable[..., Any], optimizer: Any, state: State, batch: Any, learning_rate: Array
+) -> tuple[State, tuple[Array, Array]]:
+    """Return the state after one step and the (loss, accuracy) before it."""
+    (loss, accuracy), gradient = jax.value_and_grad(objective, has_aux=True)(state.params, batch)
+    direction, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    params = jax.tree.map(
+        lambda p, u: (p - learning_rate * u).astype(p.dtype), state.params, direction
+    )
+    leaves = jax.tree.leaves(gradient)
+    finite = jnp.isfinite(loss) & jnp.all(jnp.array([jnp.all(jnp.isfinite(g)) for g in leaves]))
+    moved = State(params, state.params, opt_state, state.n_steps + 1, jnp.array(False))
+    stays = state._replace(failed=jnp.array(True))
+    ok = finite & ~state.failed
+    return jax.tree.map(partial(jnp.where, ok), moved, stays), (loss, accuracy)
+
+
+@partial(jax.jit, static_argnames="optimizer", donate_argnames="state")
+def steps(
+    objective: Callable[..., Any],
+    optimizer: Any,
+    state: State,
+    batch: Any,
+    rates: Array,
+    n_steps: Array | int,
+) -> tuple[State, tuple[Array, Array]]:
+    """Run the first `n_steps` of `rates` on one batch.
+
+    Returns
+    -------
+    state : State
+    history : tuple of two Arrays of shape (len(rates),)
+        Loss and accuracy before each step; zero from `n_steps` on.
+    """
+
+    def body(i: Array, carry: Any) -> Any:
+        state, losses, accuracies = carry
+        state, (loss, accuracy) = step(objective, optimizer, state, batch, rates[i])
+        return state, losses.at[i].set(loss), accuracies.at[i].set(accuracy)
+
+    # A dynamic trip count: the last, shorter call runs the same compiled code.
+    blank = jnp.zeros(len(rates), jnp.float32)
+    state, *history = jax.lax.fori_loop(0, n_steps, body, (state, blank, blank))
+    return state, tuple(history)
+
+
+def run(
+    objective: Callable[..., Any],
+    optimizer: Any,
+    state: State,
+    batches: list[Any],
+    rates: np.ndarray,
+    rng: np.random.RandomState,
+) -> Iterator[tuple[State, Any, int]]:
+    """Yield (state, history, number of steps) after every jitted call.
+
+    One batch is stepped on `MAX_STEPS_PER_CALL` times a call; several are visited in a new random
+    order each epoch, one step a call, so that no batch is ever copied.
+    """
+    per_call = MAX_STEPS_PER_CALL if len(batches) == 1 else 1
+    order: list[int] = []
+    done = 0
+    while done < len(rates):
+        order = order or rng.permutation(len(batches)).tolist()
+        n_steps = min(per_call, len(rates) - done)
+        part = np.zeros(per_call, np.float32)
+        part[:n_steps] = rates[done : done + n_steps]
+        state, history = steps(objective, optimizer, state, batches[order.pop()], part, n_steps)
+        done += n_steps
+        yield state, history, n_steps

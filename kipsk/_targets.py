@@ -1,0 +1,57 @@
+"""Class labels to centred one-hot targets and back; targets in class-balanced batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def one_hot(codes: NDArray[np.integer], n_classes: int, dtype: Any = np.float64) -> NDArray[Any]:
+    """Return one-hot rows minus ``1 / n_classes``, of shape (n, n_classes)."""
+    targets = np.full((len(codes), n_classes), -1 / n_classes, dtype=dtype)
+    targets[np.arange(len(codes)), codes] += 1
+    return targets
+
+
+def decision(scores: NDArray[Any]) -> NDArray[Any]:
+    """Return scikit-learn's decision values: 1-D, positive for the second class, if binary."""
+    return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
+
+
+def balanced_batches(
+    codes: NDArray[np.integer], batch_size: int, rng: np.random.RandomState
+) -> list[NDArray[np.intp]]:
+    """Partition rows into batches of one size that all hold the classes in equal proportion.
+
+    Every batch has each class's share of the whole set, to within one row: on a balanced set
+    equally many of each. Within a batch no row stands twice. Batches are fixed for a whole fit,
+    so that each is copied out of the data once and not gathered at every step: a gather of 5000
+    CIFAR-10 images costs as much as the kernel between them and 100 support rows.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n,)
+        Class of each row, ``0 .. n_classes - 1``.
+    batch_size : int
+        Wanted size; the batches are of equal size near it, and one batch holds all rows if there
+        are no more than that.
+
+    Returns
+    -------
+    batches : list of ndarray
+        Row indices. If the number of rows does not divide, a few rows stand in two batches.
+    """
+    n = len(codes)
+    n_batches = max(1, round(n / batch_size))
+    if n_batches == 1:
+        return [np.arange(n)]
+    # Spread the members of each class evenly over [0, 1): any interval has all in proportion.
+    position = np.empty(n)
+    for code in np.unique(codes):
+        members = rng.permutation(np.flatnonzero(codes == code))
+        position[members] = (np.arange(len(members)) + rng.uniform()) / len(members)
+    order = np.argsort(position, kind="stable")
+    size = -(-n // n_batches)
+    return [order[np.arange(b * size, (b + 1) * size) % n] for b in range(n_batches)]

@@ -1,0 +1,138 @@
+"""The kernel contract: a scikit-learn object outside, a pure JAX function inside.
+
+`JaxKernel` is what users hold: parameters, ``clone``, ``get_params``, and a call on numpy arrays,
+so that it works wherever scikit-learn takes a kernel. `KernelFunction` is what the rest of the
+package computes with: a pytree whose leaves are the numeric parameters, so that it is an ordinary
+argument of jitted code and a new length scale does not compile anything again.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+from numpy.typing import ArrayLike, NDArray
+from sklearn.gaussian_process.kernels import Kernel
+
+from kipsk._checks import check_rows
+
+
+class KernelFunction:
+    """A kernel as pure JAX: ``K(X1, X2) = cross(prepare(X1), prepare(X2))``.
+
+    Subclasses are frozen dataclasses registered as pytrees. All that depends on one row alone
+    belongs in `prepare`, which is evaluated once for rows that never change.
+    """
+
+    def prepare(self, X: Array) -> Any:
+        """Return per-row quantities: a pytree whose leaves have ``len(X)`` rows."""
+        raise NotImplementedError
+
+    def cross(self, A: Any, B: Any) -> Array:
+        """Return the kernel matrix of two prepared sets, of shape (n_a, n_b)."""
+        raise NotImplementedError
+
+    def gram(self, A: Any) -> Array:
+        """Return the kernel matrix of one prepared set with itself, of shape (n_a, n_a)."""
+        return self.cross(A, A)
+
+    def diag(self, A: Any) -> Array:
+        """Return the kernel of each prepared row with itself, of shape (n_a,)."""
+        raise NotImplementedError
+
+
+@jax.jit
+def _evaluate(function: KernelFunction, X: Array, Y: Array | None) -> Array:
+    A = function.prepare(X)
+    return function.gram(A) if Y is None else function.cross(A, function.prepare(Y))
+
+
+@jax.jit
+def _evaluate_diag(function: KernelFunction, X: Array) -> Array:
+    return function.diag(function.prepare(X))
+
+
+class JaxKernel(Kernel):
+    """Base of all kernels: scikit-learn's kernel interface over a `KernelFunction`.
+
+    A subclass stores plain parameters in ``__init__`` and implements `function`. Its parameters
+    are no tunable hyper-parameters of `GaussianProcessRegressor` (``theta`` is empty); search
+    over them with ``GridSearchCV`` and names such as ``kernel__depth``.
+
+    Attributes
+    ----------
+    recommended_reg : float
+        The relative ridge that ``reg="auto"`` stands for.
+    recommended_learning_rate : float
+        The step, in units of the features' root mean square, of ``learning_rate="auto"``.
+    """
+
+    recommended_reg: float = 1e-6
+    recommended_learning_rate: float = 0.04
+
+    @abstractmethod
+    def function(self) -> KernelFunction:
+        """Return the kernel as a pure JAX function; raises ValueError on bad parameters."""
+
+    def resolve(self, X: ArrayLike) -> JaxKernel:
+        """Return a kernel whose data-dependent parameters are set from the rows of X."""
+        return self
+
+    def __call__(
+        self, X: ArrayLike, Y: ArrayLike | None = None, eval_gradient: bool = False
+    ) -> Any:
+        """Return the kernel matrix as numpy.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_x, n_features)
+        Y : array-like of shape (n_y, n_features), default=None
+            The reference rows; None stands for X. Data-dependent parameters are set from them,
+            because scikit-learn passes the training rows here, in fit and in predict.
+        eval_gradient : bool, default=False
+            Also return the (empty) gradient with respect to ``theta``.
+
+        Returns
+        -------
+        K : ndarray of shape (n_x, n_y)
+            In float32 if X is float32, else in float64.
+        gradient : ndarray of shape (n_x, n_x, 0)
+            Only if ``eval_gradient``.
+        """
+        X = check_rows("X", X)
+        dtype = np.float32 if X.dtype == np.float32 else np.float64
+        if Y is None:
+            reference = X
+        else:
+            reference = Y = check_rows("Y", Y)
+            if X.shape[1] != Y.shape[1]:
+                raise ValueError(
+                    f"X and Y must have the same number of features. Got X of shape {X.shape} "
+                    f"and Y of shape {Y.shape} instead."
+                )
+        function = self.resolve(reference).function()
+        with jax.enable_x64(True):
+            K = np.array(
+                _evaluate(function, X.astype(dtype), None if Y is None else Y.astype(dtype))
+            )
+        return (K, np.empty((*K.shape, 0))) if eval_gradient else K
+
+    def diag(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the diagonal of ``self(X)``, of shape (n_x,), without the rest of it."""
+        X = check_rows("X", X)
+        dtype = np.float32 if X.dtype == np.float32 else np.float64
+        function = self.resolve(X).function()
+        with jax.enable_x64(True):
+            return np.array(_evaluate_diag(function, X.astype(dtype)))
+
+    def is_stationary(self) -> bool:
+        """Return whether the kernel depends on ``x - x'`` alone."""
+        return False
+
+    def __repr__(self) -> str:
+        """Return the constructor call."""
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
+        return f"{type(self).__name__}({arguments})"

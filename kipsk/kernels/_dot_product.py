@@ -1,0 +1,290 @@
+"""Kernels of ``<x, x'>``, ``|x|^2`` and ``|x'|^2``: fully connected networks, RBF, Laplace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.tree_util import register_dataclass
+from numpy.typing import ArrayLike
+from scipy.spatial.distance import pdist
+
+from kipsk._checks import check_integer, check_option, check_positive
+from kipsk.kernels._base import JaxKernel, KernelFunction
+from kipsk.kernels._duals import DUALS
+
+# Accelerators round float32 products to fewer bits by default; a ridge of 1e-6 does not survive it.
+_matmul = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+
+
+class Rows(NamedTuple):
+    """Rows and what a dot-product kernel needs of each alone."""
+
+    X: Array  # (n, n_features)
+    squares: Array  # (n,), |x|^2
+
+
+@jax.custom_vjp
+def _products(X: Array) -> Array:
+    """``X X^T``, of shape (n, n)."""
+    return _matmul(X, X.T)
+
+
+# Autodiff would multiply twice, once for either factor.
+_products.defvjp(
+    lambda X: (_products(X), X),
+    lambda X, cotangent: (_matmul(cotangent + cotangent.T, X),),
+)
+
+
+class _DotProductFunction(KernelFunction):
+    def prepare(self, X: Array) -> Rows:
+        return Rows(X, jnp.sum(X * X, axis=1))
+
+    def cross(self, A: Rows, B: Rows) -> Array:
+        products = _matmul(A.X, B.X.T)
+        return self._of_products(products, A.squares[:, None], B.squares, A.X.shape[1])
+
+    def gram(self, A: Rows) -> Array:
+        return self._of_products(_products(A.X), A.squares[:, None], A.squares, A.X.shape[1])
+
+    def diag(self, A: Rows) -> Array:
+        return self._of_squares(A.squares, A.X.shape[1])
+
+    def _of_products(self, products: Array, a: Array, b: Array, n_features: int) -> Array:
+        raise NotImplementedError
+
+    def _of_squares(self, a: Array, n_features: int) -> Array:
+        return self._of_products(a, a, a, n_features)
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class FullyConnectedFunction(_DotProductFunction):
+    """Covariances of a deep network through Dense, activation, ..., Dense."""
+
+    w_std: float
+    b_std: float
+    depth: int = field(metadata={"static": True})
+    kind: str = field(metadata={"static": True})
+    activation: str = field(metadata={"static": True})
+
+    def _of_products(self, products: Array, a: Array, b: Array, n_features: int) -> Array:
+        dual = DUALS[self.activation]
+        k, a, b = (self._dense(value / n_features) for value in (products, a, b))
+        ntk = k
+        for _ in range(self.depth):
+            k, dot = dual.pair(k, a, b)
+            a, b = dual.diag(a)[0], dual.diag(b)[0]
+            k, a, b, ntk = self._dense(k), self._dense(a), self._dense(b), ntk * dot
+            ntk = k + self.w_std**2 * ntk
+        return ntk if self.kind == "ntk" else k
+
+    def _of_squares(self, a: Array, n_features: int) -> Array:
+        a = self._dense(a / n_features)
+        ntk = a
+        for _ in range(self.depth):
+            a, dot = DUALS[self.activation].diag(a)
+            a = self._dense(a)
+            ntk = a + self.w_std**2 * ntk * dot
+        return ntk if self.kind == "ntk" else a
+
+    def _dense(self, covariance: Array) -> Array:
+        return self.w_std**2 * covariance + self.b_std**2
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class RBFFunction(_DotProductFunction):
+    """``exp(-|x - x'|^2 / (2 length_scale^2))``."""
+
+    length_scale: float
+
+    def _of_products(self, products: Array, a: Array, b: Array, n_features: int) -> Array:
+        squared_distance = jnp.maximum(a + b - 2 * products, 0)
+        return jnp.exp(-squared_distance / (2 * self.length_scale**2))
+
+    def _of_squares(self, a: Array, n_features: int) -> Array:
+        return jnp.ones_like(a)
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class LaplaceFunction(KernelFunction):
+    """``exp(-|x - x'|_1 / length_scale)``."""
+
+    length_scale: float
+
+    def prepare(self, X: Array) -> Array:
+        return X
+
+    def cross(self, A: Array, B: Array) -> Array:
+        # One row of A at a time, recomputed for the gradient: the differences of all pairs would
+        # be n_features times the kernel matrix.
+        @jax.checkpoint
+        def row(a: Array) -> Array:
+            return jnp.sum(jnp.abs(a - B), axis=1)
+
+        return jnp.exp(-jax.lax.map(row, A) / self.length_scale)
+
+    def diag(self, A: Array) -> Array:
+        return jnp.ones_like(A[:, 0])
+
+
+class FullyConnected(JaxKernel):
+    r"""Kernel of an infinitely wide fully connected network.
+
+    With ``Dense`` mapping a covariance K to ``w_std^2 K + b_std^2`` and an activation's duals T,
+    T' (Gaussian expectations of the activation and its derivative), a network of Dense, then
+    ``depth`` times (activation, Dense) has
+
+        K_0 = w_std^2 <x, x'> / n_features + b_std^2           Theta_0 = K_0
+        K_l = w_std^2 T(K_{l-1}) + b_std^2
+        Theta_l = K_l + w_std^2 T'(K_{l-1}) Theta_{l-1}
+
+    ``"nngp"`` is K (Lee et al. 2018, arXiv 1711.00165), ``"ntk"`` is Theta (Jacot et al. 2018,
+    arXiv 1806.07572; parameters N(0, 1) scaled by ``w_std / sqrt(fan_in)`` and ``b_std``).
+
+    Parameters
+    ----------
+    depth : int, default=1
+        Number of hidden layers; 0 is the linear kernel.
+    kind : {"ntk", "nngp"}, default="ntk"
+    w_std : float, default=sqrt(2)
+        Standard deviation of the weights.
+    b_std : float, default=0.1
+        Standard deviation of the biases.
+    activation : {"relu", "erf", "gelu"}, default="relu"
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kipsk.kernels import FullyConnected
+    >>> X = np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> FullyConnected(depth=1, kind="nngp", b_std=0.0)(X).round(4)
+    array([[1.    , 0.3183],
+           [0.3183, 1.    ]])
+    """
+
+    def __init__(
+        self,
+        depth: int = 1,
+        kind: str = "ntk",
+        w_std: float = 2**0.5,
+        b_std: float = 0.1,
+        activation: str = "relu",
+    ) -> None:
+        self.depth = depth
+        self.kind = kind
+        self.w_std = w_std
+        self.b_std = b_std
+        self.activation = activation
+
+    def function(self) -> FullyConnectedFunction:
+        """Return the kernel as a pure JAX function."""
+        owner = type(self).__name__
+        return FullyConnectedFunction(
+            w_std=check_positive(owner, "w_std", self.w_std),
+            b_std=check_positive(owner, "b_std", self.b_std, zero=True),
+            depth=check_integer(owner, "depth", self.depth, minimum=0),
+            kind=check_option(owner, "kind", self.kind, ("ntk", "nngp")),
+            activation=check_option(owner, "activation", self.activation, tuple(DUALS)),
+        )
+
+
+class _LengthScaleKernel(JaxKernel):
+    """A stationary kernel whose length scale may be the median distance of the data."""
+
+    _metric: str
+
+    def __init__(self, length_scale: float | str = "auto") -> None:
+        self.length_scale = length_scale
+
+    def resolve(self, X: ArrayLike) -> JaxKernel:
+        """Return the kernel with ``length_scale="auto"`` replaced by X's median distance."""
+        if not isinstance(self.length_scale, str):
+            return self
+        check_option(type(self).__name__, "length_scale", self.length_scale, ("auto",))
+        return type(self)(length_scale=median_distance(np.asarray(X), self._metric))
+
+    def is_stationary(self) -> bool:
+        """Return True."""
+        return True
+
+    def _checked_length_scale(self) -> float:
+        if isinstance(self.length_scale, str):
+            raise ValueError(
+                f"The 'length_scale' parameter of {type(self).__name__} is "
+                f"{self.length_scale!r}, which depends on data: call resolve(X) first."
+            )
+        return check_positive(type(self).__name__, "length_scale", self.length_scale)
+
+
+class RBF(_LengthScaleKernel):
+    """Gaussian kernel, ``exp(-|x - x'|_2^2 / (2 length_scale^2))``.
+
+    As ``sklearn.gaussian_process.kernels.RBF`` with a fixed length scale, and
+    ``sklearn.metrics.pairwise.rbf_kernel`` with ``gamma = 1 / (2 length_scale^2)``.
+
+    Parameters
+    ----------
+    length_scale : float or "auto", default="auto"
+        "auto" is the median Euclidean distance between (at most 1000) training rows, so raw
+        pixels, standardised and whitened features work alike. ``resolve(X)`` returns the kernel
+        with the number in its place; estimators publish it as ``kernel_``.
+
+    Examples
+    --------
+    >>> from kipsk.kernels import RBF
+    >>> RBF().resolve([[0.0, 0.0], [3.0, 4.0]])
+    RBF(length_scale=5.0)
+    """
+
+    _metric = "euclidean"
+
+    def function(self) -> RBFFunction:
+        """Return the kernel as a pure JAX function."""
+        return RBFFunction(self._checked_length_scale())
+
+
+class Laplace(_LengthScaleKernel):
+    """Laplacian kernel, ``exp(-|x - x'|_1 / length_scale)``.
+
+    As ``sklearn.metrics.pairwise.laplacian_kernel`` with ``gamma = 1 / length_scale``. It needs
+    ``n_features`` operations a pair that no matrix product can share: some twenty times the cost
+    of the other kernels here.
+
+    Parameters
+    ----------
+    length_scale : float or "auto", default="auto"
+        "auto" is the median city-block distance between (at most 1000) training rows.
+
+    Examples
+    --------
+    >>> from kipsk.kernels import Laplace
+    >>> Laplace().resolve([[0.0, 0.0], [3.0, 4.0]])
+    Laplace(length_scale=7.0)
+    """
+
+    _metric = "cityblock"
+
+    def function(self) -> LaplaceFunction:
+        """Return the kernel as a pure JAX function."""
+        return LaplaceFunction(self._checked_length_scale())
+
+
+def median_distance(X: Any, metric: str, max_rows: int = 1000) -> float:
+    """Return the median distance between different rows of an evenly spaced subset of X.
+
+    Deterministic, so a kernel called again with the same reference rows is the same kernel.
+    Falls back to 1 when all rows coincide.
+    """
+    subset = X[np.linspace(0, len(X) - 1, min(len(X), max_rows)).round().astype(int)]
+    distances = pdist(subset.astype(np.float64), metric)
+    distances = distances[distances > 0]
+    return float(np.median(distances)) if len(distances) else 1.0

@@ -1,0 +1,137 @@
+"""Gaussian dual activations: what one nonlinearity does to a covariance.
+
+For jointly Gaussian ``(u, v)`` of mean zero with variances ``a``, ``b`` and covariance ``k``, the
+dual of an activation ``phi`` and its derivative are
+
+    nngp(k, a, b) = E[phi(u) phi(v)]          dot(k, a, b) = E[phi'(u) phi'(v)]
+
+A kernel of infinitely wide layers is these two functions and some sums. All functions broadcast,
+keep their arguments' dtype and are differentiable in reverse mode, coinciding points included.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+# Abramowitz & Stegun, Handbook of Mathematical Functions, 4.4.46: arccos(x) = sqrt(1 - x) p(x) on
+# [0, 1] with |error| <= 2e-8, below float32 rounding. XLA's own arccos goes through atan2, which
+# does not vectorise: about twenty times slower on a CPU.
+_ARCCOS_COEFFICIENTS = (
+    -0.0012624911,
+    0.0066700901,
+    -0.0170881256,
+    0.0308918810,
+    -0.0501743046,
+    0.0889789874,
+    -0.2145988016,
+    1.5707963050,
+)
+
+
+class Dual(NamedTuple):
+    """The duals of one activation.
+
+    Attributes
+    ----------
+    pair : callable
+        ``(k, a, b) -> (nngp, dot)`` for two different points.
+    diag : callable
+        ``a -> (nngp, dot)`` for a point with itself, where ``k = a = b``.
+    """
+
+    pair: Callable[[Array, Array, Array], tuple[Array, Array]]
+    diag: Callable[[Array], tuple[Array, Array]]
+
+
+def _arccos(x: Array) -> Array:
+    """Arc cosine on [-1, 1], without a useful derivative; a polynomial below float64."""
+    if x.dtype == jnp.float64:
+        return jnp.arccos(x)
+    magnitude = jnp.abs(x)
+    polynomial = jnp.full_like(x, _ARCCOS_COEFFICIENTS[0])
+    for coefficient in _ARCCOS_COEFFICIENTS[1:]:
+        polynomial = polynomial * magnitude + coefficient
+    positive = jnp.sqrt(1 - magnitude) * polynomial
+    return jnp.where(x < 0, jnp.pi - positive, positive)
+
+
+def _sine(cosine: Array) -> Array:
+    """sqrt(1 - c^2), kept away from zero by rounding's own size so that it can divide."""
+    return jnp.sqrt(jnp.maximum(1 - cosine * cosine, jnp.finfo(cosine.dtype).eps))
+
+
+# Order-1 and order-0 arc-cosine kernels of the angle between two inputs (Cho & Saul 2009, eq. 6).
+# Their derivatives are written out because autodiff of arccos at c = 1 (a point with itself, or a
+# support row that still equals a training row) is 0 * inf. There the order-0 kernel has a cusp;
+# `_sine` turns its two infinite one-sided slopes into a finite one whose argument is zero.
+@jax.custom_jvp
+def _arccos_order0(cosine: Array) -> Array:
+    return (jnp.pi - _arccos(cosine)) / (2 * jnp.pi)
+
+
+@_arccos_order0.defjvp
+def _arccos_order0_jvp(primals, tangents):  # type: ignore[no-untyped-def]
+    (cosine,), (tangent,) = primals, tangents
+    return _arccos_order0(cosine), tangent / (2 * jnp.pi * _sine(cosine))
+
+
+@jax.custom_jvp
+def _arccos_order1(cosine: Array) -> Array:
+    sine = jnp.sqrt(jnp.maximum(1 - cosine * cosine, 0))
+    return sine / (2 * jnp.pi) + cosine * _arccos_order0(cosine)
+
+
+@_arccos_order1.defjvp
+def _arccos_order1_jvp(primals, tangents):  # type: ignore[no-untyped-def]
+    (cosine,), (tangent,) = primals, tangents
+    return _arccos_order1(cosine), tangent * _arccos_order0(cosine)
+
+
+def _relu_pair(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
+    scale = jnp.sqrt(a * b)
+    # A point at the origin (a = 0, possible when b_std = 0) has no angle; any will do, times 0.
+    is_zero = scale == 0
+    cosine = jnp.clip(k / jnp.where(is_zero, 1, scale), -1, 1)
+    return scale * _arccos_order1(cosine), _arccos_order0(cosine)
+
+
+def _relu_diag(a: Array) -> tuple[Array, Array]:
+    return a / 2, jnp.full_like(a, 0.5)
+
+
+def _erf_pair(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
+    # Williams 1997, "Computing with infinite networks", eq. 11; the derivative in k is `dot`.
+    scale2 = (1 + 2 * a) * (1 + 2 * b)
+    nngp = (2 / jnp.pi) * jnp.arcsin(2 * k / jnp.sqrt(scale2))
+    return nngp, (4 / jnp.pi) / jnp.sqrt(scale2 - 4 * k * k)
+
+
+def _gelu_pair(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
+    # phi(u) = u Phi(u) with Phi the normal distribution function. By Stein's lemma, with
+    #   D = (1 + a)(1 + b) - k^2,  density = E[pdf(u) pdf(v)] = 1 / (2 pi sqrt(D)),
+    #   P = E[Phi(u) Phi(v)] = 1/4 + arcsin(k / sqrt((1 + a)(1 + b))) / (2 pi):
+    #   nngp = k P + density (a b + k^2 (1/(1+a) + 1/(1+b) - 1))
+    #   dot  =   P + density  k (1/(1+a) + 1/(1+b) + 1/D)
+    scale2 = (1 + a) * (1 + b)
+    determinant = scale2 - k * k
+    density = 1 / (2 * jnp.pi * jnp.sqrt(determinant))
+    both = 0.25 + jnp.arcsin(k / jnp.sqrt(scale2)) / (2 * jnp.pi)
+    inverses = 1 / (1 + a) + 1 / (1 + b)
+    nngp = k * both + density * (a * b + k * k * (inverses - 1))
+    return nngp, both + density * k * (inverses + 1 / determinant)
+
+
+def _on_diagonal(
+    pair: Callable[[Array, Array, Array], tuple[Array, Array]],
+) -> Callable[[Array], tuple[Array, Array]]:
+    return lambda a: pair(a, a, a)
+
+
+DUALS: dict[str, Dual] = {
+    "relu": Dual(_relu_pair, _relu_diag),
+    "erf": Dual(_erf_pair, _on_diagonal(_erf_pair)),
+    "gelu": Dual(_gelu_pair, _on_diagonal(_gelu_pair)),
+}

@@ -1,0 +1,59 @@
+"""Names of kernels: the only lookup by string in the package."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from kipsk.kernels._base import JaxKernel
+from kipsk.kernels._dot_product import RBF, FullyConnected, Laplace
+
+# Pattern (with named groups of keyword arguments), how to show it, and the factory.
+_ALIASES: tuple[tuple[str, str, Callable[..., JaxKernel]], ...] = (
+    (r"fc(?P<depth>\d+)(_(?P<kind>nngp|ntk))?", "fc1, fc2, ..., fc1_nngp, ...", FullyConnected),
+    (r"rbf", "rbf", RBF),
+    (r"laplace", "laplace", Laplace),
+)
+
+
+def get_kernel(kernel: str | JaxKernel, **params: Any) -> JaxKernel:
+    """Return a kernel object from its name.
+
+    Parameters
+    ----------
+    kernel : str or kernel object
+        ``"fc1"`` is the NTK of a network with one hidden layer, ``"fc3_nngp"`` the NNGP kernel of
+        three; ``"rbf"``, ``"laplace"``. An object is returned as it is, or, with `params`, as a
+        copy with those parameters set.
+    **params
+        Constructor parameters of the kernel.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown; the message lists the known ones.
+    TypeError
+        If `kernel` is neither a name nor a kernel of `kipsk.kernels`.
+
+    Examples
+    --------
+    >>> from kipsk.kernels import get_kernel
+    >>> get_kernel("fc2_nngp", b_std=0.0).depth
+    2
+    """
+    if isinstance(kernel, JaxKernel):
+        return type(kernel)(**{**kernel.get_params(), **params}) if params else kernel
+    if not isinstance(kernel, str):
+        raise TypeError(
+            "The 'kernel' parameter must be a name or a kernel object from kipsk.kernels. "
+            f"Got {kernel!r} of type {type(kernel).__name__} instead."
+        )
+    for pattern, _, factory in _ALIASES:
+        if match := re.fullmatch(pattern, kernel):
+            named = {key: value for key, value in match.groupdict().items() if value is not None}
+            if "depth" in named:
+                named["depth"] = int(named["depth"])
+            return factory(**{**named, **params})
+    known = "; ".join(shown for _, shown, _ in _ALIASES)
+    raise ValueError(f"Unknown kernel name {kernel!r}. The known names are: {known}.")
