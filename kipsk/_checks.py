@@ -49,8 +49,11 @@ def check_rows(name: str, X: ArrayLike) -> NDArray[Any]:
 
 
 def check_not_images(name: str, X: Any) -> None:
-    """Refuse arrays of more than two dimensions and say how to flatten them."""
-    shape = np.shape(X) if not hasattr(X, "shape") else X.shape
+    """Refuse arrays of more than two dimensions and say how to flatten them.
+
+    What is neither an array nor a list is left to scikit-learn's own validation.
+    """
+    shape = np.shape(X) if isinstance(X, list | tuple) else getattr(X, "shape", ())
     if len(shape) > 2:
         raise ValueError(
             f"{name} must have shape (n_samples, n_features), images as flattened rows. Found "

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -42,10 +42,10 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
     y_s_: NDArray[np.float64]
 
     @abstractmethod
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: Any, y: Any) -> Self:
         """Learn the support set."""
 
-    def fit_distill(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    def fit_distill(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Fit and return the support set with its soft labels.
 
         Returns
@@ -58,7 +58,7 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
         self.fit(X, y)
         return self.X_s_, self.y_s_
 
-    def fit_resample(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+    def fit_resample(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         """Fit and return the support set with hard labels, imbalanced-learn's protocol.
 
         The support is an excellent compressed *model* (of this estimator), not always a good
@@ -78,21 +78,22 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
         X_s, y_s = self.fit_distill(X, y)
         return X_s, self.classes_[np.argmax(y_s, axis=1)]
 
-    def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Return outputs of shape (n_samples, n_classes), or (n_samples,) if binary."""
         return decision(self._outputs(X))
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
+    def predict(self, X: Any) -> NDArray[Any]:
         """Return the class of the largest output of kernel ridge regression on the support."""
-        return self.classes_[np.argmax(self._outputs(X), axis=1)]
+        winners = np.argmax(self._outputs(X), axis=1)
+        return self.classes_[winners]
 
-    def _outputs(self, X: ArrayLike) -> NDArray[np.float64]:
+    def _outputs(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
         check_not_images("X", X)
         X = validate_data(self, X, dtype=self.dtype, reset=False)
         return self.predictor_.predict(X)
 
-    def _validate(self, X: ArrayLike, y: ArrayLike) -> Data:
+    def _validate(self, X: Any, y: Any) -> Data:
         """Check the data and the parameters that all distillers have."""
         name = type(self).__name__
         check_option(name, "dtype", self.dtype, ("float32", "float64"))
@@ -117,14 +118,12 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
         name = type(self).__name__
         return kernel, check_positive(name, "reg", self.reg, zero=True, also=' or "auto"')
 
-    def _publish(
-        self, X_s: NDArray[Any], y_s: NDArray[Any], kernel: JaxKernel, reg: float
-    ) -> None:
+    def _publish(self, X_s: NDArray[Any], y_s: NDArray[Any], kernel: JaxKernel, reg: float) -> None:
         """Store the support set and the predictor that it is, as numpy and plain objects."""
         self.X_s_ = np.asarray(X_s, dtype=self.dtype)
         self.y_s_ = np.asarray(y_s, dtype=np.float64)
         self.kernel_ = kernel
         self.reg_ = reg
-        self.predictor_ = KernelRidgeNTK(
-            kernel, reg=reg, block_size=self.block_size, dtype=self.dtype
-        ).fit(self.X_s_, self.y_s_)
+        self.predictor_ = KernelRidgeNTK(kernel, reg=reg, block_size=self.block_size).fit(
+            self.X_s_, self.y_s_
+        )

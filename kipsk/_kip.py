@@ -72,7 +72,8 @@ class KIPDistiller(BaseDistiller):
     block_size : int or "auto", default="auto"
         Rows of one block in `predict` and in the final solution of the labels.
     dtype : {"float32", "float64"}, default="float32"
-        Precision of the kernel. Solves are in float64.
+        Precision of the rows and of the steps' kernel between support and targets. The small
+        matrices and `predict` are in float64.
     random_state : int, RandomState or None, default=None
         Draws the initial support and the batches.
     verbose : int, default=0
@@ -149,7 +150,7 @@ class KIPDistiller(BaseDistiller):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: Any, y: Any) -> Self:
         """Learn the support set.
 
         Parameters
@@ -178,7 +179,7 @@ class KIPDistiller(BaseDistiller):
                 self.label_reg_,
                 scale,
                 y_s=None if self.labels == "learned" else jnp.asarray(y_s),
-                labels=self.labels,
+                solves_labels=self.labels == "solved",
             )
             params = {"X": jnp.asarray(X_s / X_s.dtype.type(scale))}
             if self.labels == "learned":
@@ -199,7 +200,7 @@ class KIPDistiller(BaseDistiller):
             publish(state.good if state.failed else state.params)
         except ValueError:  # the last step led to where no loss was looked at
             publish(state.good)
-            state = state._replace(failed=True)
+            state = state._replace(failed=jnp.array(True))
         if state.failed:
             warnings.warn(
                 f"{type(self).__name__} stopped after {self.n_iter_} of {self.max_iter} steps: the "
@@ -283,18 +284,15 @@ class KIPDistiller(BaseDistiller):
         state = _optimize.initial_state(optimizer, params)
         losses: list[tuple[Any, int]] = []
         with tqdm(total=len(rates), disable=not self.verbose, desc="KIP", unit="step") as bar:
-            for state, (loss, accuracy), n_steps in _optimize.run(
-                objective, optimizer, state, batches, rates, rng
-            ):
+            steps = _optimize.run(objective, optimizer, state, batches, rates, rng)
+            for state, (loss, accuracy), n_steps in steps:
                 losses.append((loss, n_steps))
                 bar.update(n_steps)
                 # Looking at a result waits for it, and the next step could have been under way.
                 if n_steps > 1 or len(losses) % _LOOK_EVERY == 0:
                     if self.verbose:
                         last = n_steps - 1
-                        bar.set_postfix(
-                            loss=f"{loss[last]:.5f}", accuracy=f"{accuracy[last]:.3f}"
-                        )
+                        bar.set_postfix(loss=f"{loss[last]:.5f}", accuracy=f"{accuracy[last]:.3f}")
                     if state.failed:
                         break
         state = jax.tree.map(np.asarray, state)

@@ -45,7 +45,8 @@ class LabelSolver(BaseDistiller):
     block_size : int or "auto", default="auto"
         Targets of one block. "auto" bounds the memory.
     dtype : {"float32", "float64"}, default="float32"
-        Precision of the kernel. Sums and solves are in float64.
+        Precision of the rows and of the kernel between support and targets. Sums, solves and
+        `predict` are in float64.
     random_state : int, RandomState or None, default=None
 
     Attributes
@@ -95,7 +96,7 @@ class LabelSolver(BaseDistiller):
         self.dtype = dtype
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: Any, y: Any) -> Self:
         """Choose the support and solve for its labels.
 
         Parameters

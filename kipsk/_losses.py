@@ -50,9 +50,9 @@ class Objective:
     scale : float
         Root mean square of the training features; ``params["X"]`` is in its units.
     y_s : Array of shape (n_s, n_outputs) or None
-        Support labels if they are fixed.
-    labels : {"fixed", "learned", "solved"}
-        Where y_s comes from: this object, ``params["y"]``, or the batch in closed form.
+        Support labels if they are fixed; None reads ``params["y"]``, labels that are learned.
+    solves_labels : bool
+        Take the labels from the batch in closed form instead.
     """
 
     function: KernelFunction
@@ -60,7 +60,7 @@ class Objective:
     label_reg: Array | float
     scale: Array | float
     y_s: Array | None
-    labels: str = field(metadata={"static": True})
+    solves_labels: bool = field(metadata={"static": True})
 
     def __call__(self, params: dict[str, Array], targets: Targets) -> tuple[Array, Array]:
         """Return the loss and the share of targets whose largest output is the right one."""
@@ -69,13 +69,13 @@ class Objective:
         K_ss = self.function.gram(self.function.prepare(X_s.astype(jnp.float64)))
         K_st = self.function.cross(self.function.prepare(X_s), targets.prepared)
         regularised = _ridge.regularise(K_ss, self.reg)
-        if self.labels == "solved":
+        if self.solves_labels:
             K = K_st.astype(jnp.float64)
             alpha = _ridge.solved_alpha(
                 K @ K.T, K @ targets.y_t.astype(jnp.float64), regularised, self.label_reg
             )
         else:
-            y_s = self.y_s if self.labels == "fixed" else params["y"]
+            y_s = params["y"] if self.y_s is None else self.y_s
             alpha = _ridge.solve(regularised, y_s)
         prediction = _ridge.predict(K_st, alpha)
         hits = jnp.argmax(prediction, axis=1) == jnp.argmax(targets.y_t, axis=1)

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from ._checks import check_not_images, check_positive
+from kipsk._checks import check_not_images, check_positive
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -198,7 +198,7 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         # No check of feature names: whitened rows are mostly plain arrays.
-        _refuse_images(X)
+        check_not_images("X", X)
         X = check_array(X, dtype="numeric", estimator=self)
         if X.shape[1] != self.n_features_in_:
             raise ValueError(
@@ -226,7 +226,7 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _validate(self, X: Any, *, reset: bool) -> npt.NDArray[Any]:
         # "numeric" keeps the dtype: asking for floats would expand uint8 images as a whole.
-        _refuse_images(X)
+        check_not_images("X", X)
         rows: npt.NDArray[Any] = validate_data(self, X, dtype="numeric", reset=reset)
         return rows
 
@@ -290,13 +290,6 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _refuse_images(X: Any) -> None:
-    # Other array-likes may refuse to tell their shape (sklearn checks with one that does);
-    # validation converts those and counts their dimensions.
-    if isinstance(X, (list, tuple)) or hasattr(X, "shape"):
-        check_not_images("X", X)
 
 
 def _output_dtype(X: npt.NDArray[Any]) -> type[np.floating[Any]]:

@@ -51,7 +51,9 @@ class _DotProductFunction(KernelFunction):
         return self._of_products(products, A.squares[:, None], B.squares, A.X.shape[1])
 
     def gram(self, A: Rows) -> Array:
-        return self._of_products(_products(A.X), A.squares[:, None], A.squares, A.X.shape[1])
+        K = self._of_products(_products(A.X), A.squares[:, None], A.squares, A.X.shape[1])
+        # A row with itself is known without the rounding of two sums of squares.
+        return jnp.fill_diagonal(K, self.diag(A), inplace=False)
 
     def diag(self, A: Rows) -> Array:
         return self._of_squares(A.squares, A.X.shape[1])

@@ -46,27 +46,32 @@ class Dual(NamedTuple):
     diag: Callable[[Array], tuple[Array, Array]]
 
 
+def _is_one(cosine: Array) -> Array:
+    """Whether a cosine is 1 but for rounding; it then belongs to two equal points."""
+    return 1 - cosine < 8 * jnp.finfo(cosine.dtype).eps
+
+
 def _arccos(x: Array) -> Array:
-    """Arc cosine on [-1, 1], without a useful derivative; a polynomial below float64."""
+    """Arc cosine on [-1, 1], without a useful derivative; a polynomial below float64.
+
+    Exactly 0 where x is 1 but for rounding: arccos turns an error of eps into one of sqrt(eps).
+    """
     if x.dtype == jnp.float64:
-        return jnp.arccos(x)
-    magnitude = jnp.abs(x)
-    polynomial = jnp.full_like(x, _ARCCOS_COEFFICIENTS[0])
-    for coefficient in _ARCCOS_COEFFICIENTS[1:]:
-        polynomial = polynomial * magnitude + coefficient
-    positive = jnp.sqrt(1 - magnitude) * polynomial
-    return jnp.where(x < 0, jnp.pi - positive, positive)
+        angle = jnp.arccos(x)
+    else:
+        magnitude = jnp.abs(x)
+        polynomial = jnp.full_like(x, _ARCCOS_COEFFICIENTS[0])
+        for coefficient in _ARCCOS_COEFFICIENTS[1:]:
+            polynomial = polynomial * magnitude + coefficient
+        positive = jnp.sqrt(1 - magnitude) * polynomial
+        angle = jnp.where(x < 0, jnp.pi - positive, positive)
+    return jnp.where(_is_one(x), 0, angle)
 
 
-def _sine(cosine: Array) -> Array:
-    """sqrt(1 - c^2), kept away from zero by rounding's own size so that it can divide."""
-    return jnp.sqrt(jnp.maximum(1 - cosine * cosine, jnp.finfo(cosine.dtype).eps))
-
-
-# Order-1 and order-0 arc-cosine kernels of the angle between two inputs (Cho & Saul 2009, eq. 6).
+# Order-0 and order-1 arc-cosine kernels of the angle between two inputs (Cho & Saul 2009, eq. 6).
 # Their derivatives are written out because autodiff of arccos at c = 1 (a point with itself, or a
-# support row that still equals a training row) is 0 * inf. There the order-0 kernel has a cusp;
-# `_sine` turns its two infinite one-sided slopes into a finite one whose argument is zero.
+# support row that still equals a training row) is 0 * inf. The order-0 kernel has a cusp there,
+# with slopes of either sign on its two sides; their mean, 0, is taken.
 @jax.custom_jvp
 def _arccos_order0(cosine: Array) -> Array:
     return (jnp.pi - _arccos(cosine)) / (2 * jnp.pi)
@@ -75,12 +80,15 @@ def _arccos_order0(cosine: Array) -> Array:
 @_arccos_order0.defjvp
 def _arccos_order0_jvp(primals, tangents):  # type: ignore[no-untyped-def]
     (cosine,), (tangent,) = primals, tangents
-    return _arccos_order0(cosine), tangent / (2 * jnp.pi * _sine(cosine))
+    # The floor is for c = -1, opposite points.
+    sine = jnp.sqrt(jnp.maximum(1 - cosine * cosine, jnp.finfo(cosine.dtype).eps))
+    slope = jnp.where(_is_one(cosine), 0, 1 / (2 * jnp.pi * sine))
+    return _arccos_order0(cosine), slope * tangent
 
 
 @jax.custom_jvp
 def _arccos_order1(cosine: Array) -> Array:
-    sine = jnp.sqrt(jnp.maximum(1 - cosine * cosine, 0))
+    sine = jnp.where(_is_one(cosine), 0, jnp.sqrt(1 - cosine * cosine))
     return sine / (2 * jnp.pi) + cosine * _arccos_order0(cosine)
 
 
