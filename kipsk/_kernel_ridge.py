@@ -15,16 +15,11 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from kipsk import _ridge, _targets
 from kipsk._blocks import block_size_for, map_rows
 from kipsk._checks import check_integer, check_not_images, check_option, check_positive
-from kipsk.kernels._base import JaxKernel, KernelFunction
+from kipsk.kernels._base import JaxKernel, KernelFunction, evaluate
 from kipsk.kernels._registry import get_kernel
 
 _PRECOMPUTED_REG = 1e-6
 _FLOATS = (np.float64, np.float32)  # others become float64
-
-
-@jax.jit
-def _gram(function: KernelFunction, X: jax.Array) -> jax.Array:
-    return function.gram(function.prepare(X))
 
 
 @jax.jit
@@ -61,7 +56,7 @@ class _BaseKernelRidge(BaseEstimator):
         else:
             self.kernel_ = get_kernel(self.kernel).resolve(X)
             with jax.enable_x64(True):
-                K = np.asarray(_gram(self.kernel_.function(), X.astype(np.float64)))
+                K = np.asarray(evaluate(self.kernel_.function(), X.astype(np.float64)))
         _ridge.check_finite_gram(K, "K_ss")
         # Weighted least squares is least squares on rows scaled by sqrt(weight); the relative
         # ridge follows the weighted mean of the diagonal, so weight 2 is the row given twice.

@@ -17,11 +17,11 @@ from tqdm.auto import tqdm
 from kipsk import _optimize, _ridge
 from kipsk._checks import check_integer, check_option, check_positive
 from kipsk._distiller import BaseDistiller, Data
-from kipsk._label_solve import gram, solve_labels_over
+from kipsk._label_solve import solve_labels_over
 from kipsk._losses import Objective, Targets
 from kipsk._support import initial_support
 from kipsk._targets import balanced_batches, one_hot
-from kipsk.kernels._base import JaxKernel, KernelFunction
+from kipsk.kernels._base import JaxKernel, KernelFunction, evaluate, prepare
 
 #: label_reg="auto". Without a ridge the solved labels over-fit their batch; chosen on held-out
 #: training rows of CIFAR-10 (docs/results.md).
@@ -66,7 +66,7 @@ class KIPDistiller(BaseDistiller):
         How the learning rate goes from there to the last step.
     batch_size : int, default=5000
         Target rows of a step; each batch holds the classes in the training set's proportions.
-    optimizer : {"adam", "adabelief", "sgd"} or optax.GradientTransformation, default="adam"
+    optimizer : {"adam", "adabelief"} or optax.GradientTransformation, default="adam"
         A transformation is used as it is, with its own learning rate (again in units of the root
         mean square); `learning_rate` and `schedule` are then not used.
     block_size : int or "auto", default="auto"
@@ -170,7 +170,9 @@ class KIPDistiller(BaseDistiller):
         rng = check_random_state(self.random_state)
         X_s, y_s = self._initial_support(data, rng)
         function = kernel.function()
-        scale = float(np.sqrt(np.mean(np.square(data.X, dtype=np.float64)))) or 1.0
+        scale = (
+            float(np.sqrt(np.mean(np.einsum("ij,ij->i", data.X, data.X)) / data.X.shape[1])) or 1.0
+        )
         with jax.enable_x64(True), threadpool_limits(1, user_api="blas"):
             _check_start(function, X_s, y_s, reg)
             objective = Objective(
@@ -221,7 +223,7 @@ class KIPDistiller(BaseDistiller):
         self.learning_rate_ = self._number(
             "learning_rate", self.learning_rate, kernel.recommended_learning_rate
         )
-        self.label_reg_ = self._number("label_reg", self.label_reg, _LABEL_REG)
+        self.label_reg_ = self._number("label_reg", self.label_reg, _LABEL_REG, zero=True)
         if hasattr(self.optimizer, "init") and hasattr(self.optimizer, "update"):
             import optax
 
@@ -234,11 +236,11 @@ class KIPDistiller(BaseDistiller):
             _optimize.learning_rates(self.schedule, self.learning_rate_, max_iter),
         )
 
-    def _number(self, name: str, value: float | str, auto: float) -> float:
+    def _number(self, name: str, value: float | str, auto: float, *, zero: bool = False) -> float:
         if isinstance(value, str):
             check_option(type(self).__name__, name, value, ("auto",), also=" or a number")
             return auto
-        return check_positive(type(self).__name__, name, value, also=' or "auto"')
+        return check_positive(type(self).__name__, name, value, zero=zero, also=' or "auto"')
 
     def _initial_support(
         self, data: Data, rng: np.random.RandomState
@@ -312,7 +314,6 @@ def _batches(
     function: KernelFunction, data: Data, batch_size: int, rng: np.random.RandomState
 ) -> list[Targets]:
     """Return the target batches on the device, with what the kernel needs of each row."""
-    prepare = jax.jit(lambda function, X: function.prepare(X))
     indices = balanced_batches(data.codes, batch_size, rng)
     if len(indices) == 1:
         return [Targets(prepare(function, jnp.asarray(data.X)), jnp.asarray(data.y))]
@@ -326,5 +327,5 @@ def _check_start(
     function: KernelFunction, X_s: NDArray[Any], y_s: NDArray[Any], reg: float
 ) -> None:
     """Raise ValueError if the initial support's kernel matrix cannot be factored."""
-    K_ss = np.asarray(gram(function, X_s.astype(np.float64)))
+    K_ss = np.asarray(evaluate(function, X_s.astype(np.float64)))
     _ridge.fit_alpha(K_ss, y_s.astype(np.float64), reg * np.trace(K_ss) / len(K_ss))

@@ -16,7 +16,7 @@ from kipsk._blocks import block_size_for, sum_rows
 from kipsk._checks import check_integer, check_option, check_positive
 from kipsk._distiller import BaseDistiller, Data
 from kipsk._support import initial_support
-from kipsk.kernels._base import JaxKernel, KernelFunction
+from kipsk.kernels._base import JaxKernel, KernelFunction, evaluate
 
 
 class LabelSolver(BaseDistiller):
@@ -154,12 +154,6 @@ def _normal_equations(
     return K_st @ K_st.T, K_st @ y_t.astype(jnp.float64)
 
 
-@jax.jit
-def gram(function: KernelFunction, X: jax.Array) -> jax.Array:
-    """Return the kernel matrix of rows with themselves, in their precision."""
-    return function.gram(function.prepare(X))
-
-
 def solve_labels_over(
     function: KernelFunction,
     X_s: NDArray[Any],
@@ -183,7 +177,7 @@ def solve_labels_over(
     """
     size = block_size_for(block_size, len(X_s), X.shape[1], X.itemsize)
     with jax.enable_x64(True):
-        K_ss = np.asarray(gram(function, X_s.astype(np.float64)))
+        K_ss = np.asarray(evaluate(function, X_s.astype(np.float64)))
         _ridge.check_finite_gram(K_ss, "K_ss")
         products, moments = sum_rows(partial(_normal_equations, function, X_s), (X, y), size)
     return _ridge.solve_labels(products, moments, K_ss, reg, label_reg)

@@ -45,15 +45,11 @@ def get_optimizer(name: str) -> Any:
     """Return an optax transformation without its learning rate; cached, so that jit is too."""
     import optax  # not at the top: half a second that `import kipsk` does not need
 
-    return {
-        "adam": optax.scale_by_adam,
-        "adabelief": optax.scale_by_belief,
-        "sgd": partial(optax.trace, decay=0.9, nesterov=True),
-    }[name]()
+    return {"adam": optax.scale_by_adam, "adabelief": optax.scale_by_belief}[name]()
 
 
 #: Names of optimisers.
-OPTIMIZERS = ("adam", "adabelief", "sgd")
+OPTIMIZERS = ("adam", "adabelief")
 
 
 def learning_rates(schedule: str, learning_rate: float, n_steps: int) -> np.ndarray:
@@ -110,7 +106,7 @@ def steps(
         return state, losses.at[i].set(loss), accuracies.at[i].set(accuracy)
 
     # A dynamic trip count: the last, shorter call runs the same compiled code.
-    blank = jnp.zeros(len(rates), jnp.float32)
+    blank = jnp.zeros(len(rates), jnp.float64)
     state, *history = jax.lax.fori_loop(0, n_steps, body, (state, blank, blank))
     return state, tuple(history)
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -17,3 +19,38 @@ def digits() -> Split:
     for array in split:
         array.setflags(write=False)
     return tuple(split)
+
+
+# Largest error of an entry, relative to the largest entry of the oracle, by the precision of what
+# is tested. Here and not in a module: neural-tangents installs a package called `tests`, so that
+# `from tests.tolerances import ...` would look there.
+TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
+
+
+class Closeness:
+    """``close(actual, oracle)`` with one tolerance per dtype."""
+
+    def tolerance(self, dtype: DTypeLike) -> float:
+        return TOLERANCE[np.dtype(dtype).name]
+
+    def __call__(
+        self, actual: Any, oracle: ArrayLike, dtype: DTypeLike = None, times: float = 1
+    ) -> None:
+        """Fail unless all entries agree.
+
+        The tolerance is the one of `dtype`, by default actual's own, `times` a factor for a test
+        whose numbers are worse conditioned than a kernel's entries; it says there why.
+        """
+        actual, oracle = np.asarray(actual), np.asarray(oracle)
+        assert actual.shape == oracle.shape
+        assert np.isfinite(actual).all()
+        dtype = dtype or (actual.dtype if actual.dtype.kind == "f" else np.float64)
+        scale = np.abs(oracle).max(initial=np.finfo(float).tiny)
+        error = np.abs(actual.astype(np.float64) - oracle).max(initial=0) / scale
+        limit = times * self.tolerance(dtype)
+        assert error <= limit, f"relative error {error:.2g} exceeds {limit:.2g}"
+
+
+@pytest.fixture(scope="session")
+def close() -> Closeness:
+    return Closeness()

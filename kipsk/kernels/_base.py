@@ -45,7 +45,14 @@ class KernelFunction:
 
 
 @jax.jit
-def _evaluate(function: KernelFunction, X: Array, Y: Array | None) -> Array:
+def prepare(function: KernelFunction, X: Array) -> Any:
+    """Return ``function.prepare(X)``, compiled."""
+    return function.prepare(X)
+
+
+@jax.jit
+def evaluate(function: KernelFunction, X: Array, Y: Array | None = None) -> Array:
+    """Return the kernel matrix of rows, compiled, in their precision."""
     A = function.prepare(X)
     return function.gram(A) if Y is None else function.cross(A, function.prepare(Y))
 
@@ -71,7 +78,7 @@ class JaxKernel(Kernel):
     """
 
     recommended_reg: float = 1e-6
-    recommended_learning_rate: float = 0.04
+    recommended_learning_rate: float = 0.08
 
     @abstractmethod
     def function(self) -> KernelFunction:
@@ -116,7 +123,7 @@ class JaxKernel(Kernel):
         function = self.resolve(reference).function()
         with jax.enable_x64(True):
             K = np.array(
-                _evaluate(function, X.astype(dtype), None if Y is None else Y.astype(dtype))
+                evaluate(function, X.astype(dtype), None if Y is None else Y.astype(dtype))
             )
         return (K, np.empty((*K.shape, 0))) if eval_gradient else K
 
