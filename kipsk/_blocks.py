@@ -24,16 +24,24 @@ def block_size_for(block_size: int | str, n_columns: int, n_features: int, items
 
 
 def slices(n_rows: int, block_size: int) -> Iterator[slice]:
-    """Yield consecutive slices of nearly equal size, none above `block_size`."""
-    n_blocks = -(-n_rows // block_size)
-    size = -(-n_rows // max(n_blocks, 1))
-    for start in range(0, n_rows, max(size, 1)):
-        yield slice(start, min(start + size, n_rows))
+    """Yield consecutive slices of `block_size` rows; the last one may have fewer."""
+    for start in range(0, n_rows, block_size):
+        yield slice(start, min(start + block_size, n_rows))
 
 
 def map_rows(function: Callable[[Any], Any], X: Any, block_size: int) -> np.ndarray:
-    """Return ``concatenate([function(block) for each block of rows])`` as numpy."""
-    return np.concatenate([np.asarray(function(X[s])) for s in slices(len(X), block_size)])
+    """Return ``concatenate([function(block) for each block of rows])`` as numpy.
+
+    A short block is padded with zero rows to a power of two, so that calls with any number of rows
+    share a few compiled shapes.
+    """
+    results = []
+    for s in slices(len(X), block_size):
+        block = X[s]
+        n_rows = min(block_size, 1 << (len(block) - 1).bit_length())
+        padded = np.concatenate([block, np.zeros((n_rows - len(block), *X.shape[1:]), X.dtype)])
+        results.append(np.asarray(function(padded))[: len(block)])
+    return np.concatenate(results)
 
 
 def sum_rows(function: Callable[..., Any], arrays: tuple[Any, ...], block_size: int) -> Any:

@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-def _refuse(owner: str, name: str, rule: str, value: Any) -> ValueError:
+def refuse(owner: str, name: str, rule: str, value: Any) -> ValueError:
+    """Return the error for a parameter that breaks its rule."""
+    if isinstance(value, np.ndarray):  # its numbers would bury the message
+        return ValueError(
+            f"The {name!r} parameter of {owner} must be {rule}. Got an array of shape "
+            f"{value.shape} and dtype {value.dtype} instead."
+        )
     return ValueError(f"The {name!r} parameter of {owner} must be {rule}. Got {value!r} instead.")
 
 
@@ -20,15 +26,22 @@ def check_positive(
     is_number = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
     if not (is_number and np.isfinite(value) and (value >= 0 if zero else value > 0)):
         rule = "a finite number >= 0" if zero else "a finite number > 0"
-        raise _refuse(owner, name, rule + also, value)
+        raise refuse(owner, name, rule + also, value)
     return float(value)
+
+
+def check_auto(owner: str, name: str, value: Any, auto: float, *, zero: bool = False) -> float:
+    """Return a real parameter as float, `auto` in place of "auto"."""
+    if isinstance(value, str) and value == "auto":
+        return auto
+    return check_positive(owner, name, value, zero=zero, also=' or "auto"')
 
 
 def check_integer(owner: str, name: str, value: Any, *, minimum: int, also: str = "") -> int:
     """Return an integer parameter as int; `also` names what else the parameter may be."""
     is_integer = isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
     if not (is_integer and value >= minimum):
-        raise _refuse(owner, name, f"an integer >= {minimum}" + also, value)
+        raise refuse(owner, name, f"an integer >= {minimum}" + also, value)
     return int(value)
 
 
@@ -37,7 +50,7 @@ def check_option(
 ) -> str:
     """Return a parameter that is one of some names; `also` says what else it may be."""
     if not (isinstance(value, str) and value in options):
-        raise _refuse(owner, name, f"one of {list(options)}" + also, value)
+        raise refuse(owner, name, f"one of {list(options)}" + also, value)
     return str(value)
 
 

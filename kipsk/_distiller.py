@@ -7,13 +7,12 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from kipsk._checks import check_integer, check_not_images, check_option, check_positive
-from kipsk._kernel_ridge import KernelRidgeNTK
-from kipsk._targets import decision, one_hot
+from kipsk._checks import check_auto, check_integer, check_not_images, check_option
+from kipsk._kernel_ridge import KernelRidgeNTK, OneHotClassifierMixin
+from kipsk._targets import encode, one_hot
 from kipsk.kernels._base import JaxKernel
 from kipsk.kernels._registry import get_kernel
 
@@ -22,22 +21,22 @@ class Data(NamedTuple):
     """Validated training data: rows, class codes, centred one-hot targets."""
 
     X: NDArray[Any]  # (n, n_features), in the estimator's dtype
+    classes: NDArray[Any]  # (n_classes,), sorted
     codes: NDArray[np.intp]  # (n,)
     y: NDArray[Any]  # (n, n_classes), in the estimator's dtype
 
 
-class BaseDistiller(ClassifierMixin, BaseEstimator):
+class BaseDistiller(OneHotClassifierMixin, BaseEstimator):
     """A classifier that is a small support set.
 
     Subclasses have the parameters ``kernel``, ``reg``, ``block_size`` and ``dtype`` and call, in
-    `fit`, `_validate`, `_resolve` and `_publish`.
+    `fit`, `_kernel_and_reg`, `_validate` and `_publish`.
     """
 
     kernel: str | JaxKernel
     reg: float | str
     block_size: int | str
     dtype: str
-    classes_: NDArray[Any]
     X_s_: NDArray[Any]
     y_s_: NDArray[np.float64]
 
@@ -56,7 +55,7 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
             `KernelRidgeNTK` and other regressors.
         """
         self.fit(X, y)
-        return self.X_s_, self.y_s_
+        return self.X_s_.copy(), self.y_s_.copy()
 
     def fit_resample(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         """Fit and return the support set with hard labels, imbalanced-learn's protocol.
@@ -72,58 +71,50 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
         Returns
         -------
         X_s : ndarray of shape (n_support, n_features)
+            A DataFrame with the columns of X if X is one.
         y_hard : ndarray of shape (n_support,)
             The class of each label's largest entry.
         """
         X_s, y_s = self.fit_distill(X, y)
+        if hasattr(X, "iloc"):
+            X_s = type(X)(X_s, columns=X.columns)
         return X_s, self.classes_[np.argmax(y_s, axis=1)]
 
-    def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Return outputs of shape (n_samples, n_classes), or (n_samples,) if binary."""
-        return decision(self._outputs(X))
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Return the class of the largest output of kernel ridge regression on the support."""
-        winners = np.argmax(self._outputs(X), axis=1)
-        return self.classes_[winners]
-
-    def _outputs(self, X: Any) -> NDArray[np.float64]:
-        check_is_fitted(self)
+    def _predict_targets(self, X: Any) -> NDArray[np.float64]:
+        check_is_fitted(self, "predictor_")
         check_not_images("X", X)
         X = validate_data(self, X, dtype=self.dtype, reset=False)
         return self.predictor_.predict(X)
 
-    def _validate(self, X: Any, y: Any) -> Data:
-        """Check the data and the parameters that all distillers have."""
+    def _kernel_and_reg(self) -> tuple[JaxKernel, float]:
+        """Check the parameters that all distillers have; return the kernel and relative ridge."""
         name = type(self).__name__
         check_option(name, "dtype", self.dtype, ("float32", "float64"))
         if self.block_size != "auto":
             check_integer(name, "block_size", self.block_size, minimum=1, also=' or "auto"')
+        kernel = get_kernel(self.kernel)
+        return kernel, check_auto(name, "reg", self.reg, kernel.recommended_reg, zero=True)
+
+    def _validate(self, X: Any, y: Any) -> Data:
+        """Check the data."""
         check_not_images("X", X)
         X, y = validate_data(self, X, y, dtype=self.dtype)
-        check_classification_targets(y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"{name} needs at least 2 classes in y. Got 1 class instead: {self.classes_[0]!r}."
-            )
-        return Data(X, codes, one_hot(codes, len(self.classes_), X.dtype))
+        classes, codes = encode(type(self).__name__, y)
+        return Data(X, classes, codes, one_hot(codes, len(classes), X.dtype))
 
-    def _resolve(self, X: NDArray[Any]) -> tuple[JaxKernel, float]:
-        """Return the kernel fitted to the data and the relative ridge."""
-        kernel = get_kernel(self.kernel).resolve(X)
-        if isinstance(self.reg, str):
-            check_option(type(self).__name__, "reg", self.reg, ("auto",), also=" or a number")
-            return kernel, kernel.recommended_reg
-        name = type(self).__name__
-        return kernel, check_positive(name, "reg", self.reg, zero=True, also=' or "auto"')
-
-    def _publish(self, X_s: NDArray[Any], y_s: NDArray[Any], kernel: JaxKernel, reg: float) -> None:
+    def _publish(
+        self,
+        X_s: NDArray[Any],
+        y_s: NDArray[Any],
+        classes: NDArray[Any],
+        kernel: JaxKernel,
+        reg: float,
+    ) -> None:
         """Store the support set and the predictor that it is, as numpy and plain objects."""
-        self.X_s_ = np.asarray(X_s, dtype=self.dtype)
-        self.y_s_ = np.asarray(y_s, dtype=np.float64)
+        self.X_s_ = np.array(X_s, dtype=self.dtype)
+        self.y_s_ = np.array(y_s, dtype=np.float64)
+        self.classes_ = classes
         self.kernel_ = kernel
         self.reg_ = reg
-        self.predictor_ = KernelRidgeNTK(kernel, reg=reg, block_size=self.block_size).fit(
-            self.X_s_, self.y_s_
-        )
+        predictor = KernelRidgeNTK(kernel, reg=reg, block_size=self.block_size)
+        self.predictor_ = predictor.fit(self.X_s_, self.y_s_)

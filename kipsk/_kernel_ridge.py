@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from kipsk import _ridge, _targets
+from kipsk import _ridge
 from kipsk._blocks import block_size_for, map_rows
-from kipsk._checks import check_integer, check_not_images, check_option, check_positive
+from kipsk._checks import check_integer, check_not_images, check_option, check_positive, refuse
+from kipsk._targets import decision, encode, one_hot
 from kipsk.kernels._base import JaxKernel, KernelFunction, evaluate
 from kipsk.kernels._registry import get_kernel
 
@@ -46,30 +46,27 @@ class _BaseKernelRidge(BaseEstimator):
 
     def _fit_targets(self, X: NDArray[Any], Y: NDArray[Any], sample_weight: Any) -> None:
         """Fit validated rows (or a precomputed kernel) and 2-D float64 targets."""
-        name = type(self).__name__
-        check_option(name, "dtype", self.dtype, ("float32", "float64"))
-        if self.block_size != "auto":
-            check_integer(name, "block_size", self.block_size, minimum=1, also=' or "auto"')
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        used = np.flatnonzero(weight)
+        if not len(used):
+            raise ValueError("sample_weight must have a positive entry. Got only zeros instead.")
         if self._is_precomputed():
             self.kernel_: JaxKernel | str = "precomputed"
-            K = X.astype(np.float64)
+            K = X.astype(np.float64, copy=False)
         else:
-            self.kernel_ = get_kernel(self.kernel).resolve(X)
+            self.kernel_ = get_kernel(self.kernel).resolve(X[used])
             with jax.enable_x64(True):
                 K = np.asarray(evaluate(self.kernel_.function(), X.astype(np.float64)))
         _ridge.check_finite_gram(K, "K_ss")
         # Weighted least squares is least squares on rows scaled by sqrt(weight); the relative
         # ridge follows the weighted mean of the diagonal, so weight 2 is the row given twice.
-        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        if not weight.any():
-            raise ValueError("sample_weight must have a positive entry. Got only zeros instead.")
         mean = np.average(np.diag(K), weights=weight)
-        used = np.flatnonzero(weight)
         root = np.sqrt(weight[used])
         targets = Y[used] * root[:, None]
         if sample_weight is not None:
             K = K[np.ix_(used, used)] * np.outer(root, root)
         regs = self._regs()
+        self.__dict__.pop("loo_errors_", None)  # of an earlier fit
         if len(regs) == 1:
             best = 0
             alpha = _ridge.fit_alpha(K, targets, regs[0] * mean)
@@ -101,20 +98,26 @@ class _BaseKernelRidge(BaseEstimator):
         return np.array(values)
 
     def _predict_targets(self, X: Any) -> NDArray[np.float64]:
-        check_is_fitted(self)
+        check_is_fitted(self, "dual_coef_")
         check_not_images("X", X)
         X = validate_data(self, X, dtype=_FLOATS, reset=False)
         if isinstance(self.kernel_, str):
             return np.asarray(X.astype(np.float64) @ self.dual_coef_)
         dtype = np.dtype(self.dtype)
         size = block_size_for(self.block_size, len(self.X_fit_), X.shape[1], dtype.itemsize)
-        function, X_fit = self.kernel_.function(), self.X_fit_.astype(dtype)
+        function, X_fit = self.kernel_.function(), self.X_fit_.astype(dtype, copy=False)
         with jax.enable_x64(True):
-            return map_rows(
-                lambda block: _predict(function, X_fit, self.dual_coef_, block.astype(dtype)),
-                X,
-                size,
-            )
+
+            def predict(block: NDArray[Any]) -> jax.Array:
+                return _predict(function, X_fit, self.dual_coef_, block.astype(dtype, copy=False))
+
+            return map_rows(predict, X, size)
+
+    def _check_parameters(self) -> None:
+        name = type(self).__name__
+        check_option(name, "dtype", self.dtype, ("float32", "float64"))
+        if self.block_size != "auto":
+            check_integer(name, "block_size", self.block_size, minimum=1, also=' or "auto"')
 
     def _is_precomputed(self) -> bool:
         return isinstance(self.kernel, str) and self.kernel == "precomputed"
@@ -179,7 +182,7 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
     Notes
     -----
     `fit` raises ValueError if the kernel matrix is not finite or, regularised, not positive
-    definite; the message says what to raise. Memory is one float64 matrix of n x n and its factor.
+    definite; the message says what to raise. Memory is about four float64 matrices of n x n.
 
     Examples
     --------
@@ -200,12 +203,14 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
         y : array-like of shape (n,) or (n, n_outputs)
             Any real targets, so also the soft labels of a distilled set.
         sample_weight : array-like of shape (n,), default=None
-            Weight 2 is the row given twice.
+            Weight 2 is the row given twice, except that a leave-one-out error (`reg` a sequence)
+            leaves out both, and that ``length_scale="auto"`` counts the row once.
 
         Returns
         -------
         self
         """
+        self._check_parameters()
         check_not_images("X", X)
         X, y = validate_data(self, X, y, dtype=_FLOATS, multi_output=True, y_numeric=True)
         self._check_square(X)
@@ -220,7 +225,29 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
         return self._predict_targets(X)
 
 
-class KernelRidgeNTKClassifier(ClassifierMixin, _BaseKernelRidge):
+class OneHotClassifierMixin(ClassifierMixin):
+    """A classifier whose outputs regress centred one-hot labels."""
+
+    classes_: NDArray[Any]
+
+    if TYPE_CHECKING:
+
+        def _predict_targets(self, X: Any) -> NDArray[np.float64]: ...
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Return outputs of shape (n_samples, n_classes), or (n_samples,) if binary.
+
+        Binary values are positive for the second class.
+        """
+        return decision(self._predict_targets(X))
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the class of the largest output for each row."""
+        winners = np.argmax(self._predict_targets(X), axis=1)
+        return self.classes_[winners]
+
+
+class KernelRidgeNTKClassifier(OneHotClassifierMixin, _BaseKernelRidge):
     """Classifier by kernel ridge regression on centred one-hot labels.
 
     As `KernelRidgeNTK` on ``one_hot(y) - 1 / n_classes``; the class of the largest output wins.
@@ -281,35 +308,25 @@ class KernelRidgeNTKClassifier(ClassifierMixin, _BaseKernelRidge):
         -------
         self
         """
+        self._check_parameters()
         check_not_images("X", X)
         is_matrix = self.classes is not None and np.ndim(y) == 2
         X, y = validate_data(self, X, y, dtype=_FLOATS, multi_output=is_matrix)
         self._check_square(X)
         if is_matrix:
-            self.classes_ = np.asarray(self.classes)
+            classes = np.asarray(self.classes)
+            if classes.ndim != 1 or len(np.unique(classes)) < max(2, len(classes)):
+                rule = "an array of at least 2 different class labels, one for each column of y"
+                raise refuse(type(self).__name__, "classes", rule, self.classes)
             targets = np.asarray(y, dtype=np.float64)
-            if targets.shape[1] != len(self.classes_):
+            if targets.shape[1] != len(classes):
                 raise ValueError(
-                    f"y must have one column for each of the {len(self.classes_)} 'classes'. "
+                    f"y must have one column for each of the {len(classes)} 'classes'. "
                     f"Got y of shape {targets.shape} instead."
                 )
         else:
-            check_classification_targets(y)
-            self.classes_, codes = np.unique(y, return_inverse=True)
-            if len(self.classes_) < 2:
-                raise ValueError(
-                    f"{type(self).__name__} needs at least 2 classes in y. Got 1 class instead: "
-                    f"{self.classes_[0]!r}."
-                )
-            targets = _targets.one_hot(codes, len(self.classes_))
+            classes, codes = encode(type(self).__name__, y)
+            targets = one_hot(codes, len(classes))
         self._fit_targets(X, targets, sample_weight)
+        self.classes_ = classes
         return self
-
-    def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Return outputs of shape (n_samples, n_classes), or (n_samples,) if binary."""
-        return _targets.decision(self._predict_targets(X))
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Return the class of the largest output for each row."""
-        winners = np.argmax(self._predict_targets(X), axis=1)
-        return self.classes_[winners]

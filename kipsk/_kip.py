@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
-from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from kipsk import _optimize, _ridge
-from kipsk._checks import check_integer, check_option, check_positive
+from kipsk._checks import check_auto, check_integer, check_option, refuse
 from kipsk._distiller import BaseDistiller, Data
 from kipsk._label_solve import solve_labels_over
 from kipsk._losses import Objective, Targets
+from kipsk._optimize import single_threaded_blas
 from kipsk._support import initial_support
 from kipsk._targets import balanced_batches, one_hot
 from kipsk.kernels._base import JaxKernel, KernelFunction, evaluate, prepare
@@ -26,6 +26,8 @@ from kipsk.kernels._base import JaxKernel, KernelFunction, evaluate, prepare
 #: label_reg="auto". Without a ridge the solved labels over-fit their batch; chosen on held-out
 #: training rows of CIFAR-10 (docs/results.md).
 _LABEL_REG = 1e-4
+
+_INITS = ("sample", "noise", "kmeans")
 
 #: Steps between two looks at the run when each is a call of its own.
 _LOOK_EVERY = 10
@@ -65,10 +67,12 @@ class KIPDistiller(BaseDistiller):
     schedule : {"cosine", "constant"}, default="cosine"
         How the learning rate goes from there to the last step.
     batch_size : int, default=5000
-        Target rows of a step; each batch holds the classes in the training set's proportions.
+        Target rows of a step, at most; each batch holds the classes in the training set's
+        proportions.
     optimizer : {"adam", "adabelief"} or optax.GradientTransformation, default="adam"
         A transformation is used as it is, with its own learning rate (again in units of the root
-        mean square); `learning_rate` and `schedule` are then not used.
+        mean square); `learning_rate` and `schedule` are then not used. It must need gradients and
+        parameters only (not a line search), and optax's objects do not pickle.
     block_size : int or "auto", default="auto"
         Rows of one block in `predict` and in the final solution of the labels.
     dtype : {"float32", "float64"}, default="float32"
@@ -164,53 +168,35 @@ class KIPDistiller(BaseDistiller):
         -------
         self
         """
-        data = self._validate(X, y)
-        kernel, reg = self._resolve(data.X)
+        kernel, reg = self._kernel_and_reg()
         optimizer, rates = self._optimizer(kernel)
+        data = self._validate(X, y)
+        kernel = kernel.resolve(data.X)
         rng = check_random_state(self.random_state)
         X_s, y_s = self._initial_support(data, rng)
-        function = kernel.function()
-        scale = (
-            float(np.sqrt(np.mean(np.einsum("ij,ij->i", data.X, data.X)) / data.X.shape[1])) or 1.0
-        )
-        with jax.enable_x64(True), threadpool_limits(1, user_api="blas"):
-            _check_start(function, X_s, y_s, reg)
+        scale = _root_mean_square(data.X)
+        with jax.enable_x64(True), single_threaded_blas:
             objective = Objective(
-                function,
+                kernel.function(),
                 reg,
                 self.label_reg_,
                 scale,
                 y_s=None if self.labels == "learned" else jnp.asarray(y_s),
                 solves_labels=self.labels == "solved",
             )
+            _check_start(objective.function, X_s, y_s, reg)
             params = {"X": jnp.asarray(X_s / X_s.dtype.type(scale))}
             if self.labels == "learned":
                 params["y"] = jnp.asarray(y_s)
-            batches = _batches(function, data, self.batch_size, rng)
-            state = self._run(objective, optimizer, params, batches, rates, rng)
-
-        def publish(params: dict[str, Any]) -> None:
-            learned = np.asarray(params["X"]) * X_s.dtype.type(scale)
-            labels = np.asarray(params.get("y", y_s))
-            if self.labels == "solved":
-                labels = solve_labels_over(
-                    function, learned, data.X, data.y, reg, self.label_reg_, self.block_size
-                )
-            self._publish(learned, labels, kernel, reg)
-
-        try:
-            publish(state.good if state.failed else state.params)
-        except ValueError:  # the last step led to where no loss was looked at
-            publish(state.good)
-            state = state._replace(failed=jnp.array(True))
-        if state.failed:
-            warnings.warn(
-                f"{type(self).__name__} stopped after {self.n_iter_} of {self.max_iter} steps: the "
-                "loss was no longer finite. The last good support is kept. Lower 'learning_rate' "
-                f"(now {self.learning_rate_:.3g}) or raise 'reg' (now {reg:.3g}).",
-                ConvergenceWarning,
-                stacklevel=2,
+            batches = _batches(objective.function, data, self.batch_size, rng)
+            learned = self._run(objective, optimizer, params, batches, rates, rng)
+        X_s = learned["X"] * X_s.dtype.type(scale)
+        y_s = learned.get("y", y_s)
+        if self.labels == "solved":
+            y_s = solve_labels_over(
+                kernel.function(), X_s, data.X, data.y, reg, self.label_reg_, self.block_size
             )
+        self._publish(X_s, y_s, data.classes, kernel, reg)
         return self
 
     def _optimizer(self, kernel: JaxKernel) -> tuple[Any, NDArray[np.floating]]:
@@ -219,16 +205,16 @@ class KIPDistiller(BaseDistiller):
         check_option(name, "labels", self.labels, ("learned", "fixed", "solved"))
         check_option(name, "schedule", self.schedule, ("cosine", "constant"))
         check_integer(name, "batch_size", self.batch_size, minimum=1)
+        check_integer(name, "ipc", self.ipc, minimum=1)
+        if isinstance(self.init, str):
+            check_option(name, "init", self.init, _INITS, also=" or a tuple (X, y) of arrays")
         max_iter = check_integer(name, "max_iter", self.max_iter, minimum=1)
-        self.learning_rate_ = self._number(
-            "learning_rate", self.learning_rate, kernel.recommended_learning_rate
+        self.learning_rate_ = check_auto(
+            name, "learning_rate", self.learning_rate, kernel.recommended_learning_rate
         )
-        self.label_reg_ = self._number("label_reg", self.label_reg, _LABEL_REG, zero=True)
+        self.label_reg_ = check_auto(name, "label_reg", self.label_reg, _LABEL_REG, zero=True)
         if hasattr(self.optimizer, "init") and hasattr(self.optimizer, "update"):
-            import optax
-
-            # Optax updates are added, ours are subtracted.
-            return optax.chain(self.optimizer, optax.scale(-1.0)), np.ones(max_iter)
+            return self.optimizer, -np.ones(max_iter)  # optax's updates are there to be added
         also = " or an optax.GradientTransformation"
         check_option(name, "optimizer", self.optimizer, _optimize.OPTIMIZERS, also=also)
         return (
@@ -236,35 +222,26 @@ class KIPDistiller(BaseDistiller):
             _optimize.learning_rates(self.schedule, self.learning_rate_, max_iter),
         )
 
-    def _number(self, name: str, value: float | str, auto: float, *, zero: bool = False) -> float:
-        if isinstance(value, str):
-            check_option(type(self).__name__, name, value, ("auto",), also=" or a number")
-            return auto
-        return check_positive(type(self).__name__, name, value, zero=zero, also=' or "auto"')
-
     def _initial_support(
         self, data: Data, rng: np.random.RandomState
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the rows and centred labels to start from, in the estimator's dtype."""
         name = type(self).__name__
-        n_classes = len(self.classes_)
+        n_classes = len(data.classes)
         if isinstance(self.init, str):
-            ipc = check_integer(name, "ipc", self.ipc, minimum=1)
-            options = ("sample", "noise", "kmeans")
-            check_option(name, "init", self.init, options, also=" or a tuple (X, y)")
-            X_s, codes, _ = initial_support(data.X, data.codes, self.classes_, ipc, self.init, rng)
+            X_s, codes, _ = initial_support(
+                data.X, data.codes, data.classes, self.ipc, self.init, rng
+            )
             return X_s, one_hot(codes, n_classes, self.dtype)
         try:
             X_init, y_init = self.init
         except (TypeError, ValueError):
-            raise ValueError(
-                f"The 'init' parameter of {name} must be one of ['sample', 'noise', 'kmeans'] or "
-                f"a tuple (X, y) of arrays. Got {self.init!r} instead."
-            ) from None
+            rule = f"one of {list(_INITS)} or a tuple (X, y) of arrays"
+            raise refuse(name, "init", rule, self.init) from None
         X_s = check_array(X_init, dtype=self.dtype, input_name="init[0]", copy=True)
         y_s = np.asarray(y_init)
-        if y_s.ndim == 1 and np.isin(y_s, self.classes_).all():
-            y_s = one_hot(np.searchsorted(self.classes_, y_s), n_classes, self.dtype)
+        if y_s.ndim == 1 and np.isin(y_s, data.classes).all():
+            y_s = one_hot(np.searchsorted(data.classes, y_s), n_classes, self.dtype)
         if X_s.shape[1] != data.X.shape[1] or y_s.shape != (len(X_s), n_classes):
             raise ValueError(
                 f"The 'init' parameter of {name} must hold X of shape (n_support, "
@@ -281,33 +258,49 @@ class KIPDistiller(BaseDistiller):
         batches: list[Targets],
         rates: NDArray[np.floating],
         rng: np.random.RandomState,
-    ) -> _optimize.State:
-        """Descend; set ``loss_curve_`` and ``n_iter_``; return the last state."""
+    ) -> dict[str, NDArray[Any]]:
+        """Descend; set ``loss_curve_`` and ``n_iter_``; return the last good parameters."""
         state = _optimize.initial_state(optimizer, params)
-        losses: list[tuple[Any, int]] = []
+        losses: list[Any] = []
         with tqdm(total=len(rates), disable=not self.verbose, desc="KIP", unit="step") as bar:
             steps = _optimize.run(objective, optimizer, state, batches, rates, rng)
-            for state, (loss, accuracy), n_steps in steps:
-                losses.append((loss, n_steps))
+            for call, (state, (loss, accuracy), n_steps) in enumerate(steps):
+                losses.append(loss[:n_steps])
                 bar.update(n_steps)
                 # Looking at a result waits for it, and the next step could have been under way.
-                if n_steps > 1 or len(losses) % _LOOK_EVERY == 0:
+                if n_steps > 1 or call % _LOOK_EVERY == 0:
                     if self.verbose:
-                        last = n_steps - 1
+                        last = max(0, n_steps - 1)
                         bar.set_postfix(loss=f"{loss[last]:.5f}", accuracy=f"{accuracy[last]:.3f}")
                     if state.failed:
                         break
-        state = jax.tree.map(np.asarray, state)
-        self.n_iter_ = int(state.n_steps)
-        self.loss_curve_ = np.concatenate([np.asarray(loss)[:n] for loss, n in losses])
-        self.loss_curve_ = self.loss_curve_[: self.n_iter_]
-        if not self.n_iter_:
+        n_good, failed = int(state.n_steps), bool(state.failed)
+        if not n_good:
             raise ValueError(
-                "The loss of the initial support, or its gradient, is not finite. Check that "
-                f"{objective.function!r} is finite and differentiable on these features, and "
-                "scale them (for instance with StandardScaler)."
+                "The loss of the initial support, or its gradient, is not finite. Scale the "
+                "features (for instance with StandardScaler), or raise 'reg'"
+                f"{', label_reg' if self.labels == 'solved' else ''} or 'batch_size'; check that "
+                f"the kernel {self.kernel!r} is finite and differentiable on them."
             )
-        return state
+        self.n_iter_ = min(n_good, len(rates))
+        self.loss_curve_ = np.concatenate(losses)[: self.n_iter_]
+        if failed:
+            advice = "'max_iter' or use smaller steps"
+            if isinstance(self.optimizer, str):
+                advice = f"'learning_rate' (now {self.learning_rate_:.3g})"
+            warnings.warn(
+                f"{type(self).__name__} stopped after {self.n_iter_} of {len(rates)} steps: the "
+                f"loss was no longer finite. The last good support is kept. Lower {advice}, or "
+                f"raise 'reg' (now {float(objective.reg):.3g}).",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        return jax.tree.map(np.asarray, state.good)
+
+
+def _root_mean_square(X: NDArray[Any]) -> float:
+    """Return the root mean square of all entries without a copy of them; 1 if all are zero."""
+    return float(np.sqrt(np.mean(np.einsum("ij,ij->i", X, X)) / X.shape[1])) or 1.0
 
 
 def _batches(

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 
 from kipsk import _ridge
 from kipsk._blocks import block_size_for, sum_rows
-from kipsk._checks import check_integer, check_option, check_positive
+from kipsk._checks import check_integer, check_option, check_positive, refuse
 from kipsk._distiller import BaseDistiller, Data
 from kipsk._support import initial_support
 from kipsk.kernels._base import JaxKernel, KernelFunction, evaluate
@@ -109,14 +109,15 @@ class LabelSolver(BaseDistiller):
         -------
         self
         """
-        data = self._validate(X, y)
         label_reg = check_positive("LabelSolver", "label_reg", self.label_reg, zero=True)
-        kernel, reg = self._resolve(data.X)
+        kernel, reg = self._kernel_and_reg()
+        data = self._validate(X, y)
+        kernel = kernel.resolve(data.X)
         X_s, self.support_indices_ = self._support(data)
         y_s = solve_labels_over(
             kernel.function(), X_s, data.X, data.y, reg, label_reg, self.block_size
         )
-        self._publish(X_s, y_s, kernel, reg)
+        self._publish(X_s, y_s, data.classes, kernel, reg)
         return self
 
     def _support(self, data: Data) -> tuple[NDArray[Any], NDArray[np.intp] | None]:
@@ -127,7 +128,7 @@ class LabelSolver(BaseDistiller):
             ipc = check_integer("LabelSolver", "ipc", self.ipc, minimum=1)
             rng = check_random_state(self.random_state)
             X_s, _, indices = initial_support(
-                data.X, data.codes, self.classes_, ipc, self.support, rng
+                data.X, data.codes, data.classes, ipc, self.support, rng
             )
             return X_s, indices
         indices = np.asarray(self.support)
@@ -139,10 +140,8 @@ class LabelSolver(BaseDistiller):
             or indices.min() < 0
             or indices.max() >= n
         ):
-            raise ValueError(
-                "The 'support' parameter of LabelSolver must be 'sample', 'kmeans' or a non-empty "
-                f"1-D array of row numbers from 0 to {n - 1}. Got {self.support!r} instead."
-            )
+            rule = f"'sample', 'kmeans' or a non-empty 1-D array of row numbers from 0 to {n - 1}"
+            raise refuse("LabelSolver", "support", rule, self.support)
         return data.X[indices], indices
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
+from threading import Lock
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from threadpoolctl import threadpool_limits
 
 Params = dict[str, Array]
 
@@ -28,7 +30,7 @@ class State(NamedTuple):
     opt_state : pytree
         Optax's state.
     n_steps : int Array
-        Steps done.
+        Steps done, that is, parameters found good.
     failed : bool Array
         Whether a loss or gradient was not finite; from then on steps change nothing.
     """
@@ -38,6 +40,36 @@ class State(NamedTuple):
     opt_state: Any
     n_steps: Array
     failed: Array
+
+
+class _SingleThreadedBLAS:
+    """Limit BLAS to one thread while any fit runs, and restore it after the last one.
+
+    BLAS only factors n_s x n_s matrices here, which gains nothing from threads; but idle OpenBLAS
+    threads spin for tens of milliseconds after each call, in the way of the kernel's products. The
+    limit is global to the process, so fits in several threads share one.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._n_inside = 0
+        self._limits: threadpool_limits | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._n_inside += 1
+            if self._limits is None:
+                self._limits = threadpool_limits(1, user_api="blas")
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._n_inside -= 1
+            if self._n_inside == 0 and self._limits is not None:
+                self._limits.restore_original_limits()
+                self._limits = None
+
+
+single_threaded_blas = _SingleThreadedBLAS()
 
 
 @lru_cache
@@ -61,8 +93,9 @@ def learning_rates(schedule: str, learning_rate: float, n_steps: int) -> np.ndar
 
 def initial_state(optimizer: Any, params: Params) -> State:
     """Return the state before the first step."""
-    good = jax.tree.map(jnp.copy, params)  # its own buffers: the state is donated as a whole
-    return State(params, good, optimizer.init(params), jnp.array(0), jnp.array(False))
+    state = State(params, params, optimizer.init(params), jnp.array(0), jnp.array(False))
+    # Every leaf its own buffer: the state is donated as a whole.
+    return jax.tree.map(jnp.copy, state)
 
 
 def step(
@@ -122,7 +155,9 @@ def run(
     """Yield (state, history, number of steps) after every jitted call.
 
     One batch is stepped on `MAX_STEPS_PER_CALL` times a call; several are visited in a new random
-    order each epoch, one step a call, so that no batch is ever copied.
+    order each epoch, one step a call, so that no batch is ever copied. A last step of length zero
+    (yielded with 0 steps) looks at where the others led: ``state.good`` is then the end of the run,
+    or, if it failed, the last parameters of finite loss.
     """
     per_call = MAX_STEPS_PER_CALL if len(batches) == 1 else 1
     order: list[int] = []
@@ -135,3 +170,5 @@ def run(
         state, history = steps(objective, optimizer, state, batches[order.pop()], part, n_steps)
         done += n_steps
         yield state, history, n_steps
+    look = np.zeros(per_call, np.float32)
+    yield *steps(objective, optimizer, state, batches[0], look, 1), 0

@@ -31,7 +31,8 @@ def solve(matrix: Array, right_side: Array) -> Array:
 
 def predict(K_st: Array, alpha: Array) -> Array:
     """Return ``K_ts alpha``, of shape (n_t, n_outputs), in the precision of K_st."""
-    return K_st.T @ alpha.astype(K_st.dtype)
+    # Accelerators round float32 products to fewer bits unless told not to.
+    return jnp.matmul(K_st.T, alpha.astype(K_st.dtype), precision=jax.lax.Precision.HIGHEST)
 
 
 def solved_alpha(
@@ -72,12 +73,18 @@ def fit_alpha(K_ss: Float64s, y_s: Float64s, ridge: float, *, what: str = "K_ss"
         its extreme eigenvalues and what to raise.
     """
     check_finite_gram(K_ss, what)
-    regularised = K_ss + ridge * np.eye(len(K_ss))
+    regularised = _add_to_diagonal(K_ss, ridge)
     with jax.enable_x64(True):
         alpha = np.asarray(_solve(regularised, y_s))
     if not np.isfinite(alpha).all():
         raise not_positive_definite(K_ss, ridge, what)
     return alpha
+
+
+def _add_to_diagonal(K: Float64s, ridge: float) -> Float64s:
+    result = K.copy()
+    result.flat[:: len(K) + 1] += ridge
+    return result
 
 
 def check_finite_gram(K_ss: Float64s, what: str) -> None:
@@ -96,8 +103,11 @@ def not_positive_definite(K_ss: Float64s, ridge: float, what: str) -> ValueError
     eigenvalues = np.linalg.eigvalsh(K_ss)
     mean = np.trace(K_ss) / len(K_ss)
     smallest, largest = eigenvalues[0], eigenvalues[-1]
-    condition = largest / max(abs(smallest), np.finfo(float).tiny)
-    if smallest < -1e-6 * max(abs(largest), abs(mean)):
+    condition = abs(largest) / max(abs(smallest), np.finfo(float).tiny)
+    if mean == 0:
+        advice = "its mean diagonal entry, which 'reg' multiplies, is zero: the rows are "
+        advice += "zero for this kernel; check the features, or give it biases (b_std > 0)"
+    elif smallest < -1e-6 * max(abs(largest), abs(mean)):
         advice = (
             "the kernel is not positive semi-definite on these rows; use another kernel or other "
             "kernel parameters"
@@ -169,13 +179,18 @@ def solve_labels(
     """
     n_s = len(K_ss)
     ridge = reg * np.trace(K_ss) / n_s
-    regularised = K_ss + ridge * np.eye(n_s)
+    if not (np.isfinite(products).all() and np.isfinite(moments).all()):
+        raise ValueError(
+            "The kernel between support and training rows (K_st) is not finite. Scale the features "
+            "(for instance with StandardScaler), or use dtype='float64'."
+        )
     if label_reg > 0:
+        regularised = _add_to_diagonal(K_ss, ridge)
         with jax.enable_x64(True):
             alpha = np.asarray(_solved_alpha(products, moments, regularised, label_reg))
-        if np.isfinite(alpha).all():
-            return np.asarray(regularised @ alpha)
-        raise not_positive_definite(K_ss, ridge, "K_ss")
+        if not np.isfinite(alpha).all():
+            raise not_positive_definite(K_ss, ridge, "K_ss")
+        return np.asarray(regularised @ alpha)
     M = fit_alpha(K_ss, np.eye(n_s), ridge)
     normal = M @ products @ M
     normal = (normal + normal.T) / 2

@@ -29,7 +29,7 @@ def rows_per_class(
             f"contribute all their rows: {', '.join(scarce[:10])}"
             f"{', ...' if len(scarce) > 10 else ''}. Lower 'ipc' for classes of equal size.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=5,
         )
     return drawn
 

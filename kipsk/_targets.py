@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.multiclass import check_classification_targets
 
 
 def one_hot(codes: NDArray[np.integer], n_classes: int, dtype: Any = np.float64) -> NDArray[Any]:
@@ -13,6 +14,17 @@ def one_hot(codes: NDArray[np.integer], n_classes: int, dtype: Any = np.float64)
     targets = np.full((len(codes), n_classes), -1 / n_classes, dtype=dtype)
     targets[np.arange(len(codes)), codes] += 1
     return targets
+
+
+def encode(owner: str, y: Any) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """Return the sorted classes and the code of each label; refuse y with fewer than two."""
+    check_classification_targets(y)
+    classes, codes = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(
+            f"{owner} needs at least 2 classes in y. Got 1 class instead: {classes[0]!r}."
+        )
+    return classes, codes
 
 
 def decision(scores: NDArray[Any]) -> NDArray[Any]:
@@ -35,16 +47,17 @@ def balanced_batches(
     codes : ndarray of shape (n,)
         Class of each row, ``0 .. n_classes - 1``.
     batch_size : int
-        Wanted size; the batches are of equal size near it, and one batch holds all rows if there
-        are no more than that.
+        Upper bound of their size; one batch holds all rows if there are no more than that.
 
     Returns
     -------
     batches : list of ndarray
-        Row indices. If the number of rows does not divide, a few rows stand in two batches.
+        Row indices, as few batches as the bound allows and all of one size. If the number of rows
+        does not divide, the last batch is filled up with rows of the first.
     """
     n = len(codes)
-    n_batches = max(1, round(n / batch_size))
+    size = -(-n // -(-n // batch_size))
+    n_batches = -(-n // size)
     if n_batches == 1:
         return [np.arange(n)]
     # Spread the members of each class evenly over [0, 1): any interval has all in proportion.
@@ -53,5 +66,4 @@ def balanced_batches(
         members = rng.permutation(np.flatnonzero(codes == code))
         position[members] = (np.arange(len(members)) + rng.uniform()) / len(members)
     order = np.argsort(position, kind="stable")
-    size = -(-n // n_batches)
     return [order[np.arange(b * size, (b + 1) * size) % n] for b in range(n_batches)]

@@ -38,15 +38,15 @@ class Closeness:
     ) -> None:
         """Fail unless all entries agree.
 
-        The tolerance is the one of `dtype`, by default actual's own, `times` a factor for a test
-        whose numbers are worse conditioned than a kernel's entries; it says there why.
+        The tolerance is the one of `dtype`, by default actual's own, `times` a factor for numbers
+        that are worse conditioned than a kernel's entries: slopes, differences, solutions.
         """
-        actual, oracle = np.asarray(actual), np.asarray(oracle)
+        actual, oracle = np.asarray(actual), np.asarray(oracle, dtype=np.float64)
         assert actual.shape == oracle.shape
         assert np.isfinite(actual).all()
         dtype = dtype or (actual.dtype if actual.dtype.kind == "f" else np.float64)
-        scale = np.abs(oracle).max(initial=np.finfo(float).tiny)
-        error = np.abs(actual.astype(np.float64) - oracle).max(initial=0) / scale
+        scale = np.abs(oracle).max(initial=0) or 1
+        error = np.abs(actual - oracle).max(initial=0) / scale
         limit = times * self.tolerance(dtype)
         assert error <= limit, f"relative error {error:.2g} exceeds {limit:.2g}"
 

@@ -129,7 +129,8 @@ def test_float32_is_near_float64(labels, data):
     results = []
     for dtype in (np.float32, np.float64):
         objective, params, targets = make(function, *data, labels, dtype)
-        (loss, _), gradient = jax.value_and_grad(objective, has_aux=True)(params, targets)
+        derive = jax.jit(jax.value_and_grad(Objective.__call__, argnums=1, has_aux=True))
+        (loss, _), gradient = derive(objective, params, targets)
         assert loss.dtype == dtype
         assert all(g.dtype == dtype for g in gradient.values())
         results.append((loss, gradient))
@@ -149,7 +150,8 @@ def test_published_formula_by_hand():
     y_t = one_hot(np.array([1, 0]), 2)
     targets = Targets(function.prepare(jax.numpy.array([[3.0], [1.0]])), y_t)
     objective = Objective(function, 0.25, 0.0, 1.0, one_hot(np.array([0]), 2), False)
-    loss, accuracy = objective({"X": jax.numpy.array([[2.0]])}, targets)
+    params = {"X": jax.numpy.array([[2.0]])}
+    loss, accuracy = jax.jit(Objective.__call__)(objective, params, targets)
     assert_allclose(loss, 0.5 * np.mean([1.1**2, 1.1**2, 0.3**2, 0.3**2]))
     assert accuracy == 0.5
 

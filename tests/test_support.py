@@ -95,7 +95,9 @@ def test_scarce_classes_give_all_their_rows_and_a_warning(init, data):
 
 def test_warning_lists_ten_classes_at_most():
     codes = np.arange(15)
-    with pytest.warns(UserWarning, match=r"in 15 of 15 classes.* 9 \(1\), \.\.\.\. Lower") as record:
+    with pytest.warns(
+        UserWarning, match=r"in 15 of 15 classes.* 9 \(1\), \.\.\.\. Lower"
+    ) as record:
         rows_per_class(codes, codes, 2, np.random.RandomState(0))
     assert "10 (1)" not in str(record[0].message)
 

@@ -47,13 +47,15 @@ def test_batches_cover_all_rows_without_repeats(counts, batch_size):
     codes = make_codes(counts)
     n = len(codes)
     batches = balanced_batches(codes, batch_size, np.random.RandomState(1))
-    assert len(batches) == max(1, round(n / batch_size))
+    assert len(batches) == -(-n // batch_size)  # as few as can be
     assert len({len(rows) for rows in batches}) == 1
+    assert len(batches[0]) <= batch_size
     for rows in batches:
         assert len(np.unique(rows)) == len(rows)
     assert_array_equal(np.unique(np.concatenate(batches)), np.arange(n))
-    # Rows that stand in two batches are only what it takes to make the sizes equal.
-    assert sum(map(len, batches)) - n < len(batches)
+    # Rows that stand in two batches only fill up the last one.
+    assert sum(map(len, batches)) - n < len(batches[0])
+    assert len(np.unique(np.concatenate([[n], *batches[:-1]]))) == 1 + sum(map(len, batches[:-1]))
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -25,6 +25,10 @@ class KernelFunction:
 
     Subclasses are frozen dataclasses registered as pytrees. All that depends on one row alone
     belongs in `prepare`, which is evaluated once for rows that never change.
+
+    Two subclasses with the same fields need a static field that tells them apart: JAX compares the
+    static fields of registered dataclasses, not their classes, and would run the compiled code of
+    one for the other.
     """
 
     def prepare(self, X: Array) -> Any:

@@ -48,10 +48,11 @@ class _DotProductFunction(KernelFunction):
 
     def cross(self, A: Rows, B: Rows) -> Array:
         products = _matmul(A.X, B.X.T)
-        return self._of_products(products, A.squares[:, None], B.squares, A.X.shape[1])
+        return self._of_products(products, A.squares[:, None], B.squares[None], A.X.shape[1])
 
     def gram(self, A: Rows) -> Array:
-        K = self._of_products(_products(A.X), A.squares[:, None], A.squares, A.X.shape[1])
+        products, n_features = _products(A.X), A.X.shape[1]
+        K = self._of_products(products, A.squares[:, None], A.squares[None], n_features)
         # A row with itself is known without the rounding of two sums of squares.
         return jnp.fill_diagonal(K, self.diag(A), inplace=False)
 
@@ -106,6 +107,7 @@ class RBFFunction(_DotProductFunction):
     """``exp(-|x - x'|^2 / (2 length_scale^2))``."""
 
     length_scale: float
+    name: str = field(default="rbf", metadata={"static": True})  # see KernelFunction
 
     def _of_products(self, products: Array, a: Array, b: Array, n_features: int) -> Array:
         squared_distance = jnp.maximum(a + b - 2 * products, 0)
@@ -121,6 +123,7 @@ class LaplaceFunction(KernelFunction):
     """``exp(-|x - x'|_1 / length_scale)``."""
 
     length_scale: float
+    name: str = field(default="laplace", metadata={"static": True})  # see KernelFunction
 
     def prepare(self, X: Array) -> Array:
         return X
@@ -130,7 +133,9 @@ class LaplaceFunction(KernelFunction):
         # be n_features times the kernel matrix.
         @jax.checkpoint
         def row(a: Array) -> Array:
-            return jnp.sum(jnp.abs(a - B), axis=1)
+            difference = a - B
+            # JAX's slope of |x| at 0 is 1; coordinates that coincide have no direction.
+            return jnp.sum(jnp.where(difference == 0, 0, jnp.abs(difference)), axis=1)
 
         return jnp.exp(-jax.lax.map(row, A) / self.length_scale)
 
@@ -211,7 +216,9 @@ class _LengthScaleKernel(JaxKernel):
         """Return the kernel with ``length_scale="auto"`` replaced by X's median distance."""
         if not isinstance(self.length_scale, str):
             return self
-        check_option(type(self).__name__, "length_scale", self.length_scale, ("auto",))
+        check_option(
+            type(self).__name__, "length_scale", self.length_scale, ("auto",), also=" or a number"
+        )
         return type(self)(length_scale=median_distance(np.asarray(X), self._metric))
 
     def is_stationary(self) -> bool:
@@ -238,7 +245,9 @@ class RBF(_LengthScaleKernel):
     length_scale : float or "auto", default="auto"
         "auto" is the median Euclidean distance between (at most 1000) training rows, so raw
         pixels, standardised and whitened features work alike. ``resolve(X)`` returns the kernel
-        with the number in its place; estimators publish it as ``kernel_``.
+        with the number in its place; estimators publish it as ``kernel_``. For
+        `GaussianProcessRegressor` pass ``RBF().resolve(X)``: its ``predict(return_cov=True)``
+        calls the kernel on test rows alone, from which "auto" would take another median.
 
     Examples
     --------
@@ -264,7 +273,8 @@ class Laplace(_LengthScaleKernel):
     Parameters
     ----------
     length_scale : float or "auto", default="auto"
-        "auto" is the median city-block distance between (at most 1000) training rows.
+        "auto" is the median city-block distance between (at most 1000) training rows; for
+        `GaussianProcessRegressor` pass ``Laplace().resolve(X)``, as with `RBF`.
 
     Examples
     --------

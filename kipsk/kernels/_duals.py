@@ -54,7 +54,8 @@ def _is_one(cosine: Array) -> Array:
 def _arccos(x: Array) -> Array:
     """Arc cosine on [-1, 1], without a useful derivative; a polynomial below float64.
 
-    Exactly 0 where x is 1 but for rounding: arccos turns an error of eps into one of sqrt(eps).
+    Exactly 0 (or pi) where x is 1 (or -1) but for rounding: arccos turns an error of eps into one
+    of sqrt(eps).
     """
     if x.dtype == jnp.float64:
         angle = jnp.arccos(x)
@@ -65,7 +66,7 @@ def _arccos(x: Array) -> Array:
             polynomial = polynomial * magnitude + coefficient
         positive = jnp.sqrt(1 - magnitude) * polynomial
         angle = jnp.where(x < 0, jnp.pi - positive, positive)
-    return jnp.where(_is_one(x), 0, angle)
+    return jnp.where(_is_one(x), 0, jnp.where(_is_one(-x), jnp.pi, angle))
 
 
 # Order-0 and order-1 arc-cosine kernels of the angle between two inputs (Cho & Saul 2009, eq. 6).
@@ -88,7 +89,7 @@ def _arccos_order0_jvp(primals, tangents):  # type: ignore[no-untyped-def]
 
 @jax.custom_jvp
 def _arccos_order1(cosine: Array) -> Array:
-    sine = jnp.where(_is_one(cosine), 0, jnp.sqrt(1 - cosine * cosine))
+    sine = jnp.where(_is_one(jnp.abs(cosine)), 0, jnp.sqrt(1 - cosine * cosine))
     return sine / (2 * jnp.pi) + cosine * _arccos_order0(cosine)
 
 
@@ -98,23 +99,45 @@ def _arccos_order1_jvp(primals, tangents):  # type: ignore[no-untyped-def]
     return _arccos_order1(cosine), tangent * _arccos_order0(cosine)
 
 
+def _sqrt(a: Array) -> Array:
+    """Square root whose derivative at 0 is 0 instead of infinite."""
+    is_zero = a == 0
+    return jnp.where(is_zero, 0, jnp.sqrt(jnp.where(is_zero, 1, a)))
+
+
+def _cosine(k: Array, root_a: Array, root_b: Array) -> Array:
+    """Cosine of the angle between two points from the roots of their variances."""
+    # A point at the origin (possible when b_std = 0) has no angle; any will do, times 0. Dividing
+    # twice neither overflows nor underflows where the product of the variances would.
+    root_a, root_b = (jnp.where(root == 0, 1, root) for root in (root_a, root_b))
+    return jnp.clip(k / root_a / root_b, -1, 1)
+
+
 def _relu_pair(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
-    scale = jnp.sqrt(a * b)
-    # A point at the origin (a = 0, possible when b_std = 0) has no angle; any will do, times 0.
-    is_zero = scale == 0
-    cosine = jnp.clip(k / jnp.where(is_zero, 1, scale), -1, 1)
-    return scale * _arccos_order1(cosine), _arccos_order0(cosine)
+    root_a, root_b = _sqrt(a), _sqrt(b)
+    cosine = _cosine(k, root_a, root_b)
+    return root_a * root_b * _arccos_order1(cosine), _arccos_order0(cosine)
 
 
 def _relu_diag(a: Array) -> tuple[Array, Array]:
     return a / 2, jnp.full_like(a, 0.5)
 
 
+def _gap(k: Array, a: Array, b: Array) -> Array:
+    """Return a b - k^2 >= 0 without cancellation, and exactly 0 for parallel points."""
+    root_a, root_b = _sqrt(a), _sqrt(b)
+    scale = root_a * root_b
+    gap = jnp.maximum(scale - k, 0) * jnp.maximum(scale + k, 0)
+    return jnp.where(_is_one(jnp.abs(_cosine(k, root_a, root_b))), 0, gap)
+
+
 def _erf_pair(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
-    # Williams 1997, "Computing with infinite networks", eq. 11; the derivative in k is `dot`.
-    scale2 = (1 + 2 * a) * (1 + 2 * b)
-    nngp = (2 / jnp.pi) * jnp.arcsin(2 * k / jnp.sqrt(scale2))
-    return nngp, (4 / jnp.pi) / jnp.sqrt(scale2 - 4 * k * k)
+    # Williams 1997, "Computing with infinite networks", eq. 11:
+    #   nngp = 2/pi arcsin(2 k / sqrt((1 + 2a)(1 + 2b))), whose derivative in k is `dot`;
+    # as an arctan of 2 k / root, with root^2 = (1 + 2a)(1 + 2b) - 4 k^2, because arcsin near 1
+    # and that difference lose half the digits.
+    root = jnp.sqrt(1 + 2 * (a + b) + 4 * _gap(k, a, b))
+    return (2 / jnp.pi) * jnp.arctan2(2 * k, root), (4 / jnp.pi) / root
 
 
 def _gelu_pair(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
@@ -123,12 +146,14 @@ def _gelu_pair(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
     #   P = E[Phi(u) Phi(v)] = 1/4 + arcsin(k / sqrt((1 + a)(1 + b))) / (2 pi):
     #   nngp = k P + density (a b + k^2 (1/(1+a) + 1/(1+b) - 1))
     #   dot  =   P + density  k (1/(1+a) + 1/(1+b) + 1/D)
-    scale2 = (1 + a) * (1 + b)
-    determinant = scale2 - k * k
-    density = 1 / (2 * jnp.pi * jnp.sqrt(determinant))
-    both = 0.25 + jnp.arcsin(k / jnp.sqrt(scale2)) / (2 * jnp.pi)
+    # where P = arctan2(sqrt(D), -k) / (2 pi) and a b - k^2 is the gap, as in _erf_pair.
+    gap = _gap(k, a, b)
+    determinant = 1 + a + b + gap
+    root = jnp.sqrt(determinant)
+    density = 1 / (2 * jnp.pi * root)
+    both = jnp.arctan2(root, -k) / (2 * jnp.pi)
     inverses = 1 / (1 + a) + 1 / (1 + b)
-    nngp = k * both + density * (a * b + k * k * (inverses - 1))
+    nngp = k * both + density * (gap + k * k * inverses)
     return nngp, both + density * k * (inverses + 1 / determinant)
 
 

@@ -15,7 +15,7 @@ from scipy.special import erf
 from kipsk.kernels._duals import DUALS
 
 Array = NDArray[np.float64]
-OUTPUTS = ("nngp", "dot")
+N = 16  # points of every test, so that operations compile for one shape
 
 
 class Activation(NamedTuple):
@@ -59,7 +59,7 @@ def expectation(f: Callable[[Array], Array], k: float, a: float, b: float) -> fl
     return total
 
 
-def covariances(seed: int = 0, n: int = 12) -> tuple[Array, Array, Array]:
+def covariances(seed: int = 0, n: int = N) -> tuple[Array, Array, Array]:
     """Random k, a, b of all angles, away from coinciding and opposite points."""
     rng = np.random.default_rng(seed)
     a, b = rng.uniform(0.2, 3, n), rng.uniform(0.2, 3, n)
@@ -83,7 +83,7 @@ def gradients(activation: str, *arguments: Any, dtype: str = "float64") -> NDArr
 
 @pytest.mark.parametrize("activation", DUALS)
 def test_pair_equals_quadrature(activation, close):
-    k, a, b = covariances()
+    k, a, b = covariances(n=N - 4)
     # Coinciding, parallel, opposite and independent points too.
     k = np.append(k, [0.7, 0.6, -0.7, 0.0])
     a, b = np.append(a, [0.7, 0.3, 0.7, 1.3]), np.append(b, [0.7, 1.2, 0.7, 0.4])
@@ -93,7 +93,7 @@ def test_pair_equals_quadrature(activation, close):
 
 @pytest.mark.parametrize("activation", DUALS)
 def test_diag_equals_quadrature(activation, close):
-    a = np.array([1e-4, 0.1, 1.0, 2.7])
+    a = np.geomspace(1e-4, 3, N)
     with jax.enable_x64(True):
         outputs = DUALS[activation].diag(jnp.asarray(a))
     for values, f in zip(outputs, ACTIVATIONS[activation], strict=True):
@@ -104,11 +104,11 @@ def test_diag_equals_quadrature(activation, close):
 def test_pair_agrees_with_monte_carlo(activation):
     """A second oracle that shares no formula with the quadrature: 400 000 Gaussian pairs."""
     rng = np.random.default_rng(0)
-    k, a, b = 0.5, 1.5, 0.8
-    u, v = rng.multivariate_normal([0, 0], [[a, k], [k, b]], 400_000).T
-    for value, f in zip(pair(activation, k, a, b), ACTIVATIONS[activation], strict=True):
+    k, a, b = np.full(N, 0.5), np.full(N, 1.5), np.full(N, 0.8)
+    u, v = rng.multivariate_normal([0, 0], [[a[0], k[0]], [k[0], b[0]]], 400_000).T
+    for values, f in zip(pair(activation, k, a, b), ACTIVATIONS[activation], strict=True):
         samples = f(u) * f(v)
-        assert abs(value - samples.mean()) < 4 * samples.std() / np.sqrt(len(samples))
+        assert abs(values[0] - samples.mean()) < 4 * samples.std() / np.sqrt(len(samples))
 
 
 @pytest.mark.parametrize("activation", DUALS)
@@ -134,7 +134,7 @@ def test_gradients_equal_finite_differences(activation, close):
 
 @pytest.mark.parametrize("activation", DUALS)
 def test_float32_equals_float64(activation, close):
-    k, a, b = covariances(seed=2, n=200)
+    k, a, b = covariances(seed=2)
     for single, double in zip(
         pair(activation, k, a, b, dtype="float32"), pair(activation, k, a, b), strict=True
     ):
@@ -142,9 +142,31 @@ def test_float32_equals_float64(activation, close):
         assert double.dtype == np.float64
         close(single, double)
     # Slopes of `dot` of relu grow as 1 / sin(angle) towards the ends.
-    close(
-        gradients(activation, k, a, b, dtype="float32"), gradients(activation, k, a, b), times=10
-    )
+    close(gradients(activation, k, a, b, dtype="float32"), gradients(activation, k, a, b), times=10)
+
+
+@pytest.mark.parametrize("activation", DUALS)
+def test_float32_equals_float64_at_large_variances(activation):
+    """Raw pixels: variances up to 1e5, and pairs that coincide, nearly coincide or are opposite."""
+    a = np.geomspace(1, 1e5, N).astype(np.float32)
+    unit = 1 if activation == "erf" else a
+    for gap in (0, 1e-5, 1e-2, 1, 2):
+        k = a * np.float32(1 - gap)
+        nngp, dot = pair(activation, k, a, a, dtype="float32")
+        nngp64, dot64 = pair(activation, k, a, a)
+        assert np.abs((nngp - nngp64) / unit).max() <= 1e-5
+        # The angle is known to eps / angle, and to sqrt(eps) where it is rounding.
+        assert np.abs(dot - dot64).max() <= (1e-6 if gap == 0 else 1e-4)
+
+
+@pytest.mark.parametrize("size", [1e-25, 1e25])
+def test_relu_does_not_underflow_or_overflow(size, close):
+    """Oracle: E[relu(u) relu(v)] is linear in the covariances; a b is beyond float32 here."""
+    covariance = covariances()
+    nngp, dot = pair("relu", *covariance)
+    small, same = pair("relu", *(size * x for x in covariance), dtype="float32")
+    close(small.astype(float) / size, nngp, dtype="float32")
+    close(same, dot)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -153,8 +175,8 @@ def test_relu_is_exact_at_coinciding_points(dtype):
 
     arccos turns an error of eps in the cosine into one of sqrt(eps): 3e-4 in float32.
     """
-    a = np.random.default_rng(0).uniform(0.01, 100, 500).astype(dtype)
-    b = (a * np.random.default_rng(1).uniform(0.5, 2, 500)).astype(dtype)
+    a = np.random.default_rng(0).uniform(0.01, 100, N).astype(dtype)
+    b = (a * np.random.default_rng(1).uniform(0.5, 2, N)).astype(dtype)
     for rounding in (-2, -1, 0, 1, 2):
         k = np.sqrt(a * b) * (1 + rounding * np.finfo(dtype).eps)
         nngp, dot = pair("relu", k, a, b, dtype=dtype)
@@ -166,18 +188,19 @@ def test_relu_is_exact_at_coinciding_points(dtype):
 @pytest.mark.parametrize("activation", DUALS)
 def test_gradient_at_coinciding_points_is_that_of_diag(activation, dtype, close):
     """Oracle: moving a point together with its copy is moving it in `diag`."""
-    a = np.array([0.3, 1.0, 2.7])
+    a = np.linspace(0.3, 2.7, N)
     together = gradients(activation, a, a, a, dtype=dtype).sum(axis=1)
     with jax.enable_x64(True):
-        for output in range(2):
-            slope = jax.vmap(jax.grad(lambda x, i=output: DUALS[activation].diag(x)[i]))
-            close(together[output], slope(jnp.asarray(a, dtype)), times=10)
+        outputs, vjp = jax.vjp(DUALS[activation].diag, jnp.asarray(a, dtype))
+        one, zero = jnp.ones_like(outputs[0]), jnp.zeros_like(outputs[0])
+        close(together[0], vjp((one, zero))[0], times=10)
+        close(together[1], vjp((zero, one))[0], times=10)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_relu_at_opposite_points(dtype, close):
     """Oracle: relu(u) relu(-u) = 0; the slope of `dot` is infinite there and must stay finite."""
-    a = np.array([0.3, 1.0, 2.7])
+    a = np.linspace(0.3, 2.7, N)
     nngp, dot = pair("relu", -a, a, a, dtype=dtype)
     assert np.abs(nngp).max() <= 1e-7
     assert np.abs(dot).max() <= 1e-7
@@ -190,10 +213,11 @@ def test_relu_at_opposite_points(dtype, close):
 @pytest.mark.parametrize("activation", DUALS)
 def test_point_at_the_origin(activation, dtype, close):
     """Oracle: u = 0 almost surely, so E[phi(u) phi(v)] = phi(0) E[phi(v)] = 0; as with b_std=0."""
-    k, a, b = np.zeros(3), np.array([0.0, 0.0, 1.0]), np.array([0.0, 1.0, 0.0])
+    k, a, b = np.zeros(N), np.zeros(N), np.zeros(N)
+    a[0::3], b[1::3] = 1, 1
     nngp, dot = pair(activation, k, a, b, dtype=dtype)
     np.testing.assert_array_equal(nngp, 0)
     assert np.isfinite(dot).all()
     assert np.isfinite(gradients(activation, k, a, b, dtype=dtype)).all()
     with jax.enable_x64(True):
-        assert DUALS[activation].diag(jnp.zeros(1, dtype))[0] == 0
+        assert DUALS[activation].diag(jnp.zeros(N, dtype))[0][0] == 0
