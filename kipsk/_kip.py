@@ -14,6 +14,7 @@ from sklearn.utils import check_array, check_random_state
 from tqdm.auto import tqdm
 
 from kipsk import _optimize, _ridge
+from kipsk._blocks import slices
 from kipsk._checks import check_auto, check_integer, check_option, refuse
 from kipsk._distiller import BaseDistiller, Data
 from kipsk._label_solve import solve_labels_over
@@ -62,16 +63,17 @@ class KIPDistiller(BaseDistiller):
     max_iter : int, default=300
         Steps.
     learning_rate : float or "auto", default="auto"
-        In units of the root mean square of the training features, so raw 0..255 pixels,
-        standardised and whitened features train alike. "auto" is the kernel's recommended value.
+        In units of the training features' root mean square deviation from their means, so raw
+        0..255 pixels, standardised and whitened features train alike. "auto" is the kernel's
+        recommended value.
     schedule : {"cosine", "constant"}, default="cosine"
         How the learning rate goes from there to the last step.
     batch_size : int, default=5000
         Target rows of a step, at most; each batch holds the classes in the training set's
         proportions.
     optimizer : {"adam", "adabelief"} or optax.GradientTransformation, default="adam"
-        A transformation is used as it is, with its own learning rate (again in units of the root
-        mean square); `learning_rate` and `schedule` are then not used. It must need gradients and
+        A transformation is used as it is, with its own learning rate (again in units of the
+        deviation); `learning_rate` and `schedule` are then not used. It must need gradients and
         parameters only (not a line search), and optax's objects do not pickle.
     block_size : int or "auto", default="auto"
         Rows of one block in `predict` and in the final solution of the labels.
@@ -174,7 +176,7 @@ class KIPDistiller(BaseDistiller):
         kernel = kernel.resolve(data.X)
         rng = check_random_state(self.random_state)
         X_s, y_s = self._initial_support(data, rng)
-        scale = _root_mean_square(data.X)
+        scale = _deviation(data.X)
         with jax.enable_x64(True), single_threaded_blas:
             objective = Objective(
                 kernel.function(),
@@ -298,9 +300,12 @@ class KIPDistiller(BaseDistiller):
         return jax.tree.map(np.asarray, state.good)
 
 
-def _root_mean_square(X: NDArray[Any]) -> float:
-    """Return the root mean square of all entries without a copy of them; 1 if all are zero."""
-    return float(np.sqrt(np.mean(np.einsum("ij,ij->i", X, X)) / X.shape[1])) or 1.0
+def _deviation(X: NDArray[Any]) -> float:
+    """Return the root mean square of all entries about their features' means; 1 if they are."""
+    mean = X.mean(axis=0, dtype=np.float64)
+    # In blocks: no second copy of the data.
+    squares = [np.sum(np.square(X[s] - mean)) for s in slices(len(X), 4096)]
+    return float(np.sqrt(np.sum(squares) / X.size)) or 1.0
 
 
 def _batches(

@@ -147,10 +147,11 @@ class LabelSolver(BaseDistiller):
 
 @jax.jit
 def _normal_equations(
-    function: KernelFunction, X_s: jax.Array, X_t: jax.Array, y_t: jax.Array
+    function: KernelFunction, X_s: jax.Array, regularised: jax.Array, X_t: jax.Array, y_t: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     K_st = function.cross(function.prepare(X_s), function.prepare(X_t)).astype(jnp.float64)
-    return K_st @ K_st.T, K_st @ y_t.astype(jnp.float64)
+    A_transposed = _ridge.solve(regularised, K_st)
+    return A_transposed @ A_transposed.T, A_transposed @ y_t.astype(jnp.float64)
 
 
 def solve_labels_over(
@@ -177,6 +178,10 @@ def solve_labels_over(
     size = block_size_for(block_size, len(X_s), X.shape[1], X.itemsize)
     with jax.enable_x64(True):
         K_ss = np.asarray(evaluate(function, X_s.astype(np.float64)))
-        _ridge.check_finite_gram(K_ss, "K_ss")
-        products, moments = sum_rows(partial(_normal_equations, function, X_s), (X, y), size)
-    return _ridge.solve_labels(products, moments, K_ss, reg, label_reg)
+        ridge = reg * np.trace(K_ss) / len(K_ss)
+        # Raises if the matrix cannot be factored, with the reason.
+        _ridge.fit_alpha(K_ss, np.ones((len(K_ss), 1)), ridge)
+        regularised = _ridge.add_to_diagonal(K_ss, ridge)
+        sums = partial(_normal_equations, function, X_s, regularised)
+        normal, moments = sum_rows(sums, (X, y), size)
+    return _ridge.solve_labels(normal, moments, regularised, label_reg)

@@ -48,7 +48,7 @@ class Objective:
     label_reg : float
         Relative ridge of the labels, used if they are solved.
     scale : float
-        Root mean square of the training features; ``params["X"]`` is in its units.
+        Deviation of the training features; ``params["X"]`` is in its units.
     y_s : Array of shape (n_s, n_outputs) or None
         Support labels if they are fixed; None reads ``params["y"]``, labels that are learned.
     solves_labels : bool

@@ -73,15 +73,18 @@ def fit_alpha(K_ss: Float64s, y_s: Float64s, ridge: float, *, what: str = "K_ss"
         its extreme eigenvalues and what to raise.
     """
     check_finite_gram(K_ss, what)
-    regularised = _add_to_diagonal(K_ss, ridge)
+    regularised = add_to_diagonal(K_ss, ridge)
     with jax.enable_x64(True):
         alpha = np.asarray(_solve(regularised, y_s))
-    if not np.isfinite(alpha).all():
+    # Rounding may let the factorisation of a singular matrix pass; it then solves nothing.
+    error = np.abs(regularised @ alpha - y_s).max(initial=0)
+    if not error <= 1e-3 * np.abs(y_s).max(initial=0):
         raise not_positive_definite(K_ss, ridge, what)
     return alpha
 
 
-def _add_to_diagonal(K: Float64s, ridge: float) -> Float64s:
+def add_to_diagonal(K: Float64s, ridge: float) -> Float64s:
+    """Return ``K + ridge I``."""
     result = K.copy()
     result.flat[:: len(K) + 1] += ridge
     return result
@@ -158,42 +161,39 @@ def leave_one_out(K: Float64s, y: Float64s, ridges: Float64s) -> tuple[Float64s,
 
 
 def solve_labels(
-    products: Float64s, moments: Float64s, K_ss: Float64s, reg: float, label_reg: float
+    normal: Float64s, moments: Float64s, regularised: Float64s, label_reg: float
 ) -> Float64s:
     """Return the support labels that minimise the loss over all targets (Label Solve).
 
-    ``y_s = (K_ts (K_ss + ridge I)^-1)^+ y_t`` from the normal equations' sums: with
-    ``M = (K_ss + ridge I)^-1``, ``y_s = (M K_st K_ts M)^+ M K_st y_t`` (arXiv 2107.13034, eq. 5).
-    The pseudo-inverse gives the smallest labels where several are equally good (duplicate support
-    rows, fewer targets than support rows). ``label_reg > 0`` adds the penalty of `solved_alpha`.
+    With A = K_ts (K_ss + ridge I)^-1, the predictions' dependence on the labels, they are
+    ``y_s = A^+ y_t = (A^T A)^+ A^T y_t`` (arXiv 2107.13034, eq. 5). The pseudo-inverse gives the
+    smallest labels where several are equally good (duplicate support rows, fewer targets than
+    support rows). ``label_reg > 0`` adds the penalty of `solved_alpha`.
 
     Parameters
     ----------
-    products : ndarray of shape (n_s, n_s)
-        ``K_st K_ts`` summed over all targets.
+    normal : ndarray of shape (n_s, n_s)
+        ``A^T A`` summed over all targets. Not ``K_st K_ts``: its condition number would be that of
+        A times the square of that of K_ss.
     moments : ndarray of shape (n_s, n_outputs)
-        ``K_st y_t``.
-    K_ss : ndarray of shape (n_s, n_s)
-    reg, label_reg : float
-        Relative ridges of the prediction and of the labels.
+        ``A^T y_t``.
+    regularised : ndarray of shape (n_s, n_s)
+        ``K_ss + ridge I``.
+    label_reg : float
     """
-    n_s = len(K_ss)
-    ridge = reg * np.trace(K_ss) / n_s
-    if not (np.isfinite(products).all() and np.isfinite(moments).all()):
+    if not (np.isfinite(normal).all() and np.isfinite(moments).all()):
         raise ValueError(
             "The kernel between support and training rows (K_st) is not finite. Scale the features "
             "(for instance with StandardScaler), or use dtype='float64'."
         )
     if label_reg > 0:
-        regularised = _add_to_diagonal(K_ss, ridge)
+        products = regularised @ normal @ regularised
         with jax.enable_x64(True):
-            alpha = np.asarray(_solved_alpha(products, moments, regularised, label_reg))
-        if not np.isfinite(alpha).all():
-            raise not_positive_definite(K_ss, ridge, "K_ss")
-        return np.asarray(regularised @ alpha)
-    M = fit_alpha(K_ss, np.eye(n_s), ridge)
-    normal = M @ products @ M
-    normal = (normal + normal.T) / 2
-    # Eigenvalues of the normal matrix are squared singular values, rounded at eps of the largest.
-    inverse = np.linalg.pinv(normal, rtol=n_s * np.finfo(float).eps, hermitian=True)
-    return np.asarray(inverse @ (M @ moments))
+            alpha = _solved_alpha(products, regularised @ moments, regularised, label_reg)
+        labels = regularised @ np.asarray(alpha)
+        if np.isfinite(labels).all():
+            return labels
+        # A penalty below rounding: its limit, the exact labels.
+    # Eigenvalues of A^T A are squared singular values, rounded at eps of the largest.
+    rtol = len(normal) * np.finfo(float).eps
+    return np.asarray(np.linalg.pinv(normal, rtol=rtol, hermitian=True) @ moments)

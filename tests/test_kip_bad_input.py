@@ -59,7 +59,10 @@ PARAMETERS = [
             ({"labels": "soft"}, ["'labels'", "['learned', 'fixed', 'solved']", "Got 'soft' "]),
             ({"init": "random"}, ["'init'", "'kmeans'] or a tuple (X, y)", "Got 'random' "]),
             ({"init": None}, ["'init'", "'kmeans'] or a tuple (X, y)", "Got None "]),
-            ({"init": np.ones((6, 4))}, ["'init'", "a tuple (X, y)", "Got an array of shape (6, 4)"]),
+            (
+                {"init": np.ones((6, 4))},
+                ["'init'", "a tuple (X, y)", "Got an array of shape (6, 4)"],
+            ),
             ({"schedule": "linear"}, ["'schedule'", "['cosine', 'constant']", "Got 'linear' "]),
             ({"optimizer": "lion"}, ["'optimizer'", "or an optax.Gradient", "Got 'lion' "]),
             ({"optimizer": 3}, ["'optimizer'", "'adam'", "Got 3 "]),
@@ -240,9 +243,15 @@ def test_kernel_that_is_not_finite(distiller, factor, blobs):
 @both
 def test_kernel_that_is_not_positive_semi_definite(distiller, blobs):
     parts = ["K_ss (6 x 6) is not positive definite: eigenvalues -", "use another kernel"]
-    refused(clone(distiller).set_params(kernel=WrongKernel()), *blobs, *parts)
-    parts = ["K_ss (6 x 6) is not positive definite", "diagonal entry", "is not positive"]
-    refused(clone(distiller).set_params(kernel=WrongKernel(-1.0)), *blobs, *parts)
+    for factor in (1.0, -1.0):
+        refused(clone(distiller).set_params(kernel=WrongKernel(factor)), *blobs, *parts)
+
+
+@both
+def test_rows_that_are_zero_for_the_kernel(distiller, blobs):
+    kernel = FullyConnected(b_std=0.0)
+    parts = ["K_ss (6 x 6) is not positive definite", "diagonal", "is zero", "b_std > 0"]
+    refused(clone(distiller).set_params(kernel=kernel), 0 * blobs[0], blobs[1], *parts)
 
 
 @both

@@ -25,7 +25,9 @@ def matrix(*shape, seed=1):
 
 
 def labels(K_ss, K_ts, y_t, reg, label_reg=0.0):
-    return _ridge.solve_labels(K_ts.T @ K_ts, K_ts.T @ y_t, K_ss, reg, label_reg)
+    regularised = _ridge.add_to_diagonal(K_ss, reg * np.trace(K_ss) / len(K_ss))
+    A = np.linalg.solve(regularised, K_ts.T).T
+    return _ridge.solve_labels(A.T @ A, A.T @ y_t, regularised, label_reg)
 
 
 def tall(K_ss, K_ts, reg):
@@ -179,9 +181,3 @@ def test_small_penalty_tends_to_the_exact_labels(close):
     K_ss, K_ts, y_t = gram(N_S), matrix(N_T, N_S), matrix(N_T, N_OUT, seed=2)
     exact = labels(K_ss, K_ts, y_t, 0.1)
     close(labels(K_ss, K_ts, y_t, 0.1, 1e-12), exact, times=100)
-
-
-def test_solve_labels_with_an_indefinite_matrix():
-    K_ss = np.diag([1.0, 2.0, -500.0])
-    with pytest.raises(ValueError, match=r"K_ss \(3 x 3\) is not positive definite"):
-        labels(K_ss, matrix(9, 3), matrix(9, 1), 0.1)

@@ -78,7 +78,7 @@ class JaxKernel(Kernel):
     recommended_reg : float
         The relative ridge that ``reg="auto"`` stands for.
     recommended_learning_rate : float
-        The step, in units of the features' root mean square, of ``learning_rate="auto"``.
+        The step, in units of the features' deviation, of ``learning_rate="auto"``.
     """
 
     recommended_reg: float = 1e-6
@@ -102,7 +102,8 @@ class JaxKernel(Kernel):
         X : array-like of shape (n_x, n_features)
         Y : array-like of shape (n_y, n_features), default=None
             The reference rows; None stands for X. Data-dependent parameters are set from them,
-            because scikit-learn passes the training rows here, in fit and in predict.
+            because scikit-learn passes the training rows here, in fit and in predict (its Gaussian
+            processes do not always: `resolve` the kernel first).
         eval_gradient : bool, default=False
             Also return the (empty) gradient with respect to ``theta``.
 

@@ -246,8 +246,8 @@ class RBF(_LengthScaleKernel):
         "auto" is the median Euclidean distance between (at most 1000) training rows, so raw
         pixels, standardised and whitened features work alike. ``resolve(X)`` returns the kernel
         with the number in its place; estimators publish it as ``kernel_``. For
-        `GaussianProcessRegressor` pass ``RBF().resolve(X)``: its ``predict(return_cov=True)``
-        calls the kernel on test rows alone, from which "auto" would take another median.
+        scikit-learn's Gaussian processes pass ``RBF().resolve(X)``: they also call the kernel on
+        test rows alone or in the place of X, from which "auto" would take another median.
 
     Examples
     --------
@@ -274,7 +274,7 @@ class Laplace(_LengthScaleKernel):
     ----------
     length_scale : float or "auto", default="auto"
         "auto" is the median city-block distance between (at most 1000) training rows; for
-        `GaussianProcessRegressor` pass ``Laplace().resolve(X)``, as with `RBF`.
+        scikit-learn's Gaussian processes pass ``Laplace().resolve(X)``, as with `RBF`.
 
     Examples
     --------

@@ -184,6 +184,18 @@ def test_relu_is_exact_at_coinciding_points(dtype):
         np.testing.assert_array_equal(dot, np.full_like(a, 0.5))
 
 
+@pytest.mark.parametrize("activation", ["erf", "gelu"])
+def test_coinciding_points_equal_diag_at_large_variances(activation):
+    """Oracle: `diag` in float64, for a k that is a few roundings off."""
+    a = np.geomspace(1, 1e5, N).astype(np.float32)
+    with jax.enable_x64(True):
+        oracle = DUALS[activation].diag(jnp.asarray(a, "float64"))
+    for rounding in (-2, 0, 2):
+        k = a * (1 + rounding * np.finfo(np.float32).eps)
+        for values, desired in zip(pair(activation, k, a, a, dtype="float32"), oracle, strict=True):
+            np.testing.assert_allclose(values, desired, rtol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("activation", DUALS)
 def test_gradient_at_coinciding_points_is_that_of_diag(activation, dtype, close):
