@@ -37,8 +37,8 @@ def balanced_batches(
 ) -> list[NDArray[np.intp]]:
     """Partition rows into batches of one size that all hold the classes in equal proportion.
 
-    Every batch has each class's share of the whole set, to within one row: on a balanced set
-    equally many of each. Within a batch no row stands twice. Batches are fixed for a whole fit,
+    Every batch has each class's share of the whole set, to within two rows (one if all classes are
+    of one size). Within a batch no row stands twice. Batches are fixed for a whole fit,
     so that each is copied out of the data once and not gathered at every step: a gather of 5000
     CIFAR-10 images costs as much as the kernel between them and 100 support rows.
 
