@@ -6,8 +6,11 @@ import os
 import platform
 from pathlib import Path
 
+import jax
 import numpy as np
 from sklearn.datasets import fetch_openml
+
+import kipsk
 
 
 def parser(description):
@@ -50,16 +53,13 @@ def standardise_channels(X_train, X_test):
 
 def provenance():
     """Return one line: processor count, platform and versions of what the figures depend on."""
-    import jax
-
     versions = ", ".join(
-        f"{name} {importlib.metadata.version(name)}"
-        for name in ("kipsk", "jax", "numpy", "scikit-learn")
+        f"{name} {importlib.metadata.version(name)}" for name in ("jax", "numpy", "scikit-learn")
     )
     device = jax.devices()[0]
     return (
         f"{os.cpu_count()} {platform.machine()} cores, {device.platform} ({device.device_kind}), "
-        f"Python {platform.python_version()}, {versions}"
+        f"Python {platform.python_version()}, kipsk {kipsk.__version__}, {versions}"
     )
 
 

@@ -65,11 +65,20 @@ def test_step_against_neural_tangents_and_matrix_products():
         with jax.enable_x64(True):
             return ours_fn(objective, params, targets)
 
+    with jax.enable_x64(True):
+        X_t64, y_t64 = X_t.astype(jnp.float64), y_t.astype(jnp.float64)
+        params64 = {name: p.astype(jnp.float64) for name, p in params.items()}
+
+    def peer_in_float64():
+        with jax.enable_x64(True):
+            return peer_fn(params64, X_t64, y_t64)
+
     contestants = {
         "the two matrix products alone": (1, lambda: products_fn(X_s, X_t, G)),
         "kipsk (float64 K_ss and solve)": (1, ours),
         "neural-tangents float32": (None, lambda: peer_fn(params, X_t, y_t)),
         "neural-tangents float32, BLAS limited": (1, lambda: peer_fn(params, X_t, y_t)),
+        "neural-tangents float64": (None, peer_in_float64),
     }
 
     def timed(limit, run):
@@ -92,7 +101,7 @@ def test_step_against_neural_tangents_and_matrix_products():
         print(f"{name:<40}{np.median(column) * 1e3:7.1f} ms{ratio:7.2f} x the products")
     rate = gflop / np.median(seconds[:, 0])
     print(f"the products run at {rate:.0f} GFLOP/s; kipsk reaches {1 / ratios[1]:.0%} of that")
-    for column in (2, 3):
+    for column in (2, 3, 4):
         ratio = np.median(seconds[:, column] / seconds[:, 1])
         print(f"{list(contestants)[column]} / kipsk = {ratio:.2f}")
 
