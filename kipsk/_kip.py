@@ -18,7 +18,7 @@ from kipsk._blocks import slices
 from kipsk._checks import check_auto, check_integer, check_option, refuse
 from kipsk._distiller import BaseDistiller, Data
 from kipsk._label_solve import solve_labels_over
-from kipsk._losses import Objective, Targets
+from kipsk._losses import Objective, Targets, mse
 from kipsk._optimize import single_threaded_blas
 from kipsk._support import initial_support
 from kipsk._targets import balanced_batches, one_hot
@@ -88,9 +88,10 @@ class KIPDistiller(BaseDistiller):
     Attributes
     ----------
     X_s_ : ndarray of shape (n_support, n_features)
-        Learned rows, sorted by class.
+        Learned rows, sorted by the class each started from.
     y_s_ : ndarray of shape (n_support, n_classes)
-        Their labels, centred: a real label would be one-hot minus ``1 / n_classes``.
+        Their labels, centred: a real label would be one-hot minus ``1 / n_classes``. The largest
+        entry of a learned or solved label may be another class than the row started from.
     classes_ : ndarray of shape (n_classes,)
     kernel_ : kernel object
         The kernel with its data-dependent parameters set.
@@ -108,7 +109,8 @@ class KIPDistiller(BaseDistiller):
     Notes
     -----
     If a loss is not finite the run stops, the last good support is kept and a
-    `ConvergenceWarning` tells what to change. A kernel matrix that is unusable at the start raises
+    `ConvergenceWarning` tells what to change; it also comes if the loss ends higher than it started
+    and than that of predicting nothing. A kernel matrix that is unusable at the start raises
     ValueError.
 
     Examples
@@ -286,14 +288,22 @@ class KIPDistiller(BaseDistiller):
             )
         self.n_iter_ = min(n_good, len(rates))
         self.loss_curve_ = np.concatenate(losses)[: self.n_iter_]
-        if failed:
+        first, last = self.loss_curve_[[0, -1]]
+        # Clearly worse than no prediction at all.
+        diverged = last > 1.1 * max(first, mse(0.0, batches[0].y_t))
+        if failed or diverged:
+            what = f"diverged: its loss went from {first:.3g} to {last:.3g}"
+            if failed:
+                what = (
+                    f"stopped after {self.n_iter_} of {len(rates)} steps: its loss was no longer "
+                    "finite"
+                )
             advice = "'max_iter' or use smaller steps"
             if isinstance(self.optimizer, str):
                 advice = f"'learning_rate' (now {self.learning_rate_:.3g})"
             warnings.warn(
-                f"{type(self).__name__} stopped after {self.n_iter_} of {len(rates)} steps: the "
-                f"loss was no longer finite. The last good support is kept. Lower {advice}, or "
-                f"raise 'reg' (now {float(objective.reg):.3g}).",
+                f"{type(self).__name__} {what}. The last finite support is kept. Lower {advice}, "
+                f"or raise 'reg' (now {float(objective.reg):.3g}).",
                 ConvergenceWarning,
                 stacklevel=3,
             )

@@ -27,7 +27,7 @@ class Targets(NamedTuple):
     y_t: Array
 
 
-def mse(prediction: Array, y_t: Array) -> Array:
+def mse(prediction: Array | float, y_t: Array) -> Array:
     """Return ``1/2 mean (prediction - y_t)^2``, the mean over rows and outputs."""
     return 0.5 * jnp.mean(jnp.square(prediction - y_t))
 

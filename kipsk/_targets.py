@@ -22,7 +22,7 @@ def encode(owner: str, y: Any) -> tuple[NDArray[Any], NDArray[np.intp]]:
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(
-            f"{owner} needs at least 2 classes in y. Got 1 class instead: {classes[0]!r}."
+            f"{owner} needs at least 2 classes in y. Got 1 class instead: {classes[0]!s}."
         )
     return classes, codes
 

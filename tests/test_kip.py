@@ -256,3 +256,9 @@ def test_constant_features(value):
     X = np.full((20, 3), value)
     distiller = KIPDistiller(**FAST).fit(X, np.arange(20) % 2)
     assert np.isfinite(distiller.decision_function(X)).all()
+
+
+def test_divergence_warns_and_stays_finite(blobs):
+    with pytest.warns(ConvergenceWarning, match=r"diverged: its loss went from .*learning_rate"):
+        distiller = KIPDistiller(**{**FAST, "learning_rate": 1e6}).fit(*blobs)
+    assert np.isfinite(distiller.X_s_).all()
