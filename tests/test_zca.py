@@ -133,7 +133,7 @@ def test_partial_fit_equals_fit(n, normalise):
 
 def test_inverse_transform_right_after_partial_fit():
     X = make_rows(30, 8)
-    zca = RegularizedZCA(layer_norm=False).partial_fit(X)
+    zca = RegularizedZCA(0.1, layer_norm=False).partial_fit(X)
     Z = X @ oracle(X, 0.1, False)[1]
     assert_allclose(zca.inverse_transform(Z), X, **TOL)
 
