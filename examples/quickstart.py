@@ -30,7 +30,10 @@ def save_images(rows, path):
     """Draw images of each class in a column: rows maps a title to (n, 64) rows sorted by class."""
     heights = [len(X) // 10 for X in rows.values()]
     figure, axes = plt.subplots(
-        len(rows), figsize=(6, 0.75 * sum(heights)), height_ratios=heights, layout="constrained"
+        len(rows),
+        figsize=(6, 0.6 * sum(heights) + 0.5 * len(rows)),
+        height_ratios=[0.6 * height for height in heights],
+        layout="compressed",
     )
     for ax, (title, X), height in zip(axes, rows.items(), heights, strict=True):
         # class, copy, 8, 8 -> a sheet of framed tiles, copies down and classes across
@@ -81,7 +84,7 @@ def main(output):
         {
             "Label Solve keeps real images, 1 per class": solvers[1].X_s_,
             "KIP, 1 per class": distillers[1].X_s_,
-            "KIP, 10 per class": distillers[10].X_s_,
+            "KIP, 10 per class (columns: the class each row started from)": distillers[10].X_s_,
         },
         output,
     )
