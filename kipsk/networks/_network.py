@@ -146,8 +146,10 @@ def _weight_shape(layer: Layer, channels: int, units: int) -> Shape:
             return (layer.size, layer.size, channels, units)
         case Dense():
             return (channels, units)
-        case _:
+        case Activation() | AvgPool() | GlobalAvgPool() | Flatten() | Normalize():
             return ()
+        case _:
+            assert_never(layer)
 
 
 def _scaled(architecture: Architecture, weight: Array, bias: Array) -> tuple[Array, Array]:
