@@ -310,12 +310,13 @@ class KernelRidgeNTKClassifier(OneHotClassifierMixin, _BaseKernelRidge):
         """
         self._check_parameters()
         check_not_images("X", X)
-        is_matrix = self.classes is not None and np.ndim(y) == 2
-        if self.classes is None and np.ndim(y) == 2 and np.shape(y)[1] > 1:
+        # What is neither an array nor a list is left to scikit-learn's own validation.
+        shape = np.shape(y) if isinstance(y, list | tuple) else getattr(y, "shape", ())
+        is_matrix = self.classes is not None and len(shape) == 2
+        if self.classes is None and len(shape) == 2 and shape[1] > 1:
             raise ValueError(
-                "y should be a 1d array of class labels. Got an array of shape "
-                f"{np.shape(y)} instead: for soft labels pass the class of each column, "
-                "classes=distiller.classes_."
+                f"y should be a 1d array of class labels. Got an array of shape {shape} instead: "
+                "for soft labels pass the class of each column, classes=distiller.classes_."
             )
         X, y = validate_data(self, X, y, dtype=_FLOATS, multi_output=is_matrix)
         self._check_square(X)
