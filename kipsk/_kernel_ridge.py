@@ -311,7 +311,8 @@ class KernelRidgeNTKClassifier(OneHotClassifierMixin, _BaseKernelRidge):
         self._check_parameters()
         check_not_images("X", X)
         # What is neither an array nor a list is left to scikit-learn's own validation.
-        shape = np.shape(y) if isinstance(y, list | tuple) else getattr(y, "shape", ())
+        is_sequence = isinstance(y, list | tuple)
+        shape: tuple[int, ...] = np.shape(y) if is_sequence else getattr(y, "shape", ())
         is_matrix = self.classes is not None and len(shape) == 2
         if self.classes is None and len(shape) == 2 and shape[1] > 1:
             raise ValueError(
