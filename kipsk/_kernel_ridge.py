@@ -182,7 +182,7 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
     Notes
     -----
     `fit` raises ValueError if the kernel matrix is not finite or, regularised, not positive
-    definite; the message says what to raise. Memory is about four float64 matrices of n x n.
+    definite; the message says what to raise. Memory is about five float64 matrices of n x n.
 
     Examples
     --------

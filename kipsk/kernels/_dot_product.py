@@ -267,7 +267,7 @@ class Laplace(_LengthScaleKernel):
     """Laplacian kernel, ``exp(-|x - x'|_1 / length_scale)``.
 
     As ``sklearn.metrics.pairwise.laplacian_kernel`` with ``gamma = 1 / length_scale``. It needs
-    ``n_features`` operations a pair that no matrix product can share: some twenty times the cost
+    ``n_features`` operations a pair that no matrix product can share: some ten times the cost
     of the other kernels here.
 
     Parameters
