@@ -9,8 +9,9 @@ each reading.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from kipsk._checks import check_integer, check_option, check_positive, refuse
 from kipsk._layers import (
@@ -45,6 +46,7 @@ __all__ = [
     "conv_vec",
     "convnet",
     "fully_connected",
+    "get_architecture",
     "myrtle",
 ]
 
@@ -266,3 +268,49 @@ def myrtle(depth: int = 5, activation: str = "relu", **options: Unpack[Options])
     first, second, third = (conv * n for n in blocks[depth])
     layers = (*conv, *first, AvgPool(), *second, AvgPool(), *third, GlobalAvgPool(), Dense())
     return Architecture(layers, **options)
+
+
+_NAMES = "fc1, fc2, ..., conv1, conv2, ..., convnet, convnet1, convnet2, ..., myrtle5, 7 or 10"
+
+
+def get_architecture(
+    architecture: Architecture | str, *, owner: str = "get_architecture", also: str = ""
+) -> Architecture:
+    """Return an architecture from its name, or as it is.
+
+    Parameters
+    ----------
+    architecture : Architecture or str
+        ``"fc1"`` is ``fully_connected(1)``, ``"conv3"`` ``conv_vec(3)``, ``"convnet3"``
+        ``convnet(3)``, ``"convnet"`` ``convnet(3, first_conv=True)``, ``"myrtle5"`` ``myrtle(5)``;
+        so for other depths.
+    owner, also : str
+        For the message: the object whose parameter it is, and what else it may be.
+
+    Raises
+    ------
+    ValueError
+        If it is neither; the message lists the names.
+
+    Examples
+    --------
+    >>> from kipsk.architectures import convnet, get_architecture
+    >>> get_architecture("convnet2") == convnet(2)
+    True
+    """
+    if isinstance(architecture, Architecture):
+        return architecture
+    factories: dict[str, Any] = {
+        "fc": fully_connected,
+        "conv": conv_vec,
+        "convnet": convnet,
+        "myrtle": myrtle,
+    }
+    if isinstance(architecture, str):
+        if architecture == "convnet":
+            return convnet(3, first_conv=True)
+        match = re.fullmatch(r"(fc|conv|convnet|myrtle)([0-9]+)", architecture)
+        if match:
+            return factories[match[1]](int(match[2]))
+    rule = f"an Architecture or one of its names ({_NAMES})"
+    raise refuse(owner, "architecture", rule + also, architecture)

@@ -24,6 +24,7 @@ from kipsk.architectures import (
     conv_vec,
     convnet,
     fully_connected,
+    get_architecture,
     myrtle,
 )
 
@@ -242,6 +243,28 @@ def test_refuses_an_image_shape(image_shape, parts):
 
 def test_refuses_the_shape_of_other_images_also_where_it_is_not_needed():
     assert "with 16" in error(lambda: fully_connected().input_shape(48, (4, 4, 1)))
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture"),
+    [
+        ("fc2", fully_connected(2)),
+        ("conv3", conv_vec(3)),
+        ("convnet3", convnet(3)),
+        ("convnet", convnet(3, first_conv=True)),
+        ("myrtle10", myrtle(10)),
+    ],
+)
+def test_names(name, architecture):
+    assert get_architecture(name) == architecture
+    assert get_architecture(architecture) is architecture
+
+
+@pytest.mark.parametrize("name", ["resnet18", "convnet-1", "myrtle", 3, None, Conv()])
+def test_refuses_an_unknown_name(name):
+    message = error(lambda: get_architecture(name, owner="RandomFeatures"))
+    for part in ["'architecture' parameter of RandomFeatures", "convnet1, convnet2", repr(name)]:
+        assert part in message
 
 
 def test_needs_neither_jax_nor_sklearn():
