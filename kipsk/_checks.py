@@ -37,6 +37,13 @@ def check_auto(owner: str, name: str, value: Any, auto: float, *, zero: bool = F
     return check_positive(owner, name, value, zero=zero, also=' or "auto"')
 
 
+def check_fraction(owner: str, name: str, value: Any) -> float:
+    """Return a share of the rows that leaves some of them: 0 <= share < 1."""
+    if not check_positive(owner, name, value, zero=True) < 1:
+        raise refuse(owner, name, "a number >= 0 and < 1", value)
+    return float(value)
+
+
 def check_integer(owner: str, name: str, value: Any, *, minimum: int, also: str = "") -> int:
     """Return an integer parameter as int; `also` names what else the parameter may be."""
     is_integer = isinstance(value, Integral) and not isinstance(value, bool | np.bool_)

@@ -25,6 +25,10 @@ class Data(NamedTuple):
     codes: NDArray[np.intp]  # (n,)
     y: NDArray[Any]  # (n, n_classes), in the estimator's dtype
 
+    def rows(self, which: NDArray[Any]) -> Data:
+        """Return some of the rows, by a mask or indices."""
+        return Data(self.X[which], self.classes, self.codes[which], self.y[which])
+
 
 class BaseDistiller(OneHotClassifierMixin, BaseEstimator):
     """A classifier that is a small support set.
@@ -109,6 +113,7 @@ class BaseDistiller(OneHotClassifierMixin, BaseEstimator):
         classes: NDArray[Any],
         kernel: JaxKernel,
         reg: float,
+        predict_kernel: JaxKernel | None = None,
     ) -> None:
         """Store the support set and the predictor that it is, as numpy and plain objects."""
         self.X_s_ = np.array(X_s, dtype=self.dtype)
@@ -116,5 +121,5 @@ class BaseDistiller(OneHotClassifierMixin, BaseEstimator):
         self.classes_ = classes
         self.kernel_ = kernel
         self.reg_ = reg
-        predictor = KernelRidgeNTK(kernel, reg=reg, block_size=self.block_size)
+        predictor = KernelRidgeNTK(predict_kernel or kernel, reg=reg, block_size=self.block_size)
         self.predictor_ = predictor.fit(self.X_s_, self.y_s_)

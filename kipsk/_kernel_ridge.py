@@ -25,7 +25,7 @@ _FLOATS = (np.float64, np.float32)  # others become float64
 @jax.jit
 def _predict(function: KernelFunction, X_s: jax.Array, alpha: jax.Array, X: jax.Array) -> jax.Array:
     K_st = function.cross(function.prepare(X_s), function.prepare(X))
-    return _ridge.predict(K_st, alpha)
+    return _ridge.predict(K_st.astype(X.dtype), alpha)
 
 
 class _BaseKernelRidge(BaseEstimator):

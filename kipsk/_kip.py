@@ -9,13 +9,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
+from sklearn.utils.metaestimators import available_if
 from tqdm.auto import tqdm
 
 from kipsk import _optimize, _ridge
 from kipsk._blocks import slices
-from kipsk._checks import check_auto, check_integer, check_option, refuse
+from kipsk._calibration import best_temperature
+from kipsk._checks import check_auto, check_fraction, check_integer, check_option, refuse
 from kipsk._distiller import BaseDistiller, Data
 from kipsk._label_solve import solve_labels_over
 from kipsk._losses import Objective, Targets, mse
@@ -23,6 +26,7 @@ from kipsk._optimize import single_threaded_blas
 from kipsk._support import initial_support
 from kipsk._targets import balanced_batches, one_hot
 from kipsk.kernels._base import JaxKernel, KernelFunction, evaluate, prepare
+from kipsk.kernels._registry import get_kernel
 
 #: label_reg="auto". Without a ridge the solved labels over-fit their batch; chosen on held-out
 #: training rows of CIFAR-10 (docs/results.md).
@@ -30,8 +34,21 @@ _LABEL_REG = 1e-4
 
 _INITS = ("sample", "noise", "kmeans")
 
+#: Start of log(s) in the loss "platt": learned from 0 the first hundred steps are slower, and it
+#: ends between 1.5 and 2 (docs/results.md).
+_LOG_SCALE = 1.5
+
 #: Steps between two looks at the run when each is a call of its own.
 _LOOK_EVERY = 10
+
+
+def _has_probabilities(distiller: KIPDistiller) -> bool:
+    if distiller.loss == "platt":
+        return True
+    raise AttributeError(
+        f"predict_proba needs loss='platt'. Got loss={distiller.loss!r} instead, whose predictions "
+        "are no probabilities: see decision_function, or sklearn.calibration."
+    )
 
 
 class KIPDistiller(BaseDistiller):
@@ -40,12 +57,14 @@ class KIPDistiller(BaseDistiller):
     Gradient descent on the support rows X_s, and on their labels y_s, so that kernel ridge
     regression on them predicts batches of training rows (arXiv 2011.00050 and 2107.13034):
 
-        loss = 1/2 mean |y_t - K_ts (K_ss + reg * trace(K_ss)/n_s * I)^-1 y_s|^2
+        prediction = K_ts (K_ss + reg * trace(K_ss)/n_s * I)^-1 y_s
+        loss = 1/2 mean |y_t - prediction|^2
 
     Parameters
     ----------
     kernel : str or kernel object, default="fc1"
-        A name known to `kipsk.kernels.get_kernel` or a kernel object.
+        A name known to `kipsk.kernels.get_kernel` or a kernel object. With
+        `kipsk.kernels.RandomFeatures` every step draws new networks.
     ipc : int, default=10
         Support rows per class; a class with fewer rows contributes all of them, with a warning.
     reg : float or "auto", default="auto"
@@ -60,6 +79,16 @@ class KIPDistiller(BaseDistiller):
         Initial support: random training rows of each class, Gaussian noise with the features'
         means and deviations, the centres of k-means within each class, or arrays: X of shape
         (n_support, n_features) and y of class labels or of shape (n_support, n_classes).
+    loss : {"mse", "platt"}, default="mse"
+        "platt" is the cross-entropy of ``softmax(s * prediction)`` with a learned number s (Loo et
+        al. 2022, arXiv 2210.12067); then there is `predict_proba`. Not for solved labels, which
+        have a closed form for "mse" alone.
+    validation_fraction : float, default=0.1
+        Share of every class's rows that is kept out of the targets with ``loss="platt"``; the
+        temperature of `predict_proba` is set on them. 0 takes the learned one.
+    predict_kernel : str or kernel object, default=None
+        The kernel of `predict`, such as the exact one of a sampled `kernel`. None is `kernel`, or,
+        where that is sampled anew at every step, a fixed sample of at least 8 networks.
     max_iter : int, default=300
         Steps.
     learning_rate : float or "auto", default="auto"
@@ -68,9 +97,9 @@ class KIPDistiller(BaseDistiller):
         recommended value.
     schedule : {"cosine", "constant"}, default="cosine"
         How the learning rate goes from there to the last step.
-    batch_size : int, default=5000
+    batch_size : int or "auto", default="auto"
         Target rows of a step, at most; each batch holds the classes in the training set's
-        proportions.
+        proportions. "auto" is the kernel's recommended value: 5000, or 500 for sampled networks.
     optimizer : {"adam", "adabelief"} or optax.GradientTransformation, default="adam"
         A transformation is used as it is, with its own learning rate (again in units of the
         deviation); `learning_rate` and `schedule` are then not used. It must need gradients and
@@ -95,8 +124,10 @@ class KIPDistiller(BaseDistiller):
     classes_ : ndarray of shape (n_classes,)
     kernel_ : kernel object
         The kernel with its data-dependent parameters set.
-    reg_, learning_rate_, label_reg_ : float
+    reg_, learning_rate_, label_reg_, batch_size_ : float or int
         What "auto" stood for.
+    temperature_ : float
+        With ``loss="platt"``: probabilities are ``softmax(prediction / temperature_)``.
     loss_curve_ : ndarray of shape (n_iter_,)
         Loss on the batch before each step.
     n_iter_ : int
@@ -132,10 +163,13 @@ class KIPDistiller(BaseDistiller):
         labels: str = "learned",
         label_reg: float | str = "auto",
         init: str | tuple[ArrayLike, ArrayLike] = "sample",
+        loss: str = "mse",
+        validation_fraction: float = 0.1,
+        predict_kernel: str | JaxKernel | None = None,
         max_iter: int = 300,
         learning_rate: float | str = "auto",
         schedule: str = "cosine",
-        batch_size: int = 5000,
+        batch_size: int | str = "auto",
         optimizer: Any = "adam",
         block_size: int | str = "auto",
         dtype: str = "float32",
@@ -148,6 +182,9 @@ class KIPDistiller(BaseDistiller):
         self.labels = labels
         self.label_reg = label_reg
         self.init = init
+        self.loss = loss
+        self.validation_fraction = validation_fraction
+        self.predict_kernel = predict_kernel
         self.max_iter = max_iter
         self.learning_rate = learning_rate
         self.schedule = schedule
@@ -176,39 +213,75 @@ class KIPDistiller(BaseDistiller):
         optimizer, rates = self._optimizer(kernel)
         data = self._validate(X, y)
         kernel = kernel.resolve(data.X)
+        predict_kernel = kernel.for_prediction()
+        if self.predict_kernel is not None:
+            predict_kernel = get_kernel(self.predict_kernel).resolve(data.X)
         rng = check_random_state(self.random_state)
+        data, held_out = self._hold_out(data, rng)
         X_s, y_s = self._initial_support(data, rng)
         scale = _deviation(data.X)
         with jax.enable_x64(True), single_threaded_blas:
+            function = kernel.function()
             objective = Objective(
-                kernel.function(),
+                function,
                 reg,
                 self.label_reg_,
                 scale,
                 y_s=None if self.labels == "learned" else jnp.asarray(y_s),
                 solves_labels=self.labels == "solved",
+                loss=self.loss,
+                key=jax.random.key(rng.randint(2**31)) if function.is_random else None,
             )
-            _check_start(objective.function, X_s, y_s, reg)
+            _check_start(function, X_s, y_s, reg)
             params = {"X": jnp.asarray(X_s / X_s.dtype.type(scale))}
             if self.labels == "learned":
                 params["y"] = jnp.asarray(y_s)
-            batches = _batches(objective.function, data, self.batch_size, rng)
+            if self.loss == "platt":
+                params["log_scale"] = jnp.asarray(_LOG_SCALE, X_s.dtype)
+            batches = _batches(function, data, self.batch_size_, rng)
             learned = self._run(objective, optimizer, params, batches, rates, rng)
         X_s = learned["X"] * X_s.dtype.type(scale)
         y_s = learned.get("y", y_s)
         if self.labels == "solved":
             y_s = solve_labels_over(
-                kernel.function(), X_s, data.X, data.y, reg, self.label_reg_, self.block_size
+                predict_kernel.function(),
+                X_s,
+                data.X,
+                data.y,
+                reg,
+                self.label_reg_,
+                self.block_size,
             )
-        self._publish(X_s, y_s, data.classes, kernel, reg)
+        self._publish(X_s, y_s, data.classes, kernel, reg, predict_kernel)
+        if self.loss == "platt":
+            self.temperature_ = float(np.exp(-learned["log_scale"]))
+            if len(held_out.X):
+                scores = self.predictor_.predict(held_out.X)
+                self.temperature_ = best_temperature(scores, held_out.codes)
         return self
+
+    @available_if(_has_probabilities)
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return the probabilities of the classes, of shape (n_samples, n_classes).
+
+        Only with ``loss="platt"``: ``softmax(prediction / temperature_)``.
+        """
+        return softmax(self._predict_targets(X) / self.temperature_, axis=1)
 
     def _optimizer(self, kernel: JaxKernel) -> tuple[Any, NDArray[np.floating]]:
         """Check the parameters of the run; return the optimiser and each step's size."""
         name = type(self).__name__
         check_option(name, "labels", self.labels, ("learned", "fixed", "solved"))
         check_option(name, "schedule", self.schedule, ("cosine", "constant"))
-        check_integer(name, "batch_size", self.batch_size, minimum=1)
+        if check_option(name, "loss", self.loss, ("mse", "platt")) == "platt":
+            check_fraction(name, "validation_fraction", self.validation_fraction)
+            if self.labels == "solved":
+                raise refuse(name, "loss", '"mse" with labels="solved"', self.loss)
+        self.batch_size_ = kernel.recommended_batch_size
+        if self.batch_size != "auto":
+            self.batch_size_ = check_integer(
+                name, "batch_size", self.batch_size, minimum=1, also=' or "auto"'
+            )
         check_integer(name, "ipc", self.ipc, minimum=1)
         if isinstance(self.init, str):
             check_option(name, "init", self.init, _INITS, also=" or a tuple (X, y) of arrays")
@@ -225,6 +298,18 @@ class KIPDistiller(BaseDistiller):
             _optimize.get_optimizer(self.optimizer),
             _optimize.learning_rates(self.schedule, self.learning_rate_, max_iter),
         )
+
+    def _hold_out(self, data: Data, rng: np.random.RandomState) -> tuple[Data, Data]:
+        """Return the rows to train on and, to calibrate on, `validation_fraction` of each class."""
+        fraction = self.validation_fraction if self.loss == "platt" else 0.0
+        held_out = np.zeros(len(data.X), bool)
+        if fraction:
+            for code in range(len(data.classes)):
+                members = rng.permutation(np.flatnonzero(data.codes == code))
+                held_out[members[: int(fraction * len(members))]] = True
+        if not held_out.any():
+            return data, data.rows(held_out)
+        return data.rows(~held_out), data.rows(held_out)
 
     def _initial_support(
         self, data: Data, rng: np.random.RandomState
@@ -323,11 +408,15 @@ def _batches(
 ) -> list[Targets]:
     """Return the target batches on the device, with what the kernel needs of each row."""
     indices = balanced_batches(data.codes, batch_size, rng)
-    if len(indices) == 1:
-        return [Targets(prepare(function, jnp.asarray(data.X)), jnp.asarray(data.y))]
+    # A single batch is all rows in their order: no copy.
+    parts = [data] if len(indices) == 1 else (data.rows(rows) for rows in indices)
     return [
-        Targets(prepare(function, jnp.asarray(data.X[rows])), jnp.asarray(data.y[rows]))
-        for rows in indices
+        Targets(
+            # Networks that are drawn at each step see the rows only then.
+            jnp.asarray(part.X) if function.is_random else prepare(function, jnp.asarray(part.X)),
+            jnp.asarray(part.y),
+        )
+        for part in parts
     ]
 
 

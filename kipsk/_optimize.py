@@ -102,7 +102,9 @@ def step(
     objective: Callable[..., Any], optimizer: Any, state: State, batch: Any, learning_rate: Array
 ) -> tuple[State, tuple[Array, Array]]:
     """Return the state after one step and the (loss, accuracy) before it."""
-    (loss, accuracy), gradient = jax.value_and_grad(objective, has_aux=True)(state.params, batch)
+    (loss, accuracy), gradient = jax.value_and_grad(objective, has_aux=True)(
+        state.params, batch, state.n_steps
+    )
     direction, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     params = jax.tree.map(
         lambda p, u: (p - learning_rate * u).astype(p.dtype), state.params, direction

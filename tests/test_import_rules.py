@@ -41,9 +41,11 @@ MODULES = {
     "kernels._registry": Room("models"),
     "kernels._stax": Room("models", sklearn=True),
     "networks": Room("models"),
+    "networks._frozen": Room("models"),
     "networks._network": Room("models"),
     # matrices and blocks, which know no estimator
     "_blocks": Room("mathematics"),
+    "_calibration": Room("mathematics"),
     "_losses": Room("mathematics"),
     "_ridge": Room("mathematics"),
     # what an estimator is wired from

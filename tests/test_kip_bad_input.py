@@ -16,7 +16,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.gaussian_process.kernels import RBF as SklearnRBF
 
 from kipsk import KIPDistiller, LabelSolver
-from kipsk.kernels import RBF, FullyConnected
+from kipsk.kernels import RBF, FullyConnected, RandomFeatures
 from kipsk.kernels._base import JaxKernel, KernelFunction
 
 BOTH = [KIPDistiller(ipc=2, max_iter=2), LabelSolver(ipc=2)]
@@ -73,6 +73,28 @@ PARAMETERS = [
             ({"learning_rate": -0.1}, ["'learning_rate'", "a finite number > 0", "Got -0.1 "]),
             ({"learning_rate": "big"}, ["'learning_rate'", '> 0 or "auto"', "Got 'big' "]),
             ({"label_reg": -1}, ["'label_reg'", 'a finite number >= 0 or "auto"', "Got -1 "]),
+            ({"loss": "hinge"}, ["'loss'", "['mse', 'platt']", "Got 'hinge' "]),
+            (
+                {"loss": "platt", "labels": "solved"},
+                ["'loss'", '"mse" with labels="solved"', "Got 'platt' "],
+            ),
+            (
+                {"loss": "platt", "validation_fraction": 1},
+                ["'validation_fraction'", "a number >= 0 and < 1", "Got 1 "],
+            ),
+            ({"predict_kernel": "ntk"}, ["Unknown kernel name 'ntk'"]),
+            (
+                {"kernel": "rf_convnet2"},
+                ["'image_shape'", "RandomFeatures", "(height, width, channels)", "Got None"],
+            ),
+            (
+                {"kernel": RandomFeatures("convnet2", image_shape=(4, 4, 3))},
+                ["'image_shape'", "= 4, the number of features", "Got (4, 4, 3) ", "with 48"],
+            ),
+            (
+                {"kernel": RandomFeatures("convnet2", image_shape=(2, 2, 1))},
+                ["Layer 5, AvgPool(size=2)", "1 x 1 pixels"],
+            ),
         ]
     ],
     *[

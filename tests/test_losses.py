@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.special import softmax
+from sklearn.metrics import log_loss
 
 from kipsk import _ridge
 from kipsk._label_solve import solve_labels_over
-from kipsk._losses import Objective, Targets, mse
+from kipsk._losses import Objective, Targets, mse, platt
 from kipsk._targets import one_hot
-from kipsk.kernels import RBF, FullyConnected
+from kipsk.kernels import RBF, FullyConnected, RandomFeatures
 
 N_S, N_T, N_FEATURES, N_CLASSES = 5, 12, 3, 3
 REG, LABEL_REG, SCALE = 1e-2, 1e-3, 2.5
@@ -201,3 +205,46 @@ def test_solved_alpha_is_the_alpha_of_the_solved_labels(data):
     regularised = K_ss + REG * np.trace(K_ss) / N_S * np.eye(N_S)
     alpha = _ridge.solved_alpha(K_ts.T @ K_ts, K_ts.T @ y_t, regularised, LABEL_REG)
     assert_allclose(alpha, np.linalg.solve(regularised, y_s), rtol=1e-7)
+
+
+def test_platt_equals_sklearn():
+    """Oracle: sklearn's log_loss of the probabilities."""
+    rng = np.random.default_rng(3)
+    codes, prediction = rng.integers(0, 4, 50), rng.standard_normal((50, 4))
+    actual = platt(prediction, one_hot(codes, 4), np.log(3.0))
+    assert_allclose(actual, log_loss(codes, softmax(3 * prediction, axis=1)), rtol=1e-9)
+
+
+def test_platt_objective(data):
+    """Oracle: sklearn's log_loss of numpy's prediction, and central differences by the scale."""
+    function, kernel = KERNELS["fc1"]
+    objective, params, targets = make(function, *data, "learned")
+    objective = replace(objective, loss="platt")
+    prediction = numpy_prediction(kernel, *data, "learned")
+
+    def expected(log_scale):
+        return log_loss(data[2].argmax(1), softmax(np.exp(log_scale) * prediction, axis=1))
+
+    params["log_scale"] = jax.numpy.asarray(0.7)
+    (loss, _), gradient = jax.value_and_grad(objective, has_aux=True)(params, targets)
+    assert_allclose(loss, expected(0.7), rtol=1e-9)
+    slope = (expected(0.7 + 1e-5) - expected(0.7 - 1e-5)) / 2e-5
+    assert_allclose(gradient["log_scale"], slope, rtol=1e-6)
+
+
+def test_random_kernel_is_drawn_by_the_step(data):
+    """Oracle: the objective of the kernel drawn by hand; targets carry no gradient of their own."""
+    function = RandomFeatures("fc1", width=8).function()
+    objective, params, targets = make(function, *data, "learned")
+    X_t = jax.numpy.asarray(data[1])
+    key = jax.random.key(5)
+    random = replace(objective, key=key)
+    for step in (0, 3):
+        drawn = function.draw(jax.random.fold_in(key, step))
+        fixed = replace(objective, function=drawn)
+        expected = fixed(params, targets._replace(prepared=drawn.prepare(X_t)))
+        raw = targets._replace(prepared=X_t)
+        actual = jax.jit(Objective.__call__)(random, params, raw, step)
+        assert_allclose(actual[0], expected[0], rtol=1e-6)
+    again = random(params, targets._replace(prepared=X_t), 0)
+    assert abs(again[0] - actual[0]) > 1e-4  # another step, other networks

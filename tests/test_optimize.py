@@ -29,7 +29,7 @@ class Quadratic:
 
     curvature: jax.Array
 
-    def __call__(self, params, batch):
+    def __call__(self, params, batch, n_steps):
         return 0.5 * jnp.sum(self.curvature * (params["x"] - batch) ** 2), batch[0]
 
 
@@ -38,7 +38,7 @@ class Quadratic:
 class Cliff:
     """A slope of 1 down to zero, and no number beyond."""
 
-    def __call__(self, params, batch):
+    def __call__(self, params, batch, n_steps):
         x = params["x"]
         return x * jnp.where(x < 0, jnp.nan, 1.0), jnp.float32(0)
 
@@ -48,7 +48,7 @@ class Cliff:
 class Root:
     """Zero below zero, with a gradient of 0 * inf there."""
 
-    def __call__(self, params, batch):
+    def __call__(self, params, batch, n_steps):
         return jnp.sqrt(jnp.maximum(params["x"], 0)), jnp.float32(0)
 
 

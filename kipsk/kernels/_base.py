@@ -20,6 +20,11 @@ from sklearn.gaussian_process.kernels import Kernel
 from kipsk._checks import check_rows
 
 
+def in_float64(X: Array) -> Array:
+    """Return X in float64, or in float32 where JAX is not told to use float64."""
+    return X.astype(jax.dtypes.canonicalize_dtype(np.float64))
+
+
 class KernelFunction:
     """A kernel as pure JAX: ``K(X1, X2) = cross(prepare(X1), prepare(X2))``.
 
@@ -29,7 +34,18 @@ class KernelFunction:
     Two subclasses with the same fields need a static field that tells them apart: JAX compares the
     static fields of registered dataclasses, not their classes, and would run the compiled code of
     one for the other.
+
+    Attributes
+    ----------
+    is_random : bool
+        Whether `draw` gives another kernel for another key; rows are then prepared for each anew.
     """
+
+    is_random: bool = False
+
+    def draw(self, key: Array) -> KernelFunction:
+        """Return the kernel of one step; only kernels of sampled networks differ."""
+        return self
 
     def prepare(self, X: Array) -> Any:
         """Return per-row quantities: a pytree whose leaves have ``len(X)`` rows."""
@@ -40,8 +56,11 @@ class KernelFunction:
         raise NotImplementedError
 
     def gram(self, A: Any) -> Array:
-        """Return the kernel matrix of one prepared set with itself, of shape (n_a, n_a)."""
-        return self.cross(A, A)
+        """Return the kernel matrix of one prepared set with itself, of shape (n_a, n_a).
+
+        Computed `in_float64`: it is what a ridge as small as 1e-6 is added to.
+        """
+        raise NotImplementedError
 
     def diag(self, A: Any) -> Array:
         """Return the kernel of each prepared row with itself, of shape (n_a,)."""
@@ -58,12 +77,13 @@ def prepare(function: KernelFunction, X: Array) -> Any:
 def evaluate(function: KernelFunction, X: Array, Y: Array | None = None) -> Array:
     """Return the kernel matrix of rows, compiled, in their precision."""
     A = function.prepare(X)
-    return function.gram(A) if Y is None else function.cross(A, function.prepare(Y))
+    K = function.gram(A) if Y is None else function.cross(A, function.prepare(Y))
+    return K.astype(X.dtype)
 
 
 @jax.jit
 def _evaluate_diag(function: KernelFunction, X: Array) -> Array:
-    return function.diag(function.prepare(X))
+    return function.diag(function.prepare(X)).astype(X.dtype)
 
 
 class JaxKernel(Kernel):
@@ -79,10 +99,17 @@ class JaxKernel(Kernel):
         The relative ridge that ``reg="auto"`` stands for.
     recommended_learning_rate : float
         The step, in units of the features' deviation, of ``learning_rate="auto"``.
+    recommended_batch_size : int
+        The target rows of a step of ``batch_size="auto"``.
     """
 
     recommended_reg: float = 1e-6
     recommended_learning_rate: float = 0.08
+    recommended_batch_size: int = 5000
+
+    def for_prediction(self) -> JaxKernel:
+        """Return the kernel to predict with: a sampled one's larger, fixed sample."""
+        return self
 
     @abstractmethod
     def function(self) -> KernelFunction:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from scipy.spatial.distance import pdist
 
 from kipsk._checks import check_integer, check_option, check_positive
-from kipsk.kernels._base import JaxKernel, KernelFunction
+from kipsk.kernels._base import JaxKernel, KernelFunction, in_float64
 from kipsk.kernels._duals import DUALS
 
 # Accelerators round float32 products to fewer bits by default; a ridge of 1e-6 does not survive it.
@@ -51,6 +51,7 @@ class _DotProductFunction(KernelFunction):
         return self._of_products(products, A.squares[:, None], B.squares[None], A.X.shape[1])
 
     def gram(self, A: Rows) -> Array:
+        A = self.prepare(in_float64(A.X))
         products, n_features = _products(A.X), A.X.shape[1]
         K = self._of_products(products, A.squares[:, None], A.squares[None], n_features)
         # A row with itself is known without the rounding of two sums of squares.
@@ -138,6 +139,10 @@ class LaplaceFunction(KernelFunction):
             return jnp.sum(jnp.where(difference == 0, 0, jnp.abs(difference)), axis=1)
 
         return jnp.exp(-jax.lax.map(row, A) / self.length_scale)
+
+    def gram(self, A: Array) -> Array:
+        A = in_float64(A)
+        return self.cross(A, A)
 
     def diag(self, A: Array) -> Array:
         return jnp.ones_like(A[:, 0])

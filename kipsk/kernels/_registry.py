@@ -8,12 +8,14 @@ from typing import Any
 
 from kipsk.kernels._base import JaxKernel
 from kipsk.kernels._dot_product import RBF, FullyConnected, Laplace
+from kipsk.kernels._random_features import RandomFeatures
 
 # Pattern (with named groups of keyword arguments), how to show it, and the factory.
 _ALIASES: tuple[tuple[str, str, Callable[..., JaxKernel]], ...] = (
     (r"fc(?P<depth>\d+)(_(?P<kind>nngp|ntk))?", "fc1, fc2, ..., fc1_nngp, ...", FullyConnected),
     (r"rbf", "rbf", RBF),
     (r"laplace", "laplace", Laplace),
+    (r"rf_(?P<architecture>.+)", "rf_convnet3, rf_myrtle5, ...", RandomFeatures),
 )
 
 
@@ -24,7 +26,9 @@ def get_kernel(kernel: str | JaxKernel, **params: Any) -> JaxKernel:
     ----------
     kernel : str or kernel object
         ``"fc1"`` is the NTK of a network with one hidden layer, ``"fc3_nngp"`` the NNGP kernel of
-        three; ``"rbf"``, ``"laplace"``. An object is returned as it is, or, with `params`, as a
+        three; ``"rbf"``, ``"laplace"``; ``"rf_"`` and the name of an architecture is
+        its `RandomFeatures`, such as ``get_kernel("rf_convnet3", image_shape=(32, 32, 3))``. An
+        object is returned as it is, or, with `params`, as a
         copy with those parameters set.
     **params
         Constructor parameters of the kernel.

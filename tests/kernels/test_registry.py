@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.gaussian_process.kernels import RBF as SklearnRBF
 
-from kipsk.kernels import RBF, FullyConnected, Laplace, get_kernel
+from kipsk.kernels import RBF, FullyConnected, Laplace, RandomFeatures, get_kernel
 
 X = np.random.default_rng(0).standard_normal((4, 3))
 
@@ -22,6 +22,8 @@ X = np.random.default_rng(0).standard_normal((4, 3))
         ("fc1_nngp", FullyConnected(1, "nngp")),
         ("rbf", RBF()),
         ("laplace", Laplace()),
+        ("rf_convnet", RandomFeatures("convnet")),
+        ("rf_fc2", RandomFeatures("fc2")),
     ],
 )
 def test_name(name, kernel):
@@ -85,6 +87,14 @@ def test_unknown_parameter_is_named():
         (RBF(None), "length_scale", "a finite number > 0"),  # type: ignore[arg-type]
         (Laplace(-1.0), "length_scale", "a finite number > 0"),
         (Laplace(float("nan")), "length_scale", "a finite number > 0"),
+        (RandomFeatures("resnet"), "architecture", r"an Architecture or one of its names \(fc1"),
+        (RandomFeatures("fc1", 0), "n_networks", "an integer >= 1"),
+        (RandomFeatures("fc1", width=2.5), "width", "an integer >= 1"),  # type: ignore[arg-type]
+        (RandomFeatures("fc1", kind="gp"), "kind", r"one of \['nngp', 'ntk'\]"),
+        (RandomFeatures("fc1", resample=1), "resample", "True or False"),  # type: ignore[arg-type]
+        (RandomFeatures("fc1", random_state=-1), "random_state", "an integer >= 0"),
+        (RandomFeatures("fc1", random_state=None), "random_state", "an"),  # type: ignore[arg-type]
+        (RandomFeatures("convnet1"), "image_shape", r"\(height, width, channels\)"),
     ],
     ids=repr,
 )

@@ -20,9 +20,15 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.model_selection import GridSearchCV
 from sklearn.svm import SVC
 
-from kipsk.kernels import RBF, FullyConnected, Laplace
+from kipsk.kernels import RBF, FullyConnected, Laplace, RandomFeatures
 
-KERNELS = [FullyConnected(2, "nngp", 1.25, 0.5, "erf"), RBF(3.0), RBF(), Laplace()]
+KERNELS = [
+    FullyConnected(2, "nngp", 1.25, 0.5, "erf"),
+    RBF(3.0),
+    RBF(),
+    Laplace(),
+    RandomFeatures("fc2", 2, 16),
+]
 every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=repr)
 
 

@@ -1,7 +1,7 @@
 """Finite networks: init, apply, features.
 
-Oracles: a forward pass in numpy float64 with scipy's correlation; the infinite-width kernels of
-neural-tangents and of `kipsk.kernels`, which random networks approach as 1/sqrt(width).
+Oracle: a forward pass in numpy float64 with scipy's correlation. That wide networks have the
+kernels of infinite width is in tests/kernels/test_infinite_width.py.
 """
 
 from __future__ import annotations
@@ -29,9 +29,7 @@ from kipsk.architectures import (
     fully_connected,
     myrtle,
 )
-from kipsk.kernels import FullyConnected
 from kipsk.kernels._duals import DUALS
-from kipsk.kernels._stax import load_stax
 from kipsk.networks import apply, features, init
 from kipsk.networks._network import _ACTIVATIONS
 
@@ -244,89 +242,6 @@ def test_layers_and_keys_draw_differently():
     ]
     numbers = np.concatenate(leaves)
     assert len(set(numbers.tolist())) >= len(numbers) - 1
-
-
-# --- infinite width ------------------------------------------------------------------------------
-
-
-@partial(jax.jit, static_argnames=("architecture", "width"))
-def sampled_kernels(architecture, width, x, keys):
-    """The kernel estimate of each key's network, (n_keys, n, n)."""
-
-    def of(key):
-        phi = features(architecture, init(architecture, key, width, x.shape[1:]), x)
-        return architecture.w_std**2 * phi @ phi.T / phi.shape[1] + architecture.b_std**2
-
-    return jax.lax.map(of, keys)
-
-
-def stax_kernel(architecture, shape):
-    """Oracle: neural-tangents' NNGP kernel of the same layers, in float64."""
-    stax = load_stax()
-    activations = {"relu": stax.Relu, "erf": stax.Erf, "gelu": stax.Gelu}
-    deviations = architecture.w_std, architecture.b_std
-    layers = []
-    for layer in architecture.layers:
-        match layer:
-            case Conv(k, s, padding):
-                layers.append(stax.Conv(1, (k, k), (s, s), padding, *deviations))
-            case Dense():
-                layers.append(stax.Dense(1, *deviations))
-            case Activation(name):
-                layers.append(activations[name]())
-            case AvgPool(s):
-                layers.append(stax.AvgPool((s, s), (s, s)))
-            case GlobalAvgPool():
-                layers.append(stax.GlobalAvgPool())
-            case Flatten():
-                layers.append(stax.Flatten())
-    with jax.enable_x64(True):
-        x = jnp.asarray(images(shape))
-        return np.asarray(jax.jit(partial(stax.serial(*layers)[2], get="nngp"))(x))
-
-
-def check_convergence(architecture, shape, oracle, widths, n_networks):
-    """Errors of single networks fall as 1/sqrt(width), and their mean is the oracle.
-
-    Errors are relative to the oracle's Frobenius norm. Their root mean square over the networks is
-    known to some 20 %; the error of their mean is rms / sqrt(n_networks).
-    """
-    x = images(shape).astype(np.float32)
-    keys = jax.random.split(jax.random.key(7), n_networks)
-    rms = []
-    for width in widths:
-        error = np.asarray(sampled_kernels(architecture, width, x, keys), np.float64) - oracle
-        error /= np.linalg.norm(oracle)
-        rms.append(np.sqrt(np.mean(np.sum(error**2, axis=(1, 2)))))
-    bias = np.linalg.norm(error.mean(axis=0))
-    print(f"rms {rms[0]:.3f} {rms[1]:.3f}, their ratio {rms[0] / rms[1]:.2f}, bias {bias:.4f}")
-    assert 0.65 < rms[0] / rms[1] / np.sqrt(widths[1] / widths[0]) < 1.5
-    assert bias < 2.5 * rms[1] / np.sqrt(n_networks)
-    assert bias < 0.05
-
-
-@pytest.mark.parametrize(("depth", "activation"), [(1, "relu"), (2, "gelu"), (3, "erf")])
-def test_wide_fully_connected_is_the_nngp_kernel(depth, activation):
-    oracle = FullyConnected(depth, "nngp", 1.3, 0.5, activation)(images((20,)))
-    architecture = fully_connected(depth, activation, **OTHER)
-    check_convergence(architecture, (20,), oracle, widths=(16, 256), n_networks=128)
-
-
-@pytest.mark.parametrize(
-    "architecture",
-    [
-        convnet(2, first_conv=True, parameterization="standard"),
-        conv_vec(2, "erf", **OTHER),
-        myrtle(5, **OTHER),
-        Architecture(
-            (Conv(3, 2), RELU, Conv(2, 1, "VALID"), RELU, GlobalAvgPool(), Dense()), **OTHER
-        ),
-    ],
-    ids=["ConvNet", "conv vec", "Myrtle5", "strides and VALID"],
-)
-def test_wide_convolutions_are_the_nngp_kernel(architecture):
-    oracle = stax_kernel(architecture, (8, 8, 2))
-    check_convergence(architecture, (8, 8, 2), oracle, widths=(16, 144), n_networks=64)
 
 
 # --- differentiation, compilation, dtypes --------------------------------------------------------

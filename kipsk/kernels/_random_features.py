@@ -1,0 +1,189 @@
+"""Kernels sampled by finite random networks: ``K = Phi Phi^T``, at a cost linear in the rows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Self
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.tree_util import register_dataclass
+
+from kipsk._checks import check_integer, check_option, refuse
+from kipsk.architectures import Architecture, Shape, get_architecture
+from kipsk.kernels._base import JaxKernel, KernelFunction, in_float64
+from kipsk.networks._frozen import frozen_features, in_groups
+from kipsk.networks._network import Params, apply, init
+
+_matmul = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+
+_KINDS = ("nngp", "ntk")
+
+#: Networks of the fixed sample that predictions are made with, at least.
+N_NETWORKS_TO_PREDICT = 8
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class RandomFeaturesFunction(KernelFunction):
+    """``Phi Phi^T + b_std^2`` with Phi from the last hidden layer of random networks."""
+
+    key: Array  # raw, so that it is an array like any other
+    architecture: Architecture = field(metadata={"static": True})
+    image_shape: Shape | None = field(metadata={"static": True})
+    n_networks: int = field(metadata={"static": True})
+    width: int = field(metadata={"static": True})
+    kind: str = field(metadata={"static": True})
+    is_random: bool = field(metadata={"static": True})
+
+    def draw(self, key: Array) -> RandomFeaturesFunction:
+        return replace(self, key=jax.random.key_data(key)) if self.is_random else self
+
+    def prepare(self, X: Array) -> Array:
+        """Return Phi, of shape (n, n_networks * n_features), in float32.
+
+        Features of random networks err by far more than float32 does.
+        """
+        architecture, width = self.architecture, self.width
+        shape = architecture.input_shape(X.shape[1], self.image_shape, owner="RandomFeatures")
+        x = X.astype(jnp.float32).reshape(len(X), *shape)
+        keys = jax.random.split(jax.random.wrap_key_data(self.key), self.n_networks)
+        networks = [init(architecture, key, width, shape) for key in keys]
+        (n_features,) = architecture.shapes(shape, width)[-2]
+        scale = architecture.w_std / math.sqrt(n_features * self.n_networks)
+        if self.kind == "nngp":
+            return scale * frozen_features(architecture, networks, width, x)
+        tangents = [init(architecture, jax.random.fold_in(key, 1), width, shape) for key in keys]
+        pairs = zip(networks, tangents, strict=True)
+        return scale * jnp.concatenate([self._with_tangent(*pair, x) for pair in pairs], axis=1)
+
+    def _with_tangent(self, params: Params, tangent: Params, x: Array) -> Array:
+        """Return one network's features and their derivative in one direction, side by side.
+
+        The hidden layers' part of the NTK, the sum of <df/dtheta, df'/dtheta> over their
+        parameters, is for a readout of weights N(0, scale^2) the mean over directions v ~ N(0, 1)
+        of scale^2 <dh/dtheta v, dh'/dtheta v>; the readout's own part is the NNGP kernel.
+        """
+
+        def both(x: Array) -> Array:
+            hidden = partial(apply, self.architecture, x=x, readout=False)
+            return jnp.concatenate(jax.jvp(hidden, (params,), (tangent,)), axis=1)
+
+        sizes = self.architecture.shapes(x.shape[1:], self.width)
+        return in_groups(both, x, 2 * max(map(math.prod, sizes)))
+
+    def cross(self, A: Array, B: Array) -> Array:
+        return _matmul(A, B.T) + self.architecture.b_std**2
+
+    def gram(self, A: Array) -> Array:
+        A = in_float64(A)
+        return self.cross(A, A)
+
+    def diag(self, A: Array) -> Array:
+        return jnp.sum(A * A, axis=1) + self.architecture.b_std**2
+
+
+class RandomFeatures(JaxKernel):
+    r"""Kernel of an architecture, estimated by networks of finite width.
+
+    With h the last hidden layer of a random network, ``n_h`` numbers wide,
+
+        K(x, x') = w_std^2 <h(x), h(x')> / n_h + b_std^2,
+
+    the mean over ``n_networks`` networks, is an unbiased estimate of a kernel that tends to the
+    infinite network's NNGP kernel (Novak et al. 2019, arXiv 1810.05148), with an error of order
+    ``1 / sqrt(width * n_networks)``. Its cost is linear in the rows, where a pair of images costs
+    milliseconds with the exact kernel of a network that pools. In `KIPDistiller` every step draws
+    new networks (Loo et al. 2022, arXiv 2210.12067), so that no rows fit the error of any.
+
+    Parameters
+    ----------
+    architecture : str or Architecture, default="convnet3"
+        A name of `kipsk.architectures.get_architecture`, or an architecture.
+    n_networks : int, default=1
+        Networks whose features are put side by side.
+    width : int, default=64
+        Channels of every convolution, units of every hidden Dense layer.
+    kind : {"nngp", "ntk"}, default="nngp"
+        "ntk" estimates the neural tangent kernel: the part of the hidden layers' parameters by
+        their derivative in one random direction a network, which takes twice the time.
+    image_shape : tuple (H, W, C), default=None
+        The images whose pixels are a row of X; needed if the architecture looks at pixels.
+    resample : bool, default=True
+        Draw new networks at every step of `KIPDistiller`, which then predicts with a fixed sample
+        of at least 8 networks. False keeps one fixed sample for all.
+    random_state : int, default=0
+        Draws the fixed networks: everywhere but in the steps of `KIPDistiller`.
+
+    Notes
+    -----
+    Where it is no kernel of a distiller, it is one fixed kernel: with scikit-learn's SVC,
+    KernelRidge or Nystroem the same networks are drawn in `fit` and in `predict`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.svm import SVC
+    >>> from kipsk.kernels import RandomFeatures
+    >>> X, y = load_digits(return_X_y=True)
+    >>> kernel = RandomFeatures("convnet2", width=32, image_shape=(8, 8, 1))
+    >>> bool(SVC(kernel=kernel).fit(X[:500], y[:500]).score(X[500:], y[500:]) > 0.9)
+    True
+    """
+
+    recommended_reg = 5e-3
+    recommended_learning_rate = 0.01
+    recommended_batch_size = 500
+
+    def __init__(
+        self,
+        architecture: Architecture | str = "convnet3",
+        n_networks: int = 1,
+        width: int = 64,
+        *,
+        kind: str = "nngp",
+        image_shape: tuple[int, int, int] | None = None,
+        resample: bool = True,
+        random_state: int = 0,
+    ) -> None:
+        self.architecture = architecture
+        self.n_networks = n_networks
+        self.width = width
+        self.kind = kind
+        self.image_shape = image_shape
+        self.resample = resample
+        self.random_state = random_state
+
+    def function(self) -> RandomFeaturesFunction:
+        """Return the kernel as a pure JAX function."""
+        owner = type(self).__name__
+        architecture = get_architecture(self.architecture, owner=owner)
+        kind = check_option(owner, "kind", self.kind, _KINDS)
+        if kind == "ntk" and architecture.parameterization != "ntk":
+            raise refuse(
+                owner, "kind", '"nngp" for an architecture in the standard parameterization', kind
+            )
+        if not isinstance(self.resample, bool):
+            raise refuse(owner, "resample", "True or False", self.resample)
+        seed = check_integer(owner, "random_state", self.random_state, minimum=0)
+        shape = self.image_shape
+        return RandomFeaturesFunction(
+            jax.random.key_data(jax.random.key(seed)),
+            architecture=architecture,
+            image_shape=tuple(shape) if isinstance(shape, list) else shape,
+            n_networks=check_integer(owner, "n_networks", self.n_networks, minimum=1),
+            width=check_integer(owner, "width", self.width, minimum=1),
+            kind=kind,
+            is_random=self.resample,
+        )
+
+    def for_prediction(self) -> Self:
+        """Return the kernel with a fixed sample, of at least 8 networks if it was drawn anew."""
+        if not self.resample:
+            return self
+        n_networks = max(self.n_networks, N_NETWORKS_TO_PREDICT)
+        params = {**self.get_params(), "n_networks": n_networks, "resample": False}
+        return type(self)(**params)

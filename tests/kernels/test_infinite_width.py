@@ -1,0 +1,146 @@
+"""Finite networks approach the kernels of infinite width as 1/sqrt(width), for every layer.
+
+Three estimates of networks of finite width: the NNGP kernel of their last hidden layer, the NTK
+from derivatives in one direction (both of `RandomFeatures`), and the empirical NTK, all derivatives
+by parameters. Oracles: `kipsk.kernels.FullyConnected`, and neural-tangents for convolutions.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kipsk.architectures import (
+    Activation,
+    Architecture,
+    AvgPool,
+    Conv,
+    Dense,
+    Flatten,
+    GlobalAvgPool,
+    conv_vec,
+    convnet,
+    fully_connected,
+    myrtle,
+)
+from kipsk.kernels import FullyConnected, RandomFeatures
+from kipsk.kernels._stax import load_stax
+from kipsk.networks import apply, init
+
+RELU = Activation("relu")
+OTHER = {"w_std": 1.3, "b_std": 0.5}  # large biases, so that a wrong one is seen
+N_ROWS = 3
+
+
+def rows(shape):
+    X = np.random.default_rng(0).standard_normal((N_ROWS, *shape))
+    return X.reshape(N_ROWS, -1)
+
+
+@pytest.fixture(autouse=True)
+def exact_products():
+    """Accelerators round float32 products to fewer bits by default."""
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
+@partial(jax.jit, static_argnames=("architecture", "shape", "width", "estimate"))
+def estimates(architecture, shape, width, estimate, keys):
+    """The kernel estimate of each key's network, (n_keys, n, n)."""
+    X = jnp.asarray(rows(shape), jnp.float32)
+
+    def empirical_ntk(key):
+        params = init(architecture, key, width, shape)
+        derivative = jax.jacobian(
+            lambda params: apply(architecture, params, X.reshape(N_ROWS, *shape))[:, 0]
+        )(params)
+        by_parameter = [leaf.reshape(N_ROWS, -1) for leaf in jax.tree.leaves(derivative)]
+        return sum(leaf @ leaf.T for leaf in by_parameter)
+
+    def sampled(key):
+        image_shape = shape if len(shape) == 3 else None
+        kernel = RandomFeatures(architecture, width=width, kind=estimate, image_shape=image_shape)
+        function = kernel.function().draw(key)
+        return function.gram(function.prepare(X))
+
+    return jax.lax.map(empirical_ntk if estimate == "empirical ntk" else sampled, keys)
+
+
+def exact_kernel(architecture, shape, kind):
+    """Oracle: neural-tangents' kernel of the same layers, in float64."""
+    stax = load_stax()
+    activations = {"relu": stax.Relu, "erf": stax.Erf, "gelu": stax.Gelu}
+    deviations = architecture.w_std, architecture.b_std
+    layers = []
+    for layer in architecture.layers:
+        match layer:
+            case Conv(k, s, padding):
+                layers.append(stax.Conv(1, (k, k), (s, s), padding, *deviations))
+            case Dense():
+                layers.append(stax.Dense(1, *deviations))
+            case Activation(name):
+                layers.append(activations[name]())
+            case AvgPool(s):
+                layers.append(stax.AvgPool((s, s), (s, s)))
+            case GlobalAvgPool():
+                layers.append(stax.GlobalAvgPool())
+            case Flatten():
+                layers.append(stax.Flatten())
+    with jax.enable_x64(True):
+        x = jnp.asarray(rows(shape).reshape(N_ROWS, *shape))
+        return np.asarray(jax.jit(partial(stax.serial(*layers)[2], get=kind))(x))
+
+
+def check_convergence(architecture, shape, estimate, oracle, widths, n_networks):
+    """Errors of single networks fall as 1/sqrt(width), and their mean is the oracle.
+
+    Errors are relative to the oracle's Frobenius norm. Their root mean square over the networks is
+    known to some 20 %; the error of their mean is rms / sqrt(n_networks).
+    """
+    keys = jax.random.split(jax.random.key(7), n_networks)
+    rms = []
+    for width in widths:
+        error = np.asarray(estimates(architecture, shape, width, estimate, keys), np.float64)
+        error = (error - oracle) / np.linalg.norm(oracle)
+        rms.append(np.sqrt(np.mean(np.sum(error**2, axis=(1, 2)))))
+    bias = np.linalg.norm(error.mean(axis=0))
+    print(f"rms {rms[0]:.3f} {rms[1]:.3f}, their ratio {rms[0] / rms[1]:.2f}, bias {bias:.4f}")
+    assert 0.65 < rms[0] / rms[1] / np.sqrt(widths[1] / widths[0]) < 1.5
+    assert bias < 2.5 * rms[1] / np.sqrt(n_networks)
+    assert bias < 0.05
+
+
+every_estimate = pytest.mark.parametrize("estimate", ["nngp", "ntk", "empirical ntk"])
+
+
+@every_estimate
+@pytest.mark.parametrize(("depth", "activation"), [(1, "relu"), (2, "gelu"), (3, "erf")])
+def test_fully_connected(depth, activation, estimate):
+    kind = "nngp" if estimate == "nngp" else "ntk"
+    oracle = FullyConnected(depth, kind, 1.3, 0.5, activation)(rows((20,)))
+    architecture = fully_connected(depth, activation, **OTHER)
+    check_convergence(architecture, (20,), estimate, oracle, widths=(16, 256), n_networks=128)
+
+
+STRIDED = (Conv(3, 2), RELU, Conv(2, 1, "VALID"), RELU, GlobalAvgPool(), Dense())
+
+
+@every_estimate
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        convnet(2, first_conv=True),
+        conv_vec(2, "erf", **OTHER),
+        myrtle(5, **OTHER),
+        Architecture(STRIDED, **OTHER),
+    ],
+    ids=["ConvNet", "conv vec", "Myrtle5", "strides and VALID"],
+)
+def test_convolutional(architecture, estimate):
+    shape, kind = (8, 8, 2), "nngp" if estimate == "nngp" else "ntk"
+    oracle = exact_kernel(architecture, shape, kind)
+    check_convergence(architecture, shape, estimate, oracle, widths=(16, 144), n_networks=64)
