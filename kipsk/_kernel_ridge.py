@@ -13,8 +13,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from kipsk import _ridge
 from kipsk._blocks import block_size_for, map_rows
-from kipsk._checks import check_integer, check_not_images, check_option, check_positive, refuse
-from kipsk._targets import decision, encode, one_hot
+from kipsk._checks import check_integer, check_not_images, check_option, check_positive
+from kipsk._targets import class_targets, decision, is_target_matrix
 from kipsk.kernels._base import JaxKernel, KernelFunction, evaluate
 from kipsk.kernels._registry import get_kernel
 
@@ -310,31 +310,10 @@ class KernelRidgeNTKClassifier(OneHotClassifierMixin, _BaseKernelRidge):
         """
         self._check_parameters()
         check_not_images("X", X)
-        # What is neither an array nor a list is left to scikit-learn's own validation.
-        is_sequence = isinstance(y, list | tuple)
-        shape: tuple[int, ...] = np.shape(y) if is_sequence else getattr(y, "shape", ())
-        is_matrix = self.classes is not None and len(shape) == 2
-        if self.classes is None and len(shape) == 2 and shape[1] > 1:
-            raise ValueError(
-                f"y should be a 1d array of class labels. Got an array of shape {shape} instead: "
-                "for soft labels pass the class of each column, classes=distiller.classes_."
-            )
+        is_matrix = is_target_matrix(y, self.classes)
         X, y = validate_data(self, X, y, dtype=_FLOATS, multi_output=is_matrix)
         self._check_square(X)
-        if is_matrix:
-            classes = np.asarray(self.classes)
-            if classes.ndim != 1 or len(np.unique(classes)) < max(2, len(classes)):
-                rule = "an array of at least 2 different class labels, one for each column of y"
-                raise refuse(type(self).__name__, "classes", rule, self.classes)
-            targets = np.asarray(y, dtype=np.float64)
-            if targets.shape[1] != len(classes):
-                raise ValueError(
-                    f"y must have one column for each of the {len(classes)} 'classes'. "
-                    f"Got y of shape {targets.shape} instead."
-                )
-        else:
-            classes, codes = encode(type(self).__name__, y)
-            targets = one_hot(codes, len(classes))
+        classes, targets = class_targets(type(self).__name__, y, self.classes, is_matrix)
         self._fit_targets(X, targets, sample_weight)
         self.classes_ = classes
         return self

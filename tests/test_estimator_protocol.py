@@ -23,6 +23,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from kipsk import KernelRidgeNTK, KIPDistiller, LabelSolver, RegularizedZCA
 from kipsk.kernels import RBF, FullyConnected
 from kipsk.kernels._base import JaxKernel
+from kipsk.networks import FiniteNetworkClassifier
 
 FAST = {"ipc": 2, "max_iter": 20, "random_state": 0}
 DISTILLERS = [
@@ -52,6 +53,8 @@ def quick_compilation():
         KIPDistiller(ipc=3, max_iter=30),
         KIPDistiller(ipc=3, max_iter=30, labels="solved"),
         LabelSolver(ipc=3),
+        FiniteNetworkClassifier(width=32, max_iter=150),
+        FiniteNetworkClassifier(width=32, max_iter=150, loss="cross_entropy"),
     ]
 )
 def test_sklearn_checks(estimator, check):

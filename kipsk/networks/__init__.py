@@ -10,8 +10,30 @@ Plain functions on plain lists of parameters, to be jitted, mapped and different
 >>> images = jax.numpy.ones((5, 8, 8, 3))
 >>> apply(network, params, images).shape, features(network, params, images).shape
 ((5, 10), (5, 64))
+
+`FiniteNetworkClassifier` trains them, as a scikit-learn estimator. It is loaded when it is first
+used: the functions need JAX alone.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from kipsk.networks._network import Params, apply, features, init
 
-__all__ = ["Params", "apply", "features", "init"]
+if TYPE_CHECKING:
+    from kipsk.networks._classifier import FiniteNetworkClassifier
+
+__all__ = ["FiniteNetworkClassifier", "Params", "apply", "features", "init"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the estimator from its module (PEP 562) and keep it for the next access."""
+    if name != "FiniteNetworkClassifier":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from kipsk.networks._classifier import FiniteNetworkClassifier
+
+    globals()[name] = FiniteNetworkClassifier
+    return FiniteNetworkClassifier
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

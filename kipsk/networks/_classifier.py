@@ -1,0 +1,439 @@
+"""A network of finite width as a scikit-learn classifier, chiefly to train on distilled sets."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any, NamedTuple, Self
+
+import jax
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import log_softmax, logsumexp
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, validate_data
+from tqdm.auto import tqdm
+
+from kipsk._blocks import block_size_for, map_rows
+from kipsk._checks import check_integer, check_not_images, check_option, check_positive, refuse
+from kipsk._kernel_ridge import OneHotClassifierMixin
+from kipsk._optimize import learning_rates
+from kipsk._targets import class_targets, is_target_matrix
+from kipsk.architectures import Architecture, get_architecture
+from kipsk.networks import _training
+from kipsk.networks._augment import AUGMENTATIONS
+from kipsk.networks._rates import ADAM_RATES, sgd_rate
+from kipsk.networks._training import Data, Problem
+
+
+class _Run(NamedTuple):
+    """One trained network."""
+
+    params: Any
+    losses: NDArray[np.float32]
+    failed: bool
+
+
+def _has_probabilities(estimator: FiniteNetworkClassifier) -> bool:
+    if estimator.loss != "cross_entropy":
+        raise AttributeError(
+            "predict_proba needs loss='cross_entropy', which makes outputs probabilities. Got "
+            f"loss={estimator.loss!r} instead: set the loss, or use decision_function."
+        )
+    return True
+
+
+class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
+    r"""A network of finite width, trained by gradient descent.
+
+    The finite network of the architecture whose infinite-width kernel distils: how well a distilled
+    set trains it is the transfer accuracy of arXiv 2107.13034. Made for hundreds of rows; larger
+    sets are trained in batches.
+
+    With f the network (or the network minus its initial function, see `centering`) it minimises
+
+    .. math:: loss(f) + l2 \cdot \tfrac12 \sum (\text{weights and biases})^2,
+
+    where the loss is :math:`\frac{1}{2 n C} \sum |f(x_i) - y_i|^2` ("mse") or
+    :math:`-\frac1n \sum_i \sum_c p_{ic} \log softmax(f(x_i))_c` ("cross_entropy").
+
+    Parameters
+    ----------
+    architecture : str or Architecture, default="fc1"
+        A name known to `kipsk.architectures.get_architecture`, such as "fc2", "convnet3" or
+        "myrtle5", or an `Architecture`. Names mean the "ntk" parameterisation.
+    width : int, default=256
+        Channels of every convolution, units of every Dense layer but the last.
+    image_shape : tuple (H, W, C), default=None
+        What the rows of X are, flattened. Needed by convolutional architectures and by `augment`.
+    loss : {"mse", "cross_entropy"}, default="mse"
+        Squared error to one-hot labels minus ``1 / n_classes``, or cross-entropy. Soft labels y are
+        targets of the squared error as they are; for cross-entropy they become probabilities:
+        ``y + 1 / n_classes``, negative ones set to zero, divided by their sum. To train on the
+        class of each label's largest entry, pass these classes as y.
+    optimizer : {"sgd", "adam"} or optax.GradientTransformation, default="sgd"
+        "sgd" has `momentum`. A transformation is used as it is, with its own learning rate;
+        `learning_rate` and `schedule` are then not used. It must need gradients and parameters
+        only (not a line search), and optax's objects do not pickle.
+    learning_rate : float or "auto", default="auto"
+        In plain units of the parameters. "auto" of "sgd" is a quarter of ``2 (1 + momentum) / L``,
+        the largest rate at which descent on the linearised network is stable; if a step takes part
+        of the rows, at most ``2 (1 - momentum) / L``. L is the largest eigenvalue of the
+        Gauss-Newton matrix (that of the empirical neural tangent kernel, scaled as the loss is) of
+        the first network at its start, on one batch. "auto" of "adam" is 1e-2 for "ntk" and 1e-3
+        for "standard" parameters.
+    momentum : float, default=0.9
+        Of "sgd", in [0, 1).
+    schedule : {"cosine", "constant"}, default="cosine"
+        How the learning rate goes from there to the last step.
+    l2 : float, default=1e-3
+        Times half the sum of squares of the weights and biases as the network applies them. With
+        "standard" parameters these are the parameters; with "ntk" ones they are the parameters
+        times ``w_std / sqrt(fan_in)`` or ``b_std``, so that `l2` means the same for both. They are
+        pulled to zero, not to their start.
+    max_iter : int, default=1000
+        Steps.
+    batch_size : int or "auto", default="auto"
+        Rows of a step. "auto" is all rows if there are at most 500, else 100; less if a network's
+        activations on them would take more than 2 GiB.
+    augment : {None, "flip", "flip_shift"}, default=None
+        Changes to the images, drawn anew at each step: mirror half of them left to right; also
+        move each by up to an eighth of its sides, zeros filling in.
+    centering : bool, default=False
+        Whether to train the network minus its initial function, which removes the noise that
+        random outputs are at the start. Goes with ``l2=0`` or a small one: what is subtracted does
+        not shrink with the parameters, and so would have to be learned again.
+    label_scale : float, default=1.0
+        Factor of the targets of "mse"; `decision_function` divides by it. More than 1 lets the
+        network move further from its start.
+    n_ensembles : int, default=1
+        Networks, drawn and trained independently. Their outputs are averaged, with cross-entropy
+        their probabilities.
+    classes : array-like of shape (n_classes,), default=None
+        Needed if `fit` gets a target matrix, such as the soft labels of a distilled set: the
+        class of each column.
+    random_state : int, RandomState or None, default=None
+        Draws networks, batches and augmentations.
+    verbose : int, default=0
+        1 shows a progress bar with the loss.
+
+    Attributes
+    ----------
+    params_ : list of list of dict
+        For each network and layer its "weight" and "bias" as float32 arrays (`kipsk.networks.init`
+        tells their shapes).
+    initial_params_ : list or None
+        The same at the start if `centering`, else None.
+    architecture_ : Architecture
+    classes_ : ndarray of shape (n_classes,)
+    learning_rate_ : float or None
+        The rate of the first step; None if `optimizer` is a transformation.
+    loss_curve_ : ndarray of shape (n_iter_,)
+        Objective on the batch before each step, averaged over the networks.
+    n_iter_ : int
+        Steps done, by the network that did most.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+
+    See Also
+    --------
+    kipsk.KernelRidgeNTKClassifier : The limit of infinite width.
+
+    Notes
+    -----
+    Inputs are used as they come: put `StandardScaler` or `RegularizedZCA` before it in a Pipeline,
+    the same that the distilled set was learned behind.
+
+    If a loss is not finite the network stops there, its last good parameters are kept and a
+    `ConvergenceWarning` tells what to lower; it also comes if the loss ends higher than it started
+    and than that of predicting nothing.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from kipsk.networks import FiniteNetworkClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> network = FiniteNetworkClassifier("fc1", width=32, max_iter=200, random_state=0)
+    >>> bool(make_pipeline(StandardScaler(), network).fit(X, y).score(X, y) > 0.9)
+    True
+    """
+
+    def __init__(
+        self,
+        architecture: str | Architecture = "fc1",
+        width: int = 256,
+        *,
+        image_shape: tuple[int, ...] | None = None,
+        loss: str = "mse",
+        optimizer: Any = "sgd",
+        learning_rate: float | str = "auto",
+        momentum: float = 0.9,
+        schedule: str = "cosine",
+        l2: float = 1e-3,
+        max_iter: int = 1000,
+        batch_size: int | str = "auto",
+        augment: str | None = None,
+        centering: bool = False,
+        label_scale: float = 1.0,
+        n_ensembles: int = 1,
+        classes: ArrayLike | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.architecture = architecture
+        self.width = width
+        self.image_shape = image_shape
+        self.loss = loss
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.schedule = schedule
+        self.l2 = l2
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.augment = augment
+        self.centering = centering
+        self.label_scale = label_scale
+        self.n_ensembles = n_ensembles
+        self.classes = classes
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Draw and train the networks.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Images as flattened rows.
+        y : array-like of shape (n_samples,), or (n_samples, n_classes) with `classes` given
+            Class labels of any type, or soft labels, centred as those of a distilled set.
+
+        Returns
+        -------
+        self
+        """
+        architecture = self._check_parameters()
+        check_not_images("X", X)
+        is_matrix = is_target_matrix(y, self.classes)
+        X, y = validate_data(self, X, y, dtype=np.float32, multi_output=is_matrix)
+        classes, targets = class_targets(type(self).__name__, y, self.classes, is_matrix)
+        problem = self._problem(architecture, X.shape[1])
+        batch_size: Any = self.batch_size
+        if batch_size == "auto":
+            batch_size = _training.auto_batch_size(len(X), _sizes(problem, self.width, classes))
+        rng = check_random_state(self.random_state)
+        # Settings of the user's would change the bits, or the dtype; not here.
+        with jax.enable_x64(False):
+            data = Data(jax.numpy.asarray(X), jax.numpy.asarray(self._fitted_to(targets)))
+            drawn = [self._draw(problem, len(classes), rng) for _ in range(self.n_ensembles)]
+            rates = self._rates(problem, drawn[0], data, batch_size, rng)
+            runs = [self._run(problem, params, data, rates, batch_size, rng) for params in drawn]
+        self._warn_of_failures(runs, data)
+        self.params_ = [one.params for one in runs]
+        self.initial_params_ = jax.tree.map(np.asarray, drawn) if self.centering else None
+        self.architecture_ = architecture
+        self.classes_ = classes
+        self.n_iter_ = max(len(one.losses) for one in runs)
+        self.loss_curve_ = np.array(
+            [
+                np.mean([one.losses[i] for one in runs if i < len(one.losses)])
+                for i in range(self.n_iter_)
+            ]
+        )
+        return self
+
+    @available_if(_has_probabilities)
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return probabilities of shape (n_samples, n_classes); only if trained for them.
+
+        Raises
+        ------
+        AttributeError
+            If `loss` is not "cross_entropy".
+        """
+        return np.exp(self._predict_targets(X))
+
+    def _predict_targets(self, X: Any) -> NDArray[np.float64]:
+        """Return mean outputs in units of the labels, with cross-entropy log probabilities."""
+        check_is_fitted(self, "params_")
+        check_not_images("X", X)
+        # In float64 a row's outputs do not depend on the rows beside it. XLA has no fast float64
+        # convolution on a CPU.
+        is_double = not self.architecture_.needs_images
+        X = validate_data(self, X, dtype=np.float64 if is_double else np.float32, reset=False)
+        input_shape = self.architecture_.input_shape(X.shape[1], self.image_shape)
+        problem = Problem(self.architecture_, input_shape, self.loss)
+        largest = max(_sizes(problem, self.width, self.classes_))
+        size = block_size_for("auto", largest, X.shape[1], X.itemsize)
+        initials = self.initial_params_ or [None] * len(self.params_)
+        with jax.enable_x64(is_double):
+            f = np.array(
+                [
+                    map_rows(_function(problem, params, initial), X, size)
+                    for params, initial in zip(self.params_, initials, strict=True)
+                ],
+                dtype=np.float64,
+            )
+        if self.loss == "mse":
+            return f.mean(axis=0) / self.label_scale
+        return logsumexp(log_softmax(f, axis=2), axis=0) - math.log(len(f))
+
+    def _check_parameters(self) -> Architecture:
+        """Check what does not depend on the data; return the architecture."""
+        name = type(self).__name__
+        architecture = get_architecture(self.architecture, owner=name)
+        check_integer(name, "width", self.width, minimum=1)
+        check_option(name, "loss", self.loss, _training.LOSSES)
+        if not _is_transformation(self.optimizer):
+            also = " or an optax.GradientTransformation"
+            check_option(name, "optimizer", self.optimizer, _training.OPTIMIZERS, also=also)
+        if not (isinstance(self.learning_rate, str) and self.learning_rate == "auto"):
+            check_positive(name, "learning_rate", self.learning_rate, also=' or "auto"')
+        if check_positive(name, "momentum", self.momentum, zero=True) >= 1:
+            raise refuse(name, "momentum", "a number in [0, 1)", self.momentum)
+        check_option(name, "schedule", self.schedule, ("cosine", "constant"))
+        check_positive(name, "l2", self.l2, zero=True)
+        check_integer(name, "max_iter", self.max_iter, minimum=1)
+        if not (isinstance(self.batch_size, str) and self.batch_size == "auto"):
+            check_integer(name, "batch_size", self.batch_size, minimum=1, also=' or "auto"')
+        if self.augment is not None:
+            check_option(name, "augment", self.augment, AUGMENTATIONS, also=" or None")
+        if not isinstance(self.centering, bool | np.bool_):
+            raise refuse(name, "centering", "True or False", self.centering)
+        check_positive(name, "label_scale", self.label_scale)
+        check_integer(name, "n_ensembles", self.n_ensembles, minimum=1)
+        return architecture
+
+    def _problem(self, architecture: Architecture, n_features: int) -> Problem:
+        """Return what compiled code depends on."""
+        name = type(self).__name__
+        input_shape = architecture.input_shape(n_features, self.image_shape, owner=name)
+        if self.augment is not None and self.image_shape is None:
+            raise ValueError(
+                f"The 'image_shape' parameter of {name} must be (height, width, channels) if "
+                f"augment={self.augment!r}. Got None instead: pass the shape of the images whose "
+                f"{n_features} values are a row of X."
+            )
+        optimizer = self.optimizer
+        if not _is_transformation(optimizer):
+            optimizer = _training.get_optimizer(optimizer, float(self.momentum))
+        images = None if self.augment is None else tuple(int(n) for n in self.image_shape or ())
+        return Problem(architecture, input_shape, self.loss, optimizer, self.augment, images)
+
+    def _fitted_to(self, targets: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return what the loss compares outputs with: scaled targets, or probabilities."""
+        if self.loss == "mse":
+            return (self.label_scale * targets).astype(np.float32)
+        return _training.probabilities(targets)
+
+    def _draw(self, problem: Problem, n_classes: int, rng: np.random.RandomState) -> Any:
+        key = jax.random.key(rng.randint(2**31))
+        return _training.draw(
+            problem.architecture, key, int(self.width), problem.input_shape, n_classes
+        )
+
+    def _rates(
+        self,
+        problem: Problem,
+        params: Any,
+        data: Data,
+        batch_size: int,
+        rng: np.random.RandomState,
+    ) -> NDArray[np.floating]:
+        """Return each step's rate; set ``learning_rate_``."""
+        self.learning_rate_: float | None = None
+        if _is_transformation(self.optimizer):
+            return -np.ones(self.max_iter)  # optax's updates are there to be added
+        if self.learning_rate != "auto":
+            self.learning_rate_ = float(self.learning_rate)
+        elif self.optimizer == "adam":
+            self.learning_rate_ = ADAM_RATES[problem.architecture.parameterization]
+        else:
+            is_full_batch = batch_size >= len(data.X)
+            if not is_full_batch:  # a batch at random: a distilled set is sorted by class
+                rows = rng.permutation(len(data.X))[:batch_size]
+                data = Data(data.X[rows], data.y[rows])
+            start = self._draw(problem, data.y.shape[1], rng)
+            self.learning_rate_ = sgd_rate(
+                problem, params, start, data, self.l2, self.momentum, is_full_batch
+            )
+        return learning_rates(self.schedule, self.learning_rate_, self.max_iter)
+
+    def _run(
+        self,
+        problem: Problem,
+        params: Any,
+        data: Data,
+        rates: NDArray[np.floating],
+        batch_size: int,
+        rng: np.random.RandomState,
+    ) -> _Run:
+        """Train one network."""
+        initial = params if self.centering else None
+        calls = _training.run(problem, params, initial, data, rates, self.l2, batch_size, rng)
+        losses: list[Any] = []
+        with tqdm(total=len(rates), disable=not self.verbose, desc="network", unit="step") as bar:
+            for state, part, n_steps in calls:
+                losses.append(part[:n_steps])
+                bar.update(n_steps)
+                if self.verbose and n_steps:
+                    bar.set_postfix(loss=f"{part[n_steps - 1]:.5f}")
+                if state.failed:
+                    break
+        n_good = int(state.n_steps)
+        if not n_good:
+            raise ValueError(
+                "The loss of the untrained network, or its gradient, is not finite. Scale the "
+                "features, for instance with StandardScaler."
+            )
+        curve = np.concatenate(losses)[: min(n_good, len(rates))]
+        return _Run(jax.tree.map(np.asarray, state.good), curve, bool(state.failed))
+
+    def _warn_of_failures(self, runs: list[_Run], data: Data) -> None:
+        """Warn of networks that stopped, or ended worse than the start and than no prediction."""
+        n_failed = sum(one.failed for one in runs)
+        nothing = np.mean(np.square(data.y)) / 2 if self.loss == "mse" else math.log(len(data.y[0]))
+        worst = max(runs, key=lambda one: one.losses[-1] / one.losses[0])
+        first, last = worst.losses[[0, -1]]
+        if n_failed:
+            what = (
+                f"stopped after {min(len(one.losses) for one in runs)} of {self.max_iter} steps "
+                f"({n_failed} of {len(runs)} networks): its loss was no longer finite"
+            )
+        elif last > 1.1 * max(first, nothing):
+            what = f"diverged: its loss went from {first:.3g} to {last:.3g}"
+        else:
+            return
+        advice = "'max_iter' or use smaller steps"
+        if self.learning_rate_ is not None:
+            advice = f"'learning_rate' (now {self.learning_rate_:.3g})"
+        warnings.warn(
+            f"{type(self).__name__} {what}. The last finite parameters are kept. Lower {advice}.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+
+
+_outputs = jax.jit(_training.outputs, static_argnames="problem")
+
+
+def _function(problem: Problem, params: Any, initial: Any) -> Any:
+    """Return a network as a function of rows, its parameters on the device."""
+    params, initial = jax.tree.map(jax.numpy.asarray, (params, initial))
+    return lambda X: _outputs(problem, params, initial, X)
+
+
+def _sizes(problem: Problem, width: int, classes: NDArray[Any]) -> list[int]:
+    """Return how many numbers one row is before each layer and after the last."""
+    shapes = problem.architecture.shapes(problem.input_shape, int(width), len(classes))
+    return [math.prod(shape) for shape in shapes]
+
+
+def _is_transformation(optimizer: Any) -> bool:
+    return hasattr(optimizer, "init") and hasattr(optimizer, "update")

@@ -1,0 +1,265 @@
+"""Training of a finite network: losses, a pure step, many steps a jitted call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from kipsk.architectures import Architecture, Shape
+from kipsk.networks._augment import augment
+from kipsk.networks._network import Params, _scaled, apply, init
+
+#: Steps of one jitted call, at most. A call returns after this many so that the host can look.
+MAX_STEPS_PER_CALL = 50
+
+# batch_size="auto": all rows up to the first number, and else batches of the second, unless a
+# network's activations on them would take more than the third, in bytes.
+_FULL_BATCH, _BATCH = 500, 100
+_BATCH_BYTES = 2 * 2**30
+
+#: Names of losses and of optimisers.
+LOSSES = ("mse", "cross_entropy")
+OPTIMIZERS = ("sgd", "adam")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What compiled code depends on: hashable, the static argument of all that is jitted here.
+
+    Attributes
+    ----------
+    architecture : Architecture
+    input_shape : tuple of int
+        What rows of X become before the first layer.
+    loss : {"mse", "cross_entropy"}
+    optimizer : optax.GradientTransformation
+        Its updates are multiplied by a step's rate and subtracted.
+    augment : {"flip", "flip_shift"} or None
+    image_shape : tuple of int or None
+        (H, W, C) of the images that are augmented.
+    """
+
+    architecture: Architecture
+    input_shape: Shape
+    loss: str
+    optimizer: Any = None
+    augment: str | None = None
+    image_shape: Shape | None = None
+
+
+class Data(NamedTuple):
+    """Training rows (n, n_features) and their targets (n, n_outputs), in float32."""
+
+    X: Array
+    y: Array
+
+
+class State(NamedTuple):
+    """All that a step reads and writes.
+
+    Attributes
+    ----------
+    params : list of dict
+    good : list of dict
+        The last parameters whose loss was finite.
+    opt_state : pytree
+        Optax's state.
+    n_steps : int Array
+        Steps done, that is, parameters found good.
+    failed : bool Array
+        Whether a loss or gradient was not finite; from then on steps change nothing.
+    """
+
+    params: Params
+    good: Params
+    opt_state: Any
+    n_steps: Array
+    failed: Array
+
+
+@lru_cache
+def get_optimizer(name: str, momentum: float) -> Any:
+    """Return an optax transformation without its learning rate; cached, so that jit is too."""
+    import optax  # not at the top: half a second that `import kipsk.networks` does not need
+
+    return optax.trace(decay=momentum) if name == "sgd" else optax.scale_by_adam()
+
+
+def auto_batch_size(n_rows: int, sizes: list[int]) -> int:
+    """Return the rows of a step, from the numbers that one row is before and after each layer."""
+    most = max(1, _BATCH_BYTES // (4 * sum(sizes)))
+    return n_rows if n_rows <= min(_FULL_BATCH, most) else min(_BATCH, most)
+
+
+def probabilities(targets: np.ndarray) -> np.ndarray:
+    """Return centred labels as probabilities: uncentred, clipped at zero, of sum 1, in float32."""
+    n_classes = targets.shape[1]
+    p = np.maximum(targets + 1 / n_classes, 0)
+    total = p.sum(axis=1, keepdims=True)
+    # A label without a positive entry says nothing.
+    p = np.where(total > 0, p / np.where(total > 0, total, 1), 1 / n_classes)
+    return p.astype(np.float32)
+
+
+@partial(jax.jit, static_argnames=("architecture", "width", "input_shape", "n_outputs"))
+def draw(
+    architecture: Architecture, key: Array, width: int, input_shape: Shape, n_outputs: int
+) -> Params:
+    """Return `init`'s parameters, compiled."""
+    return init(architecture, key, width, input_shape, n_outputs)
+
+
+def outputs(problem: Problem, params: Params, initial: Params | None, X: Array) -> Array:
+    """Return f(X), or the function minus the initial one if initial parameters are given."""
+    x = X.reshape(len(X), *problem.input_shape)
+    f = apply(problem.architecture, params, x)
+    return f if initial is None else f - apply(problem.architecture, initial, x)
+
+
+def penalty(architecture: Architecture, params: Params) -> Array:
+    """Return half the sum of squares of the weights and biases that the network applies.
+
+    These are the parameters themselves if the parameterisation is "standard"; if it is "ntk" they
+    are the parameters times ``w_std / sqrt(fan_in)`` and ``b_std``. So one penalty has one
+    minimiser, whichever way a network is parameterised.
+    """
+    total = jnp.zeros((), jnp.float32)
+    for own in params:
+        if own:
+            parts = own["weight"], own["bias"]
+            if architecture.parameterization == "ntk":
+                parts = _scaled(architecture, *parts)
+            total += sum(jnp.sum(part**2) for part in parts)
+    return total / 2
+
+
+def objective(
+    problem: Problem, params: Params, initial: Params | None, data: Data, l2: Array | float
+) -> Array:
+    """Return the loss, a mean over rows, and `l2` times `penalty`.
+
+    "mse" is ``1/2 mean (f - y)^2`` over rows and outputs; "cross_entropy" the mean over rows of
+    ``-sum y log softmax(f)``, y probabilities.
+    """
+    f = outputs(problem, params, initial, data.X)
+    if problem.loss == "mse":
+        loss = jnp.mean((f - data.y) ** 2) / 2
+    else:
+        loss = -jnp.mean(jnp.sum(data.y * jax.nn.log_softmax(f), axis=1))
+    return loss + l2 * penalty(problem.architecture, params)
+
+
+@partial(jax.jit, static_argnames="problem")
+def initial_state(problem: Problem, params: Params) -> State:
+    """Return the state before the first step."""
+    opt_state = problem.optimizer.init(params)
+    return State(params, params, opt_state, jnp.zeros((), jnp.int32), jnp.array(False))
+
+
+def step(
+    problem: Problem, state: State, initial: Params | None, data: Data, rate: Array, l2: Array
+) -> tuple[State, Array]:
+    """Return the state after one step and the loss before it."""
+    value_and_slope = jax.value_and_grad(objective, argnums=1)
+    loss, gradient = value_and_slope(problem, state.params, initial, data, l2)
+    direction, opt_state = problem.optimizer.update(gradient, state.opt_state, state.params)
+    params = jax.tree.map(lambda p, u: (p - rate * u).astype(p.dtype), state.params, direction)
+    finite = jnp.isfinite(loss)
+    for leaf in jax.tree.leaves(gradient):
+        finite &= jnp.all(jnp.isfinite(leaf))
+    moved = State(params, state.params, opt_state, state.n_steps + 1, jnp.array(False))
+    stays = state._replace(failed=jnp.array(True))
+    return jax.tree.map(partial(jnp.where, finite & ~state.failed), moved, stays), loss
+
+
+@partial(jax.jit, static_argnames="problem")
+def steps(
+    problem: Problem,
+    state: State,
+    initial: Params | None,
+    data: Data,
+    rows: Array | None,
+    key: Array,
+    rates: Array,
+    l2: Array,
+    n_steps: Array | int,
+) -> tuple[State, Array]:
+    """Run the first `n_steps` of `rates`, each on its line of `rows`, or on all data if None.
+
+    Returns
+    -------
+    state : State
+    losses : Array of shape (len(rates),)
+        Loss before each step; zero from `n_steps` on.
+    """
+
+    def body(i: Array, carry: tuple[State, Array]) -> tuple[State, Array]:
+        state, losses = carry
+        batch = data if rows is None else Data(data.X[rows[i]], data.y[rows[i]])
+        if problem.augment is not None and problem.image_shape is not None:
+            images = batch.X.reshape(len(batch.X), *problem.image_shape)
+            images = augment(problem.augment, jax.random.fold_in(key, state.n_steps), images)
+            batch = batch._replace(X=images.reshape(batch.X.shape))
+        state, loss = step(problem, state, initial, batch, rates[i], l2)
+        return state, losses.at[i].set(loss)
+
+    # A dynamic trip count: the last, shorter call runs the same compiled code.
+    losses = jnp.zeros(len(rates), jnp.float32)
+    return jax.lax.fori_loop(0, n_steps, body, (state, losses))
+
+
+def run(
+    problem: Problem,
+    params: Params,
+    initial: Params | None,
+    data: Data,
+    rates: np.ndarray,
+    l2: float,
+    batch_size: int,
+    rng: np.random.RandomState,
+) -> Iterator[tuple[State, Array, int]]:
+    """Yield (state, losses, number of steps) after every jitted call.
+
+    A last step of length zero (yielded with 0 steps) looks at where the others led: ``state.good``
+    is then the end of the run, or, if it failed, the last parameters of finite loss.
+    """
+    state = initial_state(problem, params)
+    key = jax.random.key(rng.randint(2**31))
+    batches = _batches(len(data.X), batch_size, rng)
+    for start in range(0, len(rates), MAX_STEPS_PER_CALL):
+        part = np.zeros(MAX_STEPS_PER_CALL, np.float32)
+        n_steps = min(len(part), len(rates) - start)
+        part[:n_steps] = rates[start : start + n_steps]
+        state, losses = steps(
+            problem, state, initial, data, next(batches), key, part, np.float32(l2), n_steps
+        )
+        yield state, losses, n_steps
+    look = np.zeros(MAX_STEPS_PER_CALL, np.float32)
+    yield *steps(problem, state, initial, data, next(batches), key, look, np.float32(l2), 1), 0
+
+
+def _batches(
+    n_rows: int, batch_size: int, rng: np.random.RandomState
+) -> Iterator[np.ndarray | None]:
+    """Yield the rows of each step of a call, None for all of them.
+
+    Every row is used once before any is used again, in a new random order each time around.
+    """
+    if batch_size >= n_rows:
+        while True:
+            yield None
+    n_needed = MAX_STEPS_PER_CALL * batch_size
+    queue = np.empty(0, np.int32)
+    while True:
+        n_rounds = -(-(n_needed - len(queue)) // n_rows)
+        rounds = [rng.permutation(n_rows).astype(np.int32) for _ in range(n_rounds)]
+        queue = np.concatenate([queue, *rounds])
+        yield queue[:n_needed].reshape(-1, batch_size)
+        queue = queue[n_needed:]

@@ -1,0 +1,355 @@
+"""FiniteNetworkClassifier: what it learns, what it refuses, what it stores."""
+
+from __future__ import annotations
+
+import pickle
+
+import jax
+import numpy as np
+import optax
+import pytest
+import skops.io
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import softmax
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.preprocessing import StandardScaler
+
+from kipsk import KernelRidgeNTK, networks
+from kipsk.architectures import Activation, Architecture, Dense, Flatten, fully_connected
+from kipsk.kernels import FullyConnected
+from kipsk.networks import FiniteNetworkClassifier, apply
+from kipsk.networks._classifier import _outputs
+
+NAMES = np.array(["ant", "bee", "cat"])
+FAST = {"width": 16, "max_iter": 200, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    rng = np.random.default_rng(0)
+    codes = np.repeat([0, 1, 2], 10)
+    return rng.normal(size=(30, 4)) + 3 * np.eye(4)[codes], codes
+
+
+@pytest.fixture(scope="module")
+def scaled_digits(digits):
+    X, X_test, y, y_test = digits
+    scaler = StandardScaler().fit(X)
+    return scaler.transform(X)[:300], scaler.transform(X_test), y[:300], y_test
+
+
+def scores(network, X):
+    return network.decision_function(X)
+
+
+@pytest.mark.parametrize("activation", ["relu", "erf"])
+def test_wide_networks_are_kernel_ridge_regression(activation):
+    """Oracle: KernelRidgeNTK with no ridge, which infinitely wide networks converge to.
+
+    The difference is of order 1/sqrt(width).
+    """
+    rng = np.random.default_rng(0)
+    X, X_test = rng.standard_normal((12, 10)), rng.standard_normal((50, 10))
+    y = rng.standard_normal((12, 3))
+    oracle = KernelRidgeNTK(FullyConnected(activation=activation), reg=1e-9).fit(X, y)
+    expected = oracle.predict(X_test)
+    errors = []
+    for width in (256, 4096):
+        network = FiniteNetworkClassifier(
+            fully_connected(1, activation),
+            width=width,
+            l2=0,
+            centering=True,
+            n_ensembles=3,
+            max_iter=400,
+            classes=NAMES,
+            random_state=0,
+        ).fit(X, y)
+        assert network.loss_curve_[-1] < 1e-6 * network.loss_curve_[0]
+        errors.append(np.abs(scores(network, X_test) - expected).max() / np.abs(expected).max())
+    assert errors[1] < 0.08
+    assert errors[1] < errors[0] / 2
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_one_hot_soft_labels_are_hard_labels(loss, blobs):
+    X, codes = blobs
+    soft = np.eye(3)[codes] - 1 / 3
+    hard = FiniteNetworkClassifier(loss=loss, **FAST).fit(X, NAMES[codes])
+    for targets in (soft, soft.tolist()):
+        other = FiniteNetworkClassifier(loss=loss, classes=NAMES, **FAST).fit(X, targets)
+        assert_allclose(scores(other, X), scores(hard, X), atol=1e-5)
+        assert_array_equal(other.predict(X), hard.predict(X))
+    assert hard.score(X, NAMES[codes]) > 0.9
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("parameterization", ["ntk", "standard"])
+def test_learns_with_default_rates(optimizer, loss, parameterization, scaled_digits):
+    X, X_test, y, y_test = scaled_digits
+    network = FiniteNetworkClassifier(
+        fully_connected(1, parameterization=parameterization),
+        width=64,
+        loss=loss,
+        optimizer=optimizer,
+        max_iter=300,
+        random_state=0,
+    ).fit(X, y)
+    assert network.n_iter_ == len(network.loss_curve_) == 300
+    assert network.loss_curve_[-1] < network.loss_curve_[0]
+    assert network.score(X, y) > 0.85
+    assert network.score(X_test, y_test) > 0.6
+
+
+def test_learns_in_batches_with_augmented_images(scaled_digits):
+    X, X_test, y, y_test = scaled_digits
+    network = FiniteNetworkClassifier(
+        "convnet1",
+        width=16,
+        image_shape=(8, 8, 1),
+        loss="cross_entropy",
+        batch_size=50,
+        augment="flip_shift",
+        max_iter=150,
+        random_state=0,
+    ).fit(X, y)
+    assert network.score(X_test, y_test) > 0.5  # mirrored digits are other digits
+
+
+def test_learning_rate_auto_is_a_quarter_of_the_stable_rate(blobs):
+    """Oracle: a linear network, whose curvature is an eigenvalue of X^T X."""
+    X, y = blobs
+    architecture = fully_connected(0, w_std=2, b_std=0)
+    curvature = np.linalg.eigvalsh(X.T @ X)[-1] * (2**2 / 4) / (30 * 3)
+    rates = {
+        (0.9, "auto"): 0.95 / curvature,
+        (0.0, "auto"): 0.5 / curvature,
+        (0.9, 30): 0.95 / curvature,
+    }
+    for (momentum, batch_size), rate in rates.items():
+        network = FiniteNetworkClassifier(
+            architecture, l2=0, momentum=momentum, batch_size=batch_size, **FAST
+        ).fit(X, y)
+        assert_allclose(network.learning_rate_, rate, rtol=1e-3)
+    batches = FiniteNetworkClassifier(architecture, l2=0, batch_size=29, **FAST).fit(X, y)
+    assert_allclose(batches.learning_rate_, 0.2 / curvature, rtol=0.1)
+
+
+def test_ensemble_averages(blobs):
+    """Oracle: the mean over networks of apply's outputs."""
+    X, y = blobs
+    network = FiniteNetworkClassifier(n_ensembles=3, **FAST).fit(X, y)
+    assert len(network.params_) == 3
+    assert not np.array_equal(*(network.params_[k][1]["weight"] for k in (0, 1)))
+    each = [apply(network.architecture_, p, X.astype(np.float32)) for p in network.params_]
+    assert_allclose(scores(network, X), np.mean(each, axis=0), atol=1e-5)
+    network = FiniteNetworkClassifier(n_ensembles=3, loss="cross_entropy", **FAST).fit(X, y)
+    each = [apply(network.architecture_, p, X.astype(np.float32)) for p in network.params_]
+    expected = np.mean([softmax(f, axis=1) for f in each], axis=0)
+    assert_allclose(network.predict_proba(X), expected, atol=1e-5)
+    assert_allclose(scores(network, X), np.log(expected), atol=1e-4)
+
+
+def test_label_scale_is_undone_by_predictions(blobs):
+    """Oracle: a linear network, whose least squares are proportional to their targets."""
+    X, y = blobs
+    params = {"architecture": fully_connected(0), "l2": 0.1, "max_iter": 800, "random_state": 0}
+    one = FiniteNetworkClassifier(**params).fit(X, y)
+    other = FiniteNetworkClassifier(label_scale=8, **params).fit(X, y)
+    assert_allclose(other.loss_curve_[-1] / one.loss_curve_[-1], 64, rtol=1e-3)
+    assert_allclose(scores(other, X), scores(one, X), atol=1e-3)
+
+
+def test_probabilities_only_with_cross_entropy(blobs):
+    X, y = blobs
+    network = FiniteNetworkClassifier(loss="cross_entropy", **FAST).fit(X, y)
+    p = network.predict_proba(X)
+    assert p.shape == (30, 3) and p.dtype == np.float64
+    assert_allclose(p.sum(axis=1), 1, rtol=1e-12)
+    assert_array_equal(network.predict(X), p.argmax(axis=1))
+    network = FiniteNetworkClassifier(**FAST).fit(X, y)
+    assert not hasattr(network, "predict_proba")
+    with pytest.raises(AttributeError) as raised:
+        network.predict_proba(X)
+    assert "loss='cross_entropy'" in str(raised.value.__cause__ or raised.value)
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_binary_decision_is_one_dimensional(loss, blobs):
+    X, codes = blobs
+    network = FiniteNetworkClassifier(loss=loss, **FAST).fit(X[:20], NAMES[codes[:20]])
+    values = scores(network, X)
+    assert values.shape == (30,)
+    assert_array_equal(network.predict(X), NAMES[(values > 0).astype(int)])
+
+
+def test_prediction_in_blocks_is_the_whole(blobs, monkeypatch):
+    X, y = blobs
+    network = FiniteNetworkClassifier(**FAST).fit(X, y)
+    whole = scores(network, X)
+    monkeypatch.setattr("kipsk._blocks._BLOCK_BYTES", 3000)
+    calls = []
+    monkeypatch.setattr(
+        "kipsk.networks._classifier._outputs",
+        lambda *args: calls.append(len(args[-1])) or _outputs(*args),
+    )
+    assert_allclose(scores(network, X), whole, atol=1e-5)
+    assert len(calls) > 3 and max(calls) < 10
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{}, {"batch_size": 7}, {"n_ensembles": 2, "centering": True}, {"loss": "cross_entropy"}],
+)
+def test_same_seed_same_network(params, blobs):
+    X, y = blobs
+    network = FiniteNetworkClassifier(**FAST | params).fit(X, y)
+    again = clone(network).fit(X, y)
+    assert_array_equal(scores(again, X), scores(network, X))
+    assert_array_equal(again.loss_curve_, network.loss_curve_)
+    other = clone(network).set_params(random_state=1).fit(X, y)
+    assert not np.array_equal(scores(other, X), scores(network, X))
+    with jax.enable_x64(True):
+        again = clone(network).fit(X, y)
+        assert_array_equal(scores(again, X), scores(network, X))
+
+
+def leaves(value, path=""):
+    if isinstance(value, list | tuple):
+        value = dict(enumerate(value))
+    elif isinstance(value, FiniteNetworkClassifier | Architecture | Dense | Flatten | Activation):
+        value = vars(value)
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from leaves(part, f"{path}.{key}")
+    else:
+        yield path, value
+
+
+@pytest.mark.parametrize("centering", [False, True])
+def test_saved_networks_predict_the_same(centering, blobs):
+    X, codes = blobs
+    network = FiniteNetworkClassifier(fully_connected(1), centering=centering, l2=0, **FAST)
+    network.fit(X, NAMES[codes])
+    for path, leaf in leaves(network):
+        assert leaf is None or type(leaf) in {str, int, float, bool, np.ndarray}, (path, leaf)
+    data = pickle.dumps(network)
+    assert b"jax" not in data
+    dumped = skops.io.dumps(network)
+    kinds = skops.io.get_untrusted_types(data=dumped)
+    assert all(kind.startswith("kipsk.") for kind in kinds)
+    for loaded in (pickle.loads(data), skops.io.loads(dumped, trusted=kinds)):
+        assert_array_equal(scores(loaded, X), scores(network, X))
+        assert_array_equal(loaded.predict(X), network.predict(X))
+
+
+def test_refits_compile_nothing(blobs, monkeypatch):
+    X, y = blobs
+    FiniteNetworkClassifier(**FAST).fit(X, y)
+    n_compiled = networks._training.steps._cache_size()
+    FiniteNetworkClassifier(**FAST | {"l2": 0.5, "random_state": 3, "max_iter": 70}).fit(2 * X, y)
+    FiniteNetworkClassifier(learning_rate=0.1, schedule="constant", **FAST).fit(X, y)
+    assert networks._training.steps._cache_size() == n_compiled
+
+
+def test_optax_transformation(blobs):
+    """Oracle: the same optimiser by name."""
+    X, y = blobs
+    rate = {"learning_rate": 0.1, "schedule": "constant"}
+    named = FiniteNetworkClassifier(**FAST, **rate).fit(X, y)
+    passed = FiniteNetworkClassifier(optimizer=optax.sgd(0.1, momentum=0.9), **FAST).fit(X, y)
+    assert_allclose(passed.loss_curve_, named.loss_curve_, rtol=1e-4)
+    assert passed.learning_rate_ is None
+    assert_array_equal(clone(passed).fit(X, y).loss_curve_, passed.loss_curve_)
+
+
+# --- what goes wrong -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("params", [{}, {"n_ensembles": 2}])
+def test_diverging_run_warns_and_keeps_the_last_good_network(params, blobs):
+    X, y = blobs
+    network = FiniteNetworkClassifier(learning_rate=1e3, **FAST | params)
+    with pytest.warns(ConvergenceWarning, match=r"stopped after .*Lower 'learning_rate' \(now 1e"):
+        network.fit(X, y)
+    assert 1 <= network.n_iter_ < 200
+    assert len(network.loss_curve_) == network.n_iter_
+    assert np.isfinite(network.loss_curve_).all()
+    assert np.isfinite(scores(network, X)).all()
+    diverging = FiniteNetworkClassifier(learning_rate=30.0, **FAST | {"max_iter": 2})
+    with pytest.warns(ConvergenceWarning, match=r"diverged: its loss went from"):
+        diverging.fit(X, y)
+    with pytest.warns(ConvergenceWarning, match=r"Lower 'max_iter' or use smaller steps"):
+        network.set_params(optimizer=optax.sgd(1e3)).fit(X, y)
+
+
+PARAMETERS = [
+    ({"architecture": "fc"}, ["'architecture'", "Got 'fc' "]),
+    ({"width": 0}, ["'width'", "an integer >= 1", "Got 0 "]),
+    ({"image_shape": (2, 3, 1)}, ["'image_shape'", "= 4", "Got (2, 3, 1) "]),
+    ({"architecture": "convnet1"}, ["'image_shape'", "look at pixels", "Got None "]),
+    ({"architecture": "convnet2", "image_shape": (2, 2, 1)}, ["AvgPool", "1 x 1 pixels"]),
+    ({"augment": "flip"}, ["'image_shape'", "augment='flip'", "Got None "]),
+    ({"augment": "mirror"}, ["'augment'", "['flip', 'flip_shift'] or None", "Got 'mirror' "]),
+    ({"loss": "hinge"}, ["'loss'", "['mse', 'cross_entropy']", "Got 'hinge' "]),
+    ({"optimizer": "lion"}, ["'optimizer'", "or an optax.Gradient", "Got 'lion' "]),
+    ({"learning_rate": 0}, ["'learning_rate'", 'a finite number > 0 or "auto"', "Got 0 "]),
+    ({"learning_rate": "big"}, ["'learning_rate'", '> 0 or "auto"', "Got 'big' "]),
+    ({"momentum": 1}, ["'momentum'", "in [0, 1)", "Got 1 "]),
+    ({"momentum": -0.1}, ["'momentum'", "a finite number >= 0", "Got -0.1 "]),
+    ({"schedule": "linear"}, ["'schedule'", "['cosine', 'constant']", "Got 'linear' "]),
+    ({"l2": -1}, ["'l2'", "a finite number >= 0", "Got -1 "]),
+    ({"max_iter": 0}, ["'max_iter'", "an integer >= 1", "Got 0 "]),
+    ({"batch_size": 0}, ["'batch_size'", 'an integer >= 1 or "auto"', "Got 0 "]),
+    ({"centering": "yes"}, ["'centering'", "True or False", "Got 'yes' "]),
+    ({"label_scale": 0}, ["'label_scale'", "a finite number > 0", "Got 0 "]),
+    ({"n_ensembles": 0}, ["'n_ensembles'", "an integer >= 1", "Got 0 "]),
+]
+
+
+@pytest.mark.parametrize("params, parts", PARAMETERS, ids=[str(p) for p, _ in PARAMETERS])
+def test_parameters(params, parts, blobs):
+    with pytest.raises(ValueError) as raised:
+        FiniteNetworkClassifier(**FAST | params).fit(*blobs)
+    for part in parts:
+        assert part in str(raised.value)
+    if parts[0].startswith("'"):
+        assert "FiniteNetworkClassifier" in str(raised.value)
+
+
+def test_targets_and_shapes(blobs):
+    X, y = blobs
+    soft = np.eye(3)[y] - 1 / 3
+    for targets, params, message in [
+        (soft, {}, r"y should be a 1d array.*classes=distiller\.classes_"),
+        (soft, {"classes": ["a", "b"]}, r"column for each of the 2 'classes'.*\(30, 3\)"),
+        (soft, {"classes": ["a", "a", "b"]}, r"'classes' parameter of FiniteNetworkClassifier"),
+        (np.where(soft > 0, np.nan, soft), {"classes": NAMES}, "contains NaN"),
+        (np.full(30, 5), {}, "at least 2 classes in y. Got 1 class instead: 5"),
+        (X[:, 0], {}, "Unknown label type: continuous"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            FiniteNetworkClassifier(**FAST, **params).fit(X, targets)
+    with pytest.raises(ValueError, match=r"X\.reshape\(len\(X\), -1\)"):
+        FiniteNetworkClassifier(**FAST).fit(X.reshape(30, 2, 2, 1), y)
+    with pytest.raises(NotFittedError):
+        FiniteNetworkClassifier().predict(X)
+
+
+def test_untrainable_start(blobs):
+    X, y = blobs
+    with pytest.raises(ValueError, match=r"must be finite and not zero.*StandardScaler"):
+        FiniteNetworkClassifier(**FAST).fit(1e30 * X, y)
+    with pytest.raises(ValueError, match=r"untrained network.*is not finite.*StandardScaler"):
+        FiniteNetworkClassifier(learning_rate=0.1, **FAST).fit(1e30 * X, y)
+    flat = fully_connected(0, b_std=0)
+    with pytest.raises(ValueError, match=r"Got a largest curvature of 0.0 instead"):
+        FiniteNetworkClassifier(flat, l2=0, **FAST).fit(0 * X, y)
+
+
+def test_the_estimator_is_a_public_name():
+    assert "FiniteNetworkClassifier" in dir(networks)
+    with pytest.raises(AttributeError, match="no attribute 'FiniteNetworkRegressor'"):
+        _ = networks.FiniteNetworkRegressor

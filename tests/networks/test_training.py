@@ -1,0 +1,279 @@
+"""Losses, steps and rates of training, and the augmentations.
+
+Oracles: formulas in numpy, jax.jacobian's explicit matrix.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from kipsk.architectures import convnet, fully_connected
+from kipsk.networks import _training, init
+from kipsk.networks._augment import augment, flip, shift
+from kipsk.networks._rates import largest_curvature
+from kipsk.networks._training import (
+    MAX_STEPS_PER_CALL,
+    Data,
+    Problem,
+    auto_batch_size,
+    get_optimizer,
+    objective,
+    outputs,
+    probabilities,
+    run,
+)
+
+LINEAR = fully_connected(0, w_std=1.3, b_std=0.5)
+BOTH_PARAMETERIZATIONS = pytest.mark.parametrize("parameterization", ["ntk", "standard"])
+
+
+@pytest.fixture(autouse=True)
+def exact_products():
+    """Accelerators round float32 products to fewer bits by default."""
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
+def make_data(n=6, n_features=4, n_outputs=3, seed=0):
+    rng = np.random.default_rng(seed)
+    y = np.eye(n_outputs)[rng.integers(n_outputs, size=n)]
+    X = rng.standard_normal((n, n_features))
+    return Data(jnp.asarray(X, jnp.float32), jnp.asarray(y, jnp.float32))
+
+
+def make_problem(architecture=LINEAR, loss="mse", momentum=0.9, data=None):
+    shape = (data.X.shape[1] if data else 4,)
+    return Problem(architecture, shape, loss, get_optimizer("sgd", momentum))
+
+
+def draw(problem, n_outputs=3, width=5, seed=0):
+    key = jax.random.key(seed)
+    return init(problem.architecture, key, width, problem.input_shape, n_outputs)
+
+
+def descend(problem, params, data, rates, l2=0.0, batch_size=100, initial=None):
+    """Return the last good parameters, all losses, and whether the run failed."""
+    rng = np.random.RandomState(0)
+    calls = run(problem, params, initial, data, np.asarray(rates), l2, batch_size, rng)
+    states, parts, numbers = zip(*calls, strict=True)
+    losses = np.concatenate([part[:n] for part, n in zip(parts, numbers, strict=True)])
+    return states[-1].good, losses, bool(states[-1].failed)
+
+
+def softmax(f):
+    e = np.exp(f - f.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+@BOTH_PARAMETERIZATIONS
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_steps_of_a_linear_network(loss, parameterization, close):
+    """Oracle: three steps of heavy-ball descent by hand, in float64."""
+    architecture = fully_connected(0, w_std=1.3, b_std=0.5, parameterization=parameterization)
+    problem, data, l2, rates = make_problem(architecture, loss), make_data(), 0.3, [0.2, 0.1, 0.05]
+    params = draw(problem)
+    factors = (1.3 / np.sqrt(4), 0.5) if parameterization == "ntk" else (1.0, 1.0)
+    X, y = (np.asarray(array, np.float64) for array in data)
+    theta = [np.asarray(params[-1][name], np.float64) for name in ("weight", "bias")]
+    velocity, expected = [0.0, 0.0], []
+    for rate in rates:
+        W, b = (factor * part for factor, part in zip(factors, theta, strict=True))
+        f = X @ W + b
+        if loss == "mse":
+            value, slope = ((f - y) ** 2).mean() / 2, (f - y) / y.size
+        else:
+            value = -(y * np.log(softmax(f))).sum(axis=1).mean()
+            slope = (softmax(f) - y) / len(y)
+        expected.append(value + l2 / 2 * ((W**2).sum() + (b**2).sum()))
+        slopes = X.T @ slope + l2 * W, slope.sum(axis=0) + l2 * b
+        velocity = [0.9 * v + k * s for v, k, s in zip(velocity, factors, slopes, strict=True)]
+        theta = [t - rate * v for t, v in zip(theta, velocity, strict=True)]
+    trained, losses, failed = descend(problem, params, data, rates, l2)
+    assert not failed
+    close(losses, expected)
+    close(trained[-1]["weight"], theta[0])
+    close(trained[-1]["bias"], theta[1])
+
+
+def test_centred_network_starts_at_zero_and_learns_what_is_left(close):
+    """Oracle: the network on targets to which its initial outputs are added."""
+    data = make_data()
+    problem = make_problem(fully_connected(1), data=data)
+    params = draw(problem)
+    assert_array_equal(outputs(problem, params, params, data.X), 0)
+    moved = data._replace(y=data.y + outputs(problem, params, None, data.X))
+    _, expected, _ = descend(problem, params, moved, np.full(20, 0.1))
+    _, losses, _ = descend(problem, params, data, np.full(20, 0.1), initial=params)
+    close(losses, expected)
+
+
+def jacobian(problem, params, X):
+    leaves = jax.tree.leaves(jax.jacobian(lambda p: outputs(problem, p, None, X))(params))
+    return np.concatenate([np.asarray(leaf).reshape(X.shape[0] * 3, -1) for leaf in leaves], axis=1)
+
+
+def test_largest_curvature_is_that_of_the_explicit_matrix():
+    """Oracle: eigenvalues of J^T J from jax.jacobian; the penalty's diagonal by hand."""
+    data = make_data(n=8)
+    for loss, scale in [("mse", 1 / 24), ("cross_entropy", 1 / 16)]:
+        problem = make_problem(fully_connected(1), loss)
+        params = draw(problem)
+        J = jacobian(problem, params, data.X)
+        # Leaves in the order of jax: of each Dense layer the biases, then the weights.
+        diagonal = np.repeat([0.1**2, 2 / 4, 0.1**2, 2 / 5], [5, 20, 3, 15])
+        for l2 in (0.0, 0.5):
+            exact = np.linalg.eigvalsh(scale * J.T @ J + l2 * np.diag(diagonal))[-1]
+            found = largest_curvature(problem, params, draw(problem, seed=1), data, l2)
+            assert_allclose(found, exact, rtol=1e-3)
+
+
+def test_bound_of_cross_entropy_is_above_its_curvature():
+    """Oracle: the exact Gauss-Newton matrix, J^T (diag p - p p^T) J / n."""
+    data = make_data(n=8)
+    problem = make_problem(fully_connected(1), "cross_entropy")
+    params = draw(problem)
+    J = jacobian(problem, params, data.X).reshape(8, 3, -1)
+    p = softmax(np.asarray(outputs(problem, params, None, data.X)))
+    H = np.einsum("nc,cd->ncd", p, np.eye(3)) - np.einsum("nc,nd->ncd", p, p)
+    exact = np.linalg.eigvalsh(np.einsum("ncp,ncd,ndq->pq", J, H, J) / 8)[-1]
+    found = float(largest_curvature(problem, params, draw(problem, seed=1), data, 0.0))
+    assert exact < found < 10 * exact
+
+
+@BOTH_PARAMETERIZATIONS
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_rates_below_the_bound_descend_and_above_it_diverge(momentum, parameterization):
+    """Oracle: the theory of heavy-ball descent on a quadratic, 2 (1 + momentum) / L."""
+    data, l2 = make_data(), 0.1
+    architecture = fully_connected(0, parameterization=parameterization)
+    problem = make_problem(architecture, momentum=momentum)
+    params = draw(problem)
+    curvature = float(largest_curvature(problem, params, draw(problem, seed=1), data, l2))
+    bound = 2 * (1 + momentum) / curvature
+    _, losses, failed = descend(problem, params, data, np.full(400, 0.95 * bound), l2)
+    assert not failed and losses[-1] < losses[0] and np.ptp(losses[-20:]) < 1e-3
+    _, losses, failed = descend(problem, params, data, np.full(400, 1.1 * bound), l2)
+    assert failed or losses[-1] > 1e3 * losses[0]
+
+
+def test_run_that_diverges_keeps_the_last_good_parameters():
+    data = make_data()
+    problem = make_problem()
+    good, losses, failed = descend(problem, draw(problem), data, np.full(400, 1e4))
+    assert failed
+    last = np.flatnonzero(np.isfinite(losses))[-1]
+    assert 0 < last < 390
+    assert_allclose(objective(problem, good, None, data, 0.0), losses[last], rtol=1e-5)
+
+
+def test_run_in_several_calls_is_one_run():
+    """Oracle: the same rates in calls of another length."""
+    data, problem = make_data(), make_problem(fully_connected(1))
+    rates = np.linspace(0.1, 0.01, MAX_STEPS_PER_CALL + 3)
+    whole, losses, _ = descend(problem, draw(problem), data, rates)
+    start, first, _ = descend(problem, draw(problem), data, rates[:1])
+    assert len(losses) == len(rates) and losses[0] == first[0]
+    assert_allclose(losses[1], objective(problem, start, None, data, 0.0), rtol=1e-6)
+    assert objective(problem, whole, None, data, 0.0) < losses[-1] < losses[0]
+
+
+def test_batches_use_every_row_once_a_round():
+    for n_rows, batch_size in [(7, 3), (1000, 30)]:
+        batches = _training._batches(n_rows, batch_size, np.random.RandomState(0))
+        rows = np.concatenate([next(batches).ravel() for _ in range(3)])
+        assert len(rows) == 3 * MAX_STEPS_PER_CALL * batch_size
+        for start in range(0, len(rows) - n_rows, n_rows):
+            assert len(np.unique(rows[start : start + n_rows])) == n_rows
+    assert next(_training._batches(7, 7, np.random.RandomState(0))) is None
+
+
+def test_batches_are_what_steps_see(close):
+    """Oracle: the loss of each batch at parameters that do not move."""
+    data, problem = make_data(), make_problem()
+    params = draw(problem)
+    _, losses, _ = descend(problem, params, data, np.zeros(4), batch_size=2)
+    rng = np.random.RandomState(0)
+    rng.randint(2**31)  # the key of the augmentation
+    rows = next(_training._batches(6, 2, rng))[:4]
+    close(
+        losses,
+        [float(objective(problem, params, None, Data(*(a[r] for a in data)), 0.0)) for r in rows],
+    )
+
+
+def test_auto_batch_size():
+    assert auto_batch_size(500, [64, 256, 10]) == 500
+    assert auto_batch_size(501, [64, 256, 10]) == 100
+    assert auto_batch_size(300, [2**21]) == 100
+    assert auto_batch_size(300, [2**24]) == 32
+    assert auto_batch_size(300, [2**40]) == 1
+
+
+def test_probabilities():
+    y = np.array([[1, 0, 0], [0.5, 0.5, 0], [2, 1, -1], [0, 0, 0], [-1, -1, -1]]) - 1 / 3
+    expected = [[1, 0, 0], [0.5, 0.5, 0], [2 / 3, 1 / 3, 0], *[[1 / 3] * 3] * 2]
+    p = probabilities(y)
+    assert p.dtype == np.float32
+    assert_allclose(p, expected, atol=1e-7)
+
+
+# --- augmentation --------------------------------------------------------------------------------
+
+
+def test_flip_and_shift():
+    """Oracle: numpy, pixel by pixel."""
+    images = np.random.default_rng(0).standard_normal((4, 5, 6, 2))
+    which = np.array([True, False, True, False])
+    flipped = np.asarray(flip(jnp.asarray(images), jnp.asarray(which)))
+    down, right = np.array([0, 1, -2, 2]), np.array([1, 0, 3, -3])
+    moved = np.asarray(shift(jnp.asarray(images), jnp.asarray(down), jnp.asarray(right), (2, 3)))
+    for k, image in enumerate(images):
+        assert_allclose(flipped[k], image[:, ::-1] if which[k] else image, rtol=1e-6)
+        expected = np.zeros_like(image)
+        for i in range(5):
+            for j in range(6):
+                if 0 <= i - down[k] < 5 and 0 <= j - right[k] < 6:
+                    expected[i, j] = image[i - down[k], j - right[k]]
+        assert_allclose(moved[k], expected, rtol=1e-6)
+
+
+def place(images):
+    """Return where the mark of each image is, and whether it is mirrored."""
+    values = np.asarray(images)[..., 0].reshape(len(images), -1)
+    width = images.shape[2]
+    left, right = (np.argmax(values == mark, axis=1) for mark in (1, 2))
+    return left // width, left % width, left > right
+
+
+def test_augment_draws_each_change_equally_often():
+    """Oracle: 4000 images with a mark of two pixels, so that the place tells what was done."""
+    image = np.zeros((16, 24, 1), np.float32)
+    image[8, 11:13, 0] = 1, 2
+    images = jnp.asarray(np.repeat(image[None], 4000, axis=0))
+    row, column, mirrored = place(augment("flip", jax.random.key(0), images))
+    assert_array_equal(row, 8)
+    assert_array_equal(column, np.where(mirrored, 12, 11))
+    assert abs(mirrored.mean() - 0.5) < 0.04
+    row, column, mirrored = place(augment("flip_shift", jax.random.key(1), images))
+    for moved, reach in [(row - 8, 2), (column - np.where(mirrored, 12, 11), 3)]:
+        values, counts = np.unique(moved, return_counts=True)
+        assert_array_equal(values, np.arange(-reach, reach + 1))
+        assert np.abs(counts / 4000 - 1 / len(values)).max() < 0.04
+
+
+def test_steps_draw_new_changes():
+    """Oracle: a loss that stays the same without augmentation."""
+    rng = np.random.default_rng(0)
+    data = Data(
+        jnp.asarray(rng.standard_normal((6, 64)), jnp.float32),
+        jnp.asarray(rng.standard_normal((6, 3)), jnp.float32),
+    )
+    optimizer = get_optimizer("sgd", 0.0)
+    for kind, n_losses in [(None, 1), ("flip_shift", 4)]:
+        problem = Problem(convnet(1), (8, 8, 1), "mse", optimizer, kind, (8, 8, 1))
+        _, losses, _ = descend(problem, draw(problem), data, np.zeros(4))
+        assert len(np.unique(losses)) == n_losses
