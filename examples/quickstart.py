@@ -26,8 +26,9 @@ def random_subset(X, y, ipc, seed):
     return X[rows], y[rows]
 
 
-def save_images(rows, path):
-    """Draw images of each class in a column: rows maps a title to (n, 64) rows sorted by class."""
+def save_images(rows, path, image_shape=(8, 8, 1)):
+    """Draw images of ten classes in columns: rows maps a title to flat rows sorted by class."""
+    H, W, C = image_shape
     heights = [len(X) // 10 for X in rows.values()]
     figure, axes = plt.subplots(
         len(rows),
@@ -36,17 +37,17 @@ def save_images(rows, path):
         layout="compressed",
     )
     for ax, (title, X), height in zip(axes, rows.items(), heights, strict=True):
-        # class, copy, 8, 8 -> a sheet of framed tiles, copies down and classes across
+        # class, copy, H, W, C -> a sheet of framed tiles, copies down and classes across
+        low, high = np.percentile(X, [1, 99])
         tiles = np.pad(
-            X.reshape(10, height, 8, 8).astype(float),
-            ((0, 0), (0, 0), (1, 1), (1, 1)),
-            constant_values=np.nan,
+            np.clip((X.reshape(10, height, H, W, C).astype(float) - low) / (high - low), 0, 1),
+            ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)),
+            constant_values=1,
         )
-        sheet = tiles.transpose(1, 2, 0, 3).reshape(10 * height, 100)
-        low, high = np.nanpercentile(sheet, [1, 99])
-        ax.imshow(sheet, cmap="gray", vmin=low, vmax=high)
+        sheet = tiles.transpose(1, 2, 0, 3, 4).reshape(height * (H + 2), 10 * (W + 2), C)
+        ax.imshow(sheet.squeeze(), cmap="gray", vmin=0, vmax=1)
         ax.set_title(title, fontsize=10)
-        ax.set_xticks(np.arange(10) * 10 + 4.5, labels=range(10))
+        ax.set_xticks((np.arange(10) + 0.5) * (W + 2) - 0.5, labels=range(10))
         ax.set_yticks([])
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)

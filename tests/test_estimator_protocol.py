@@ -21,7 +21,7 @@ from sklearn.utils import estimator_html_repr
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from kipsk import KernelRidgeNTK, KIPDistiller, LabelSolver, RegularizedZCA
-from kipsk.kernels import RBF, FullyConnected
+from kipsk.kernels import RBF, FullyConnected, RandomFeatures
 from kipsk.kernels._base import JaxKernel
 from kipsk.networks import FiniteNetworkClassifier
 
@@ -52,6 +52,7 @@ def quick_compilation():
     [
         KIPDistiller(ipc=3, max_iter=30),
         KIPDistiller(ipc=3, max_iter=30, labels="solved"),
+        KIPDistiller(RandomFeatures("fc1", width=64), ipc=3, max_iter=30, loss="platt"),
         LabelSolver(ipc=3),
         FiniteNetworkClassifier(width=32, max_iter=150),
         FiniteNetworkClassifier(width=32, max_iter=150, loss="cross_entropy"),

@@ -1,4 +1,4 @@
-"""What the reproduction scripts share: CIFAR-10 in rows, and the line that dates a table."""
+"""What the reproduction scripts share: image sets in rows, and the line that dates a table."""
 
 import argparse
 import importlib.metadata
@@ -19,19 +19,35 @@ def parser(description):
     result.add_argument(
         "--data",
         metavar="DIR",
-        help="folder with cifar10.npz (x_train, y_train, x_test, y_test; images N x 32 x 32 x 3); "
-        "default: fetch from OpenML",
+        help="folder with cifar10.npz (x_train, y_train, x_test, y_test; images N x 32 x 32 x 3), "
+        "fashion_mnist.npz likewise; default: fetch from OpenML",
     )
     result.add_argument("--seeds", type=int, default=3, help="number of seeds (default: 3)")
     return result
 
 
+def _load_npz(path):
+    with np.load(path) as data:
+        images = [data["x_train"], data["x_test"]]
+        labels = [data["y_train"].ravel(), data["y_test"].ravel()]
+    return images, labels
+
+
+def load_fashion_mnist(folder):
+    """Return X_train, X_test, y_train, y_test: flattened rows of 28 x 28, float32, 0..255."""
+    if folder is not None:
+        images, labels = _load_npz(Path(folder) / "fashion_mnist.npz")
+    else:
+        X, y = fetch_openml("Fashion-MNIST", version=1, return_X_y=True, as_frame=False)
+        images, labels = np.split(X, [60000]), np.split(y.astype(int), [60000])
+    rows = [x.reshape(len(x), -1).astype(np.float32) for x in images]
+    return *rows, *labels
+
+
 def load_cifar10(folder):
     """Return X_train, X_test, y_train, y_test: flattened NHWC rows, float32, 0..255."""
     if folder is not None:
-        with np.load(Path(folder) / "cifar10.npz") as data:
-            images = [data["x_train"], data["x_test"]]
-            labels = [data["y_train"].ravel(), data["y_test"].ravel()]
+        images, labels = _load_npz(Path(folder) / "cifar10.npz")
     else:
         X, y = fetch_openml("CIFAR_10", version=1, return_X_y=True, as_frame=False)
         # Channels first, the 50000 training images before the 10000 test images.
@@ -43,11 +59,12 @@ def load_cifar10(folder):
     return *rows, *labels
 
 
-def standardise_channels(X_train, X_test):
-    """Return both sets with mean 0 and deviation 1 in each of the three training channels."""
-    channels = X_train.reshape(-1, 3)
+def standardise_channels(X_train, X_test, n_channels=3):
+    """Return both sets with mean 0 and deviation 1 in each of the training channels."""
+    channels = X_train.reshape(-1, n_channels)
     mean, std = channels.mean(axis=0, dtype=np.float64), channels.std(axis=0, dtype=np.float64)
-    mean, std = (np.tile(v, X_train.shape[1] // 3).astype(np.float32) for v in (mean, std))
+    repeats = X_train.shape[1] // n_channels
+    mean, std = (np.tile(v, repeats).astype(np.float32) for v in (mean, std))
     return (X_train - mean) / std, (X_test - mean) / std
 
 

@@ -140,10 +140,6 @@ class LaplaceFunction(KernelFunction):
 
         return jnp.exp(-jax.lax.map(row, A) / self.length_scale)
 
-    def gram(self, A: Array) -> Array:
-        A = in_float64(A)
-        return self.cross(A, A)
-
     def diag(self, A: Array) -> Array:
         return jnp.ones_like(A[:, 0])
 

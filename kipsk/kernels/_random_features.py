@@ -14,8 +14,8 @@ from jax.tree_util import register_dataclass
 
 from kipsk._checks import check_integer, check_option, refuse
 from kipsk.architectures import Architecture, Shape, get_architecture
-from kipsk.kernels._base import JaxKernel, KernelFunction, in_float64
-from kipsk.networks._frozen import frozen_features, in_groups
+from kipsk.kernels._base import JaxKernel, KernelFunction
+from kipsk.networks._frozen import GROUP_BYTES, frozen_features, in_groups
 from kipsk.networks._network import Params, apply, init
 
 _matmul = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
@@ -73,14 +73,11 @@ class RandomFeaturesFunction(KernelFunction):
             return jnp.concatenate(jax.jvp(hidden, (params,), (tangent,)), axis=1)
 
         sizes = self.architecture.shapes(x.shape[1:], self.width)
-        return in_groups(both, x, 2 * max(map(math.prod, sizes)))
+        # Large groups: XLA's own gradient of a convolution is slow inside of a loop on a CPU.
+        return in_groups(both, x, 2 * max(map(math.prod, sizes)), GROUP_BYTES)
 
     def cross(self, A: Array, B: Array) -> Array:
         return _matmul(A, B.T) + self.architecture.b_std**2
-
-    def gram(self, A: Array) -> Array:
-        A = in_float64(A)
-        return self.cross(A, A)
 
     def diag(self, A: Array) -> Array:
         return jnp.sum(A * A, axis=1) + self.architecture.b_std**2
@@ -135,7 +132,7 @@ class RandomFeatures(JaxKernel):
     """
 
     recommended_reg = 5e-3
-    recommended_learning_rate = 0.01
+    recommended_learning_rate = 0.05
     recommended_batch_size = 500
 
     def __init__(

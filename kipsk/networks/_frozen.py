@@ -21,7 +21,7 @@ from kipsk.networks._network import Params, apply_layer, convolve
 # Bytes of the largest layer of the rows that go through the networks together: on a CPU they stay
 # in its caches, a GPU has to be filled.
 _GROUP_BYTES_CPU = 8 * 2**20
-_GROUP_BYTES = 2**30
+GROUP_BYTES = 2**30
 
 # So few channels do not fill a vector register; the gradient by them is better a plain product.
 _FEW_CHANNELS = 4
@@ -73,15 +73,16 @@ def frozen_features(
         return jnp.concatenate(outputs, axis=-1)
 
     shapes = architecture.shapes(x.shape[1:], width)
-    return in_groups(features, x, len(networks) * max(map(math.prod, shapes)))
+    limit = _GROUP_BYTES_CPU if jax.default_backend() == "cpu" else GROUP_BYTES
+    return in_groups(features, x, len(networks) * max(map(math.prod, shapes)), limit)
 
 
-def in_groups(function: Callable[[Array], Array], x: Array, row_size: int) -> Array:
-    """Return ``function(x)``, a few rows at a time; `row_size` is the size of one's largest layer.
+def in_groups(function: Callable[[Array], Array], x: Array, row_size: int, limit: int) -> Array:
+    """Return ``function(x)``, a few rows at a time: as many as the bytes of `limit` hold.
 
-    The last group is filled up with zero rows, so that all are of one size and compiled once.
+    `row_size` is how many numbers one row is at its largest. The last group is filled up with zero
+    rows, so that all are of one size and compiled once.
     """
-    limit = _GROUP_BYTES_CPU if jax.default_backend() == "cpu" else _GROUP_BYTES
     n = len(x)
     n_groups = min(n, -(-n * row_size * x.dtype.itemsize // limit))
     if n_groups <= 1:

@@ -90,7 +90,7 @@ def test_equals_the_mean_over_networks(architecture, shape, close):
 def test_features_in_groups_equal_plain_ones(architecture, shape, group_bytes, monkeypatch, close):
     """Oracle: `features` of each network, values and gradients by autodiff."""
     monkeypatch.setattr(_frozen, "_GROUP_BYTES_CPU", group_bytes)
-    monkeypatch.setattr(_frozen, "_GROUP_BYTES", group_bytes)
+    monkeypatch.setattr(_frozen, "GROUP_BYTES", group_bytes)
     keys = jax.random.split(jax.random.key(1), N_NETWORKS)
     networks = [init(architecture, key, WIDTH, shape) for key in keys]
     x = jnp.asarray(rows(shape), jnp.float32).reshape(-1, *shape)
