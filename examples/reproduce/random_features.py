@@ -32,14 +32,14 @@ class Run(NamedTuple):
     n_networks: int
     width: int
     max_iter: int
-    learning_rate: float = 0.02
+    learning_rate: float = 0.05
     batch_size: int = 500
     init: str = "sample"
 
 
 RUNS = {
     "cifar10_10": Run("cifar10", 10, 4, 32, 800),
-    "cifar10_10_long": Run("cifar10", 10, 8, 32, 3000),
+    "cifar10_10_long": Run("cifar10", 10, 8, 32, 2000),
     "cifar10_1": Run("cifar10", 1, 4, 32, 500),
     "fashion_10": Run("fashion", 10, 4, 32, 300),
 }

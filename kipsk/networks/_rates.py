@@ -7,7 +7,6 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from kipsk.networks._network import Params
@@ -43,7 +42,7 @@ def sgd_rate(
     ValueError
         If the curvature is not finite or zero.
     """
-    curvature = float(largest_curvature(problem, params, start, data, np.float32(l2)))
+    curvature = float(largest_curvature(problem, params, start, data, l2))
     if not (math.isfinite(curvature) and curvature > 0):
         raise ValueError(
             "The slope of the untrained network's outputs must be finite and not zero. Got a "
@@ -54,7 +53,6 @@ def sgd_rate(
     return 2 * (part if is_full_batch else min(part, 1 - momentum)) / curvature
 
 
-@partial(jax.jit, static_argnames="problem")
 def largest_curvature(
     problem: Problem, params: Params, start: Params, data: Data, l2: Array | float
 ) -> Array:
@@ -73,23 +71,29 @@ def largest_curvature(
     G is never formed: power iteration needs its products with a vector, each a forward and a
     backward pass of the linearised network. `start` is any random vector, in the shape of `params`.
     """
+    v, size = start, _norm(start)
+    # Not a loop inside of compiled code: the gradient of a convolution is many times slower there.
+    for _ in range(_POWER_ITERATIONS):
+        v, size = _iterate(problem, params, data, l2, v, size)
+    return size
+
+
+@partial(jax.jit, static_argnames="problem")
+def _iterate(
+    problem: Problem, params: Params, data: Data, l2: Array | float, v: Params, size: Array
+) -> tuple[Params, Array]:
+    """Return the product of the Gauss-Newton matrix with v, brought to length 1, and its length."""
     n, n_outputs = data.y.shape
     c = 1 / (n * n_outputs) if problem.loss == "mse" else 1 / (2 * n)
-    slope = jax.grad(partial(penalty, problem.architecture))
+    v = jax.tree.map(lambda leaf: leaf / jnp.maximum(size, 1e-30), v)
     _, forward = jax.linearize(lambda p: outputs(problem, p, None, data.X), params)
-    backward = jax.linear_transpose(forward, params)
+    (of_outputs,) = jax.linear_transpose(forward, params)(forward(v))
+    # The penalty is quadratic: its gradient at v is its Hessian times v.
+    of_penalty = jax.grad(partial(penalty, problem.architecture))(v)
+    v = jax.tree.map(lambda a, b: c * a + l2 * b, of_outputs, of_penalty)
+    return v, _norm(v)
 
-    def product(v: Params) -> Params:
-        (jtjv,) = backward(forward(v))
-        # The penalty is quadratic: its gradient at v is its Hessian times v.
-        return jax.tree.map(lambda a, b: c * a + l2 * b, jtjv, slope(v))
 
-    def norm(v: Params) -> Array:
-        return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(v)))
-
-    def iterate(_: Array, carry: tuple[Params, Array]) -> tuple[Params, Array]:
-        v, size = carry
-        v = product(jax.tree.map(lambda leaf: leaf / jnp.maximum(size, 1e-30), v))
-        return v, norm(v)
-
-    return jax.lax.fori_loop(0, _POWER_ITERATIONS, iterate, (start, norm(start)))[1]
+@jax.jit
+def _norm(v: Params) -> Array:
+    return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(v)))

@@ -17,6 +17,7 @@ from kipsk.networks._augment import augment
 from kipsk.networks._network import Params, _scaled, apply, init
 
 #: Steps of one jitted call, at most. A call returns after this many so that the host can look.
+#: Images take one: on a CPU the gradient of a convolution is many times slower inside of a loop.
 MAX_STEPS_PER_CALL = 50
 
 # batch_size="auto": all rows up to the first number, and else batches of the second, unless a
@@ -210,9 +211,11 @@ def steps(
         state, loss = step(problem, state, initial, batch, rates[i], l2)
         return state, losses.at[i].set(loss)
 
+    start = (state, jnp.zeros(len(rates), jnp.float32))
+    if len(rates) == 1:
+        return body(jnp.array(0), start)
     # A dynamic trip count: the last, shorter call runs the same compiled code.
-    losses = jnp.zeros(len(rates), jnp.float32)
-    return jax.lax.fori_loop(0, n_steps, body, (state, losses))
+    return jax.lax.fori_loop(0, n_steps, body, start)
 
 
 def run(
@@ -232,21 +235,22 @@ def run(
     """
     state = initial_state(problem, params)
     key = jax.random.key(rng.randint(2**31))
-    batches = _batches(len(data.X), batch_size, rng)
-    for start in range(0, len(rates), MAX_STEPS_PER_CALL):
-        part = np.zeros(MAX_STEPS_PER_CALL, np.float32)
+    per_call = 1 if problem.architecture.needs_images else MAX_STEPS_PER_CALL
+    batches = _batches(len(data.X), batch_size, per_call, rng)
+    for start in range(0, len(rates), per_call):
+        part = np.zeros(per_call, np.float32)
         n_steps = min(len(part), len(rates) - start)
         part[:n_steps] = rates[start : start + n_steps]
         state, losses = steps(
             problem, state, initial, data, next(batches), key, part, np.float32(l2), n_steps
         )
         yield state, losses, n_steps
-    look = np.zeros(MAX_STEPS_PER_CALL, np.float32)
+    look = np.zeros(per_call, np.float32)
     yield *steps(problem, state, initial, data, next(batches), key, look, np.float32(l2), 1), 0
 
 
 def _batches(
-    n_rows: int, batch_size: int, rng: np.random.RandomState
+    n_rows: int, batch_size: int, per_call: int, rng: np.random.RandomState
 ) -> Iterator[np.ndarray | None]:
     """Yield the rows of each step of a call, None for all of them.
 
@@ -255,7 +259,7 @@ def _batches(
     if batch_size >= n_rows:
         while True:
             yield None
-    n_needed = MAX_STEPS_PER_CALL * batch_size
+    n_needed = per_call * batch_size
     queue = np.empty(0, np.int32)
     while True:
         n_rounds = -(-(n_needed - len(queue)) // n_rows)

@@ -183,12 +183,14 @@ def test_run_in_several_calls_is_one_run():
 
 def test_batches_use_every_row_once_a_round():
     for n_rows, batch_size in [(7, 3), (1000, 30)]:
-        batches = _training._batches(n_rows, batch_size, np.random.RandomState(0))
+        batches = _training._batches(
+            n_rows, batch_size, MAX_STEPS_PER_CALL, np.random.RandomState(0)
+        )
         rows = np.concatenate([next(batches).ravel() for _ in range(3)])
         assert len(rows) == 3 * MAX_STEPS_PER_CALL * batch_size
         for start in range(0, len(rows) - n_rows, n_rows):
             assert len(np.unique(rows[start : start + n_rows])) == n_rows
-    assert next(_training._batches(7, 7, np.random.RandomState(0))) is None
+    assert next(_training._batches(7, 7, 5, np.random.RandomState(0))) is None
 
 
 def test_batches_are_what_steps_see(close):
@@ -198,7 +200,7 @@ def test_batches_are_what_steps_see(close):
     _, losses, _ = descend(problem, params, data, np.zeros(4), batch_size=2)
     rng = np.random.RandomState(0)
     rng.randint(2**31)  # the key of the augmentation
-    rows = next(_training._batches(6, 2, rng))[:4]
+    rows = next(_training._batches(6, 2, MAX_STEPS_PER_CALL, rng))[:4]
     close(
         losses,
         [float(objective(problem, params, None, Data(*(a[r] for a in data)), 0.0)) for r in rows],
