@@ -88,7 +88,7 @@ class KIPDistiller(BaseDistiller):
         temperature of `predict_proba` is set on them. 0 takes the learned one.
     predict_kernel : str or kernel object, default=None
         The kernel of `predict`, such as the exact one of a sampled `kernel`. None is `kernel`, or,
-        where that is sampled anew at every step, a fixed sample of at least 8 networks.
+        where that is sampled anew at every step, a larger, fixed sample.
     max_iter : int, default=300
         Steps.
     learning_rate : float or "auto", default="auto"
@@ -232,7 +232,8 @@ class KIPDistiller(BaseDistiller):
                 loss=self.loss,
                 key=jax.random.key(rng.randint(2**31)) if function.is_random else None,
             )
-            _check_start(function, X_s, y_s, reg)
+            for checked in (function, predict_kernel.function()):
+                _check_start(checked, X_s, y_s, reg)
             params = {"X": jnp.asarray(X_s / X_s.dtype.type(scale))}
             if self.labels == "learned":
                 params["y"] = jnp.asarray(y_s)
@@ -253,6 +254,7 @@ class KIPDistiller(BaseDistiller):
                 self.block_size,
             )
         self._publish(X_s, y_s, data.classes, kernel, reg, predict_kernel)
+        self.__dict__.pop("temperature_", None)  # of an earlier fit
         if self.loss == "platt":
             self.temperature_ = float(np.exp(-learned["log_scale"]))
             if len(held_out.X):

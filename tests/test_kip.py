@@ -324,6 +324,12 @@ def test_no_row_to_hold_out_takes_the_learned_temperature(blobs):
         assert_allclose(distiller.predict_proba(X).sum(axis=1), 1)
 
 
+def test_refit_with_another_loss_forgets_the_temperature(blobs):
+    distiller = KIPDistiller(loss="platt", **FAST).fit(*blobs)
+    distiller.set_params(loss="mse").fit(*blobs)
+    assert not hasattr(distiller, "temperature_")
+
+
 def test_probabilities_need_the_platt_loss(fitted, blobs):
     assert not hasattr(fitted, "predict_proba")
     with pytest.raises(AttributeError, match="predict_proba") as raised:
@@ -375,6 +381,12 @@ def test_prediction_with_the_exact_kernel(blobs):
     assert distiller.predictor_.kernel_ == FullyConnected(kind="nngp")
     assert distiller.predictor_.reg_ == SAMPLED.recommended_reg
     assert distiller.score(X, y) > 0.9
+
+
+def test_kernel_that_cannot_predict_is_refused_before_the_steps(blobs, monkeypatch):
+    monkeypatch.setattr(KIPDistiller, "_run", lambda *_: pytest.fail("steps were run"))
+    with pytest.raises(ValueError, match="'image_shape' parameter of RandomFeatures"):
+        KIPDistiller(predict_kernel="rf_convnet1", **FAST).fit(*blobs)
 
 
 def test_labels_solved_for_sampled_networks(blobs):

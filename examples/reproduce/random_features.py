@@ -35,6 +35,8 @@ class Run(NamedTuple):
     learning_rate: float = 0.05
     batch_size: int = 500
     init: str = "sample"
+    kind: str = "nngp"
+    loss: str = "platt"
 
 
 RUNS = {
@@ -71,17 +73,17 @@ def preprocess(name, X_train, X_test):
 
 def distil(run, X, y, seed):
     architecture, image_shape = NETWORKS[run.data]
-    kernel = RandomFeatures(architecture, run.n_networks, run.width, image_shape=image_shape)
-    predict_kernel = RandomFeatures(architecture, 32, run.width, image_shape=image_shape)
+    kernel = RandomFeatures(
+        architecture, run.n_networks, run.width, kind=run.kind, image_shape=image_shape
+    )
     distiller = KIPDistiller(
         kernel,
         ipc=run.ipc,
-        loss="platt",
+        loss=run.loss,
         max_iter=run.max_iter,
         learning_rate=run.learning_rate,
         batch_size=run.batch_size,
         init=run.init,
-        predict_kernel=predict_kernel,
         validation_fraction=0.02,
         random_state=seed,
     )

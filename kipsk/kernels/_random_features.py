@@ -22,8 +22,12 @@ _matmul = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 _KINDS = ("nngp", "ntk")
 
-#: Networks of the fixed sample that predictions are made with, at least.
-N_NETWORKS_TO_PREDICT = 8
+# Networks that are compiled side by side, at most.
+_TOGETHER = 8
+
+# Channels of the fixed sample that predictions are made with, over all networks: one more
+# doubling changes the accuracy by less than the draw does.
+_CHANNELS_TO_PREDICT = 1024
 
 
 @register_dataclass
@@ -47,10 +51,21 @@ class RandomFeaturesFunction(KernelFunction):
 
         Features of random networks err by far more than float32 does.
         """
-        architecture, width = self.architecture, self.width
-        shape = architecture.input_shape(X.shape[1], self.image_shape, owner="RandomFeatures")
+        shape = self.architecture.input_shape(X.shape[1], self.image_shape, owner="RandomFeatures")
+        self.architecture.shapes(shape, self.width)  # raises if a layer does not fit
         x = X.astype(jnp.float32).reshape(len(X), *shape)
         keys = jax.random.split(jax.random.wrap_key_data(self.key), self.n_networks)
+        together = max(n for n in range(1, _TOGETHER + 1) if self.n_networks % n == 0)
+        if together == self.n_networks:
+            return self._features(keys, x)
+        # A loop: compiling takes a time in proportion to the networks written out.
+        parts = jax.lax.map(lambda keys: self._features(keys, x), keys.reshape(-1, together))
+        return jnp.moveaxis(parts, 0, 1).reshape(len(x), -1)
+
+    def _features(self, keys: Array, x: Array) -> Array:
+        """Return the scaled features of one network for each key, side by side."""
+        architecture, width = self.architecture, self.width
+        shape = x.shape[1:]
         networks = [init(architecture, key, width, shape) for key in keys]
         (n_features,) = architecture.shapes(shape, width)[-2]
         scale = architecture.w_std / math.sqrt(n_features * self.n_networks)
@@ -100,9 +115,10 @@ class RandomFeatures(JaxKernel):
     ----------
     architecture : str or Architecture, default="convnet3"
         A name of `kipsk.architectures.get_architecture`, or an architecture.
-    n_networks : int, default=1
-        Networks whose features are put side by side.
-    width : int, default=64
+    n_networks : int, default=4
+        Networks whose features are put side by side. Several narrow networks are better than a
+        wide one at equal cost.
+    width : int, default=32
         Channels of every convolution, units of every hidden Dense layer.
     kind : {"nngp", "ntk"}, default="nngp"
         "ntk" estimates the neural tangent kernel: the part of the hidden layers' parameters by
@@ -111,7 +127,7 @@ class RandomFeatures(JaxKernel):
         The images whose pixels are a row of X; needed if the architecture looks at pixels.
     resample : bool, default=True
         Draw new networks at every step of `KIPDistiller`, which then predicts with a fixed sample
-        of at least 8 networks. False keeps one fixed sample for all.
+        of at least ``1024 / width`` networks. False keeps one fixed sample for all.
     random_state : int, default=0
         Draws the fixed networks: everywhere but in the steps of `KIPDistiller`.
 
@@ -138,8 +154,8 @@ class RandomFeatures(JaxKernel):
     def __init__(
         self,
         architecture: Architecture | str = "convnet3",
-        n_networks: int = 1,
-        width: int = 64,
+        n_networks: int = 4,
+        width: int = 32,
         *,
         kind: str = "nngp",
         image_shape: tuple[int, int, int] | None = None,
@@ -178,9 +194,9 @@ class RandomFeatures(JaxKernel):
         )
 
     def for_prediction(self) -> Self:
-        """Return the kernel with a fixed sample, of at least 8 networks if it was drawn anew."""
+        """Return the kernel with a fixed sample, a larger one if it was drawn anew."""
         if not self.resample:
             return self
-        n_networks = max(self.n_networks, N_NETWORKS_TO_PREDICT)
+        n_networks = max(self.n_networks, math.ceil(_CHANNELS_TO_PREDICT / self.width))
         params = {**self.get_params(), "n_networks": n_networks, "resample": False}
         return type(self)(**params)

@@ -81,6 +81,12 @@ def test_equals_the_mean_over_networks(architecture, shape, close):
     close(kernel.diag(X), np.diag(expected), np.float32)
 
 
+@pytest.mark.parametrize("n_networks", [11, 12])
+def test_many_networks(n_networks, close):
+    kernel = RandomFeatures(fully_connected(1), n_networks, 4)
+    close(kernel(rows((5,))), numpy_kernel(kernel, rows((5,)), (5,)), np.float32)
+
+
 @pytest.mark.parametrize(
     ("architecture", "shape", "group_bytes"),
     [(*network, 2**11) for network in NETWORKS.values()]
@@ -177,9 +183,10 @@ def test_draw():
 def test_kernel_to_predict_with():
     drawn_anew = RandomFeatures("fc2", 2, 16, kind="ntk", random_state=5)
     assert drawn_anew.for_prediction() == RandomFeatures(
-        "fc2", 8, 16, kind="ntk", resample=False, random_state=5
+        "fc2", 64, 16, kind="ntk", resample=False, random_state=5
     )
-    assert RandomFeatures("fc2", 20).for_prediction().n_networks == 20
+    assert RandomFeatures("fc2", 20, 100).for_prediction().n_networks == 20
+    assert RandomFeatures("fc2", 5, 300).for_prediction().n_networks == 5
     fixed = RandomFeatures("fc2", resample=False)
     assert fixed.for_prediction() is fixed
     exact = FullyConnected()
@@ -217,6 +224,6 @@ def test_in_other_models(model, digits):
 def test_nystroem(digits):
     """Oracle: with a component for every row it is the kernel itself."""
     X = digits[0][:40]
-    kernel = RandomFeatures("convnet1", 4, 16, image_shape=(8, 8, 1))
+    kernel = RandomFeatures("convnet1", width=16, image_shape=(8, 8, 1))
     features = Nystroem(kernel=kernel, n_components=40, random_state=0).fit_transform(X)
     assert_allclose(features @ features.T, kernel(X), rtol=1e-3)
