@@ -51,8 +51,7 @@ def main(folder, name, max_iter, output):
         return Z * scale + mean if zca is None else zca.inverse_transform(Z) + mean
 
     Z_train, Z_test = transform(X_train), transform(X_test)
-    # Pool until four pixels a side, or an odd number, are left.
-    depth = 3 if shape[0] % 8 == 0 and shape[0] >= 32 else 2
+    depth = 3 if min(shape[:2]) >= 32 and shape[0] % 8 == shape[1] % 8 == 0 else 2
     architecture = f"convnet{depth}"
     kernel = RandomFeatures(architecture, n_networks=4, width=32, image_shape=shape)
     print(f"{len(X_train)} training images of {shape}, kernel: {kernel!r}\n")

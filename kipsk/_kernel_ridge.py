@@ -104,8 +104,9 @@ class _BaseKernelRidge(BaseEstimator):
         if isinstance(self.kernel_, str):
             return np.asarray(X.astype(np.float64) @ self.dual_coef_)
         dtype = np.dtype(self.dtype)
-        size = block_size_for(self.block_size, len(self.X_fit_), X.shape[1], dtype.itemsize)
         function, X_fit = self.kernel_.function(), self.X_fit_.astype(dtype, copy=False)
+        row_size = X.shape[1] + function.row_size(X.shape[1])
+        size = block_size_for(self.block_size, len(self.X_fit_), row_size, dtype.itemsize)
         with jax.enable_x64(True):
 
             def predict(block: NDArray[Any]) -> jax.Array:

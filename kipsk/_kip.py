@@ -13,6 +13,7 @@ from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
 from kipsk import _optimize, _ridge
@@ -25,7 +26,7 @@ from kipsk._losses import Objective, Targets, mse
 from kipsk._optimize import single_threaded_blas
 from kipsk._support import initial_support
 from kipsk._targets import balanced_batches, one_hot
-from kipsk.kernels._base import JaxKernel, KernelFunction, evaluate, prepare
+from kipsk.kernels._base import PRNG, JaxKernel, KernelFunction, evaluate, prepare
 from kipsk.kernels._registry import get_kernel
 
 #: label_reg="auto". Without a ridge the solved labels over-fit their batch; chosen on held-out
@@ -35,7 +36,7 @@ _LABEL_REG = 1e-4
 _INITS = ("sample", "noise", "kmeans")
 
 #: Start of log(s) in the loss "platt": learned from 0 the first hundred steps are slower, and it
-#: ends between 1.5 and 2 (docs/results.md).
+#: ends between 1.5 and 2 on images.
 _LOG_SCALE = 1.5
 
 #: Steps between two looks at the run when each is a call of its own.
@@ -84,8 +85,9 @@ class KIPDistiller(BaseDistiller):
         al. 2022, arXiv 2210.12067); then there is `predict_proba`. Not for solved labels, which
         have a closed form for "mse" alone.
     validation_fraction : float, default=0.1
-        Share of every class's rows that is kept out of the targets with ``loss="platt"``; the
-        temperature of `predict_proba` is set on them. 0 takes the learned one.
+        Share of every class's rows, rounded down, that is kept out of the targets with
+        ``loss="platt"``; the temperature of `predict_proba` is set on them. Without any such row it
+        is the learned one.
     predict_kernel : str or kernel object, default=None
         The kernel of `predict`, such as the exact one of a sampled `kernel`. None is `kernel`, or,
         where that is sampled anew at every step, a larger, fixed sample.
@@ -110,7 +112,7 @@ class KIPDistiller(BaseDistiller):
         Precision of the rows and of the steps' kernel between support and targets. The small
         matrices and `predict` are in float64.
     random_state : int, RandomState or None, default=None
-        Draws the initial support and the batches.
+        Draws the initial support, the batches, the rows held out and the networks of each step.
     verbose : int, default=0
         1 shows a progress bar with loss and accuracy on the batch.
 
@@ -230,10 +232,11 @@ class KIPDistiller(BaseDistiller):
                 y_s=None if self.labels == "learned" else jnp.asarray(y_s),
                 solves_labels=self.labels == "solved",
                 loss=self.loss,
-                key=jax.random.key(rng.randint(2**31)) if function.is_random else None,
+                key=jax.random.key(rng.randint(2**31), impl=PRNG) if function.is_random else None,
             )
-            for checked in (function, predict_kernel.function()):
-                _check_start(checked, X_s, y_s, reg)
+            _check_start(function, X_s, y_s, reg)
+            if predict_kernel is not kernel:  # now, and not after the last step
+                _check_start(predict_kernel.function(), X_s, y_s, reg)
             params = {"X": jnp.asarray(X_s / X_s.dtype.type(scale))}
             if self.labels == "learned":
                 params["y"] = jnp.asarray(y_s)
@@ -268,6 +271,9 @@ class KIPDistiller(BaseDistiller):
 
         Only with ``loss="platt"``: ``softmax(prediction / temperature_)``.
         """
+        check_is_fitted(
+            self, "temperature_", msg="This %(name)s was not fitted with loss='platt': call fit."
+        )
         return softmax(self._predict_targets(X) / self.temperature_, axis=1)
 
     def _optimizer(self, kernel: JaxKernel) -> tuple[Any, NDArray[np.floating]]:
@@ -376,8 +382,9 @@ class KIPDistiller(BaseDistiller):
         self.n_iter_ = min(n_good, len(rates))
         self.loss_curve_ = np.concatenate(losses)[: self.n_iter_]
         first, last = self.loss_curve_[[0, -1]]
-        # Clearly worse than no prediction at all.
-        diverged = last > 1.1 * max(first, mse(0.0, batches[0].y_t))
+        y_t = batches[0].y_t
+        no_prediction = np.log(y_t.shape[1]) if self.loss == "platt" else mse(0.0, y_t)
+        diverged = last > 1.1 * max(first, no_prediction)
         if failed or diverged:
             what = f"diverged: its loss went from {first:.3g} to {last:.3g}"
             if failed:

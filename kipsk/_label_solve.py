@@ -175,7 +175,8 @@ def solve_labels_over(
         Relative ridges of the prediction and of the labels.
     block_size : int or "auto"
     """
-    size = block_size_for(block_size, len(X_s), X.shape[1], X.itemsize)
+    row_size = X.shape[1] + function.row_size(X.shape[1])
+    size = block_size_for(block_size, len(X_s), row_size, X.itemsize)
     with jax.enable_x64(True):
         K_ss = np.asarray(evaluate(function, X_s.astype(np.float64)))
         ridge = reg * np.trace(K_ss) / len(K_ss)

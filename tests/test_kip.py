@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import pickle
+
 import jax
 import numpy as np
 import optax
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import log_loss
 
 from kipsk import KernelRidgeNTKClassifier, KIPDistiller
@@ -328,6 +330,9 @@ def test_refit_with_another_loss_forgets_the_temperature(blobs):
     distiller = KIPDistiller(loss="platt", **FAST).fit(*blobs)
     distiller.set_params(loss="mse").fit(*blobs)
     assert not hasattr(distiller, "temperature_")
+    distiller.set_params(loss="platt")
+    with pytest.raises(NotFittedError, match="not fitted with loss='platt'"):
+        distiller.predict_proba(blobs[0])
 
 
 def test_probabilities_need_the_platt_loss(fitted, blobs):
@@ -404,7 +409,27 @@ def test_labels_solved_for_sampled_networks(blobs):
     assert_allclose(distiller.y_s_, expected, rtol=1e-6)
 
 
-def test_batch_size_auto():
-    assert KIPDistiller().batch_size == "auto"
-    assert FullyConnected().recommended_batch_size == 5000
-    assert SAMPLED.recommended_batch_size == 500
+def test_batch_size_auto(fitted, blobs):
+    assert fitted.batch_size_ == 5000
+    X, codes = blobs
+    sampled = KIPDistiller(SAMPLED, **FAST).fit(X, codes)
+    assert sampled.batch_size_ == SAMPLED.recommended_batch_size == 500
+    assert_same_fit(sampled, KIPDistiller(SAMPLED, batch_size=500, **FAST).fit(X, codes))
+    assert KIPDistiller(batch_size=7, **FAST).fit(X, codes).batch_size_ == 7
+
+
+def test_saved_sampled_distiller_predicts_the_same(blobs):
+    X, codes = blobs
+    distiller = KIPDistiller(SAMPLED, loss="platt", **FAST).fit(X, codes)
+    copy = pickle.loads(pickle.dumps(distiller))
+    assert_array_equal(copy.predict_proba(X), distiller.predict_proba(X))
+
+
+def test_a_cross_entropy_below_that_of_no_prediction_is_no_divergence(blobs):
+    """Warnings are errors here."""
+    distiller = KIPDistiller(
+        loss="platt", ipc=2, max_iter=30, batch_size=30, learning_rate=2.0, schedule="constant",
+        random_state=0,
+    )  # fmt: skip
+    distiller.fit(*blobs)
+    assert 1.1 * distiller.loss_curve_[0] < distiller.loss_curve_[-1] < 1.1 * np.log(3)

@@ -83,6 +83,8 @@ PARAMETERS = [
                 ["'validation_fraction'", "a number >= 0 and < 1", "Got 1 "],
             ),
             ({"predict_kernel": "ntk"}, ["Unknown kernel name 'ntk'"]),
+            ({"kernel": RandomFeatures("fc1", width=0)}, ["'width'", "an integer >= 1", "Got 0"]),
+            ({"kernel": RandomFeatures("fc1", width="32")}, ["'width'", "Got '32'"]),
             (
                 {"kernel": "rf_convnet2"},
                 ["'image_shape'", "RandomFeatures", "(height, width, channels)", "Got None"],

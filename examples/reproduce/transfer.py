@@ -43,10 +43,7 @@ def main(arguments):
         classes = np.unique(y_train)
         accuracies, minutes = {"distilled": [], "random rows": []}, []
         for seed in range(arguments.seeds):
-            path = Path(arguments.sets) / f"{name}_{seed}.npz"
-            if not path.exists():
-                path = Path(arguments.sets) / f"{name}_0.npz"
-            with np.load(path) as data:
+            with np.load(Path(arguments.sets) / f"{name}_{seed % arguments.n_sets}.npz") as data:
                 distilled = data["images"].reshape(len(data["images"]), -1), data["labels"]
             rng = np.random.RandomState(seed)
             rows = np.concatenate(
@@ -71,6 +68,8 @@ if __name__ == "__main__":
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--sets", metavar="SETS", required=True, help="folder of distilled sets")
     options.add_argument("--runs", nargs="+", choices=RUNS, default=["cifar10_10", "fashion_10"])
+    options.add_argument("--n-sets", type=int, default=3, help="sets of a run in SETS; the seeds "
+                         "beyond draw other networks for the same sets")  # fmt: skip
     options.add_argument("--width", type=int, default=128)
     options.add_argument("--steps", type=int, default=500)
     options.add_argument("--held-out", action="store_true", help="score on held-out training rows")

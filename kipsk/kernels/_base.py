@@ -19,6 +19,10 @@ from sklearn.gaussian_process.kernels import Kernel
 
 from kipsk._checks import check_rows
 
+#: Generator of all keys. Not JAX's default, which users can set: a fitted model with sampled
+#: networks is a seed, and has to draw them again.
+PRNG = "threefry2x32"
+
 
 def in_float64(X: Array) -> Array:
     """Return X in float64, or in float32 where JAX is not told to use float64."""
@@ -66,6 +70,10 @@ class KernelFunction:
     def diag(self, A: Any) -> Array:
         """Return the kernel of each prepared row with itself, of shape (n_a,)."""
         raise NotImplementedError
+
+    def row_size(self, n_features: int) -> int:
+        """Return how many numbers a prepared row is."""
+        return n_features
 
 
 @jax.jit

@@ -14,13 +14,15 @@ from jax.tree_util import register_dataclass
 
 from kipsk._checks import check_integer, check_option, refuse
 from kipsk.architectures import Architecture, Shape, get_architecture
-from kipsk.kernels._base import JaxKernel, KernelFunction
+from kipsk.kernels._base import PRNG, JaxKernel, KernelFunction, in_float64
 from kipsk.networks._frozen import GROUP_BYTES, frozen_features, in_groups
 from kipsk.networks._network import Params, apply, init
 
 _matmul = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 _KINDS = ("nngp", "ntk")
+
+_MAX_SEED = 2**32 - 1
 
 # Networks that are compiled side by side, at most.
 _TOGETHER = 8
@@ -54,7 +56,7 @@ class RandomFeaturesFunction(KernelFunction):
         shape = self.architecture.input_shape(X.shape[1], self.image_shape, owner="RandomFeatures")
         self.architecture.shapes(shape, self.width)  # raises if a layer does not fit
         x = X.astype(jnp.float32).reshape(len(X), *shape)
-        keys = jax.random.split(jax.random.wrap_key_data(self.key), self.n_networks)
+        keys = jax.random.split(jax.random.wrap_key_data(self.key, impl=PRNG), self.n_networks)
         together = max(n for n in range(1, _TOGETHER + 1) if self.n_networks % n == 0)
         if together == self.n_networks:
             return self._features(keys, x)
@@ -95,7 +97,13 @@ class RandomFeaturesFunction(KernelFunction):
         return _matmul(A, B.T) + self.architecture.b_std**2
 
     def diag(self, A: Array) -> Array:
+        A = in_float64(A)
         return jnp.sum(A * A, axis=1) + self.architecture.b_std**2
+
+    def row_size(self, n_features: int) -> int:
+        shape = self.architecture.input_shape(n_features, self.image_shape, owner="RandomFeatures")
+        (n_hidden,) = self.architecture.shapes(shape, self.width)[-2]
+        return self.n_networks * n_hidden * (1 + (self.kind == "ntk"))
 
 
 class RandomFeatures(JaxKernel):
@@ -127,12 +135,16 @@ class RandomFeatures(JaxKernel):
         The images whose pixels are a row of X; needed if the architecture looks at pixels.
     resample : bool, default=True
         Draw new networks at every step of `KIPDistiller`, which then predicts with a fixed sample
-        of at least ``1024 / width`` networks. False keeps one fixed sample for all.
+        of at least ``1024 / width`` networks, a multiple of 8. False keeps one fixed sample for
+        all.
     random_state : int, default=0
         Draws the fixed networks: everywhere but in the steps of `KIPDistiller`.
 
     Notes
     -----
+    Features are computed in float32. Their error is far below that of the sample, but a ridge much
+    smaller than the recommended one magnifies it.
+
     Where it is no kernel of a distiller, it is one fixed kernel: with scikit-learn's SVC,
     KernelRidge or Nystroem the same networks are drawn in `fit` and in `predict`.
 
@@ -182,9 +194,11 @@ class RandomFeatures(JaxKernel):
         if not isinstance(self.resample, bool):
             raise refuse(owner, "resample", "True or False", self.resample)
         seed = check_integer(owner, "random_state", self.random_state, minimum=0)
+        if seed > _MAX_SEED:  # the rest would count in float64's scope alone
+            raise refuse(owner, "random_state", f"an integer <= {_MAX_SEED}", seed)
         shape = self.image_shape
         return RandomFeaturesFunction(
-            jax.random.key_data(jax.random.key(seed)),
+            jax.random.key_data(jax.random.key(seed, impl=PRNG)),
             architecture=architecture,
             image_shape=tuple(shape) if isinstance(shape, list) else shape,
             n_networks=check_integer(owner, "n_networks", self.n_networks, minimum=1),
@@ -195,8 +209,11 @@ class RandomFeatures(JaxKernel):
 
     def for_prediction(self) -> Self:
         """Return the kernel with a fixed sample, a larger one if it was drawn anew."""
+        self.function()  # raises on bad parameters
         if not self.resample:
             return self
         n_networks = max(self.n_networks, math.ceil(_CHANNELS_TO_PREDICT / self.width))
+        if n_networks > _TOGETHER:
+            n_networks = _TOGETHER * math.ceil(n_networks / _TOGETHER)
         params = {**self.get_params(), "n_networks": n_networks, "resample": False}
         return type(self)(**params)

@@ -28,6 +28,9 @@ from kipsk.networks._augment import AUGMENTATIONS
 from kipsk.networks._rates import ADAM_RATES, sgd_rate
 from kipsk.networks._training import Data, Problem
 
+#: Steps between two looks at the run when each is a call of its own.
+_LOOK_EVERY = 10
+
 
 class _Run(NamedTuple):
     """One trained network."""
@@ -379,13 +382,15 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         calls = _training.run(problem, params, initial, data, rates, self.l2, batch_size, rng)
         losses: list[Any] = []
         with tqdm(total=len(rates), disable=not self.verbose, desc="network", unit="step") as bar:
-            for state, part, n_steps in calls:
+            for call, (state, part, n_steps) in enumerate(calls):
                 losses.append(part[:n_steps])
                 bar.update(n_steps)
-                if self.verbose and n_steps:
-                    bar.set_postfix(loss=f"{part[n_steps - 1]:.5f}")
-                if state.failed:
-                    break
+                # Looking at a result waits for it, and the next step could have been under way.
+                if n_steps > 1 or call % _LOOK_EVERY == 0:
+                    if self.verbose and n_steps:
+                        bar.set_postfix(loss=f"{part[n_steps - 1]:.5f}")
+                    if state.failed:
+                        break
         n_good = int(state.n_steps)
         if not n_good:
             raise ValueError(

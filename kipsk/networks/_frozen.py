@@ -84,10 +84,11 @@ def in_groups(function: Callable[[Array], Array], x: Array, row_size: int, limit
     rows, so that all are of one size and compiled once.
     """
     n = len(x)
-    n_groups = min(n, -(-n * row_size * x.dtype.itemsize // limit))
-    if n_groups <= 1:
+    size = max(1, limit // (row_size * x.dtype.itemsize))
+    if n <= size:
         return function(x)
-    size = -(-n // n_groups)
+    size = -(-n // -(-n // size))  # all groups nearly alike
+    n_groups = -(-n // size)
     padding = [(0, n_groups * size - n)] + [(0, 0)] * (x.ndim - 1)
     outputs = jax.lax.map(function, jnp.pad(x, padding).reshape(n_groups, size, *x.shape[1:]))
     return outputs.reshape(n_groups * size, -1)[:n]

@@ -118,6 +118,22 @@ def test_features_in_groups_equal_plain_ones(architecture, shape, group_bytes, m
         close(jax.jit(jax.grad(lambda x: loss(frozen, x)))(x), expected, times=10)
 
 
+def test_groups_are_filled():
+    """Padding is less than a group, whatever does not divide."""
+    for n, limit in [(500, 499), (500, 16), (7, 3), (9, 1), (100, 15)]:
+        seen = []
+
+        def function(x, seen=seen):
+            seen.append(x.shape[0])
+            return x
+
+        x = jnp.arange(2.0 * n).reshape(n, 2)
+        assert_array_equal(_frozen.in_groups(function, x, 2, 2 * 4 * limit), x)
+        assert seen[0] <= limit
+        assert -(-n // seen[0]) * seen[0] - n < seen[0]
+        assert seen[0] >= n / -(-n // limit)
+
+
 def test_rows_in_groups_do_not_see_each_other(monkeypatch):
     """Not even in their last bit, nor the zero rows that fill the last group."""
     kernel, shape = kernel_of(convnet(1), (4, 4, 2)), (4, 4, 2)
@@ -166,6 +182,42 @@ def test_fixed_networks_are_drawn_from_random_state_alone():
     assert np.abs(other - kernel(X)).max() > 0.01
 
 
+def test_networks_do_not_depend_on_jax_settings():
+    """A fitted model is a seed: what draws its networks may not follow what users set."""
+    X = rows((5,))
+    kernel = RandomFeatures("fc1", width=8, random_state=2**32 - 1)
+    expected = kernel(X)
+    with jax.default_prng_impl("rbg"):
+        assert_array_equal(kernel(X), expected)
+    function = kernel.function()
+    with jax.enable_x64(True):
+        assert_array_equal(kernel.function().key, function.key)
+
+
+def test_many_networks_with_tangents(close):
+    """Oracle: the mean over kernels of eight networks each, drawn from the same keys by hand."""
+    kernel = RandomFeatures(fully_connected(1), 16, 4, kind="ntk")
+    function, X = kernel.function(), jnp.asarray(rows((5,)), jnp.float32)
+    keys = jax.random.split(jax.random.key(0), 16)
+    halves = [function._features(half, X) for half in (keys[:8], keys[8:])]
+    close(kernel(X), sum(half @ half.T for half in halves) + 0.01, np.float32)
+
+
+@pytest.mark.parametrize("kind", ["nngp", "ntk"])
+def test_rows_are_of_the_announced_size(kind):
+    function = RandomFeatures("convnet1", 3, 5, kind=kind, image_shape=(4, 6, 2)).function()
+    assert function.prepare(jnp.ones((2, 48))).shape == (2, function.row_size(48))
+
+
+def test_prediction_in_blocks(digits, close):
+    """Oracle: all rows at once."""
+    X, _, y, _ = digits
+    kernel = RandomFeatures("convnet1", 2, 4, image_shape=(8, 8, 1))
+    model = KernelRidgeNTKClassifier(kernel, block_size=7).fit(X[:30], y[:30])
+    dense = kernel(X[:50], X[:30]) @ model.dual_coef_
+    close(model.decision_function(X[:50]), dense, np.float32, times=10)
+
+
 def test_draw():
     X, key = jnp.asarray(rows((5,)), jnp.float32), jax.random.key(3)
     for resample in (True, False):
@@ -185,7 +237,8 @@ def test_kernel_to_predict_with():
     assert drawn_anew.for_prediction() == RandomFeatures(
         "fc2", 64, 16, kind="ntk", resample=False, random_state=5
     )
-    assert RandomFeatures("fc2", 20, 100).for_prediction().n_networks == 20
+    assert RandomFeatures("fc2", 2, 24).for_prediction().n_networks == 48  # side by side
+    assert RandomFeatures("fc2", 20, 100).for_prediction().n_networks == 24
     assert RandomFeatures("fc2", 5, 300).for_prediction().n_networks == 5
     fixed = RandomFeatures("fc2", resample=False)
     assert fixed.for_prediction() is fixed

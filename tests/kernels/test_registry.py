@@ -93,6 +93,7 @@ def test_unknown_parameter_is_named():
         (RandomFeatures("fc1", kind="gp"), "kind", r"one of \['nngp', 'ntk'\]"),
         (RandomFeatures("fc1", resample=1), "resample", "True or False"),  # type: ignore[arg-type]
         (RandomFeatures("fc1", random_state=-1), "random_state", "an integer >= 0"),
+        (RandomFeatures("fc1", random_state=2**32), "random_state", "an integer <= 4294967295"),
         (RandomFeatures("fc1", random_state=None), "random_state", "an"),  # type: ignore[arg-type]
         (RandomFeatures("convnet1"), "image_shape", r"\(height, width, channels\)"),
     ],
