@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from threadpoolctl import threadpool_limits
 
-Params = dict[str, Array]
+Params = Any  # a pytree of Arrays
 
 #: Steps of one jitted call, at most. A call returns after this many so that the host can look.
 MAX_STEPS_PER_CALL = 32
@@ -24,8 +24,8 @@ class State(NamedTuple):
 
     Attributes
     ----------
-    params : dict of Array
-    good : dict of Array
+    params : pytree of Array
+    good : pytree of Array
         The last parameters whose loss was finite.
     opt_state : pytree
         Optax's state.

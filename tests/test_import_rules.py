@@ -44,8 +44,6 @@ MODULES = {
     "networks._frozen": Room("models"),
     "networks._augment": Room("models"),
     "networks._network": Room("models"),
-    "networks._rates": Room("models"),
-    "networks._training": Room("models"),
     # matrices and blocks, which know no estimator
     "_blocks": Room("mathematics"),
     "_calibration": Room("mathematics"),
@@ -57,6 +55,8 @@ MODULES = {
     "_optimize": Room("steps"),
     "_support": Room("steps", sklearn=True),
     "_targets": Room("steps", sklearn=True),
+    "networks._rates": Room("steps"),
+    "networks._training": Room("steps"),
     # estimators, and what they share
     "_distiller": Room("estimators", sklearn=True),
     "_kernel_ridge": Room("estimators", sklearn=True),
@@ -195,7 +195,7 @@ def test_no_import_cycle():
         ("architectures", "import kipsk.kernels", "upwards"),
         ("_layers", "from kipsk.networks import init", "upwards"),
         ("networks._network", "from sklearn.base import ClassifierMixin", "scikit-learn"),
-        ("networks._training", "from kipsk._optimize import learning_rates", "upwards"),
+        ("networks._network", "from kipsk._optimize import learning_rates", "upwards"),
         ("_kip", "from .plotting import Display", "upwards"),
         ("_ridge", "assert True", "assert"),
         ("_ridge", "jax.config.update('jax_enable_x64', True)", "settings"),

@@ -1,4 +1,4 @@
-"""Training of a finite network: losses, a pure step, many steps a jitted call."""
+"""Training of a finite network: its losses, and many steps a jitted call."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from kipsk import _optimize
+from kipsk._optimize import State
 from kipsk.architectures import Architecture, Shape
 from kipsk.networks._augment import augment
 from kipsk.networks._network import Params, _scaled, apply, init
@@ -60,29 +62,6 @@ class Data(NamedTuple):
 
     X: Array
     y: Array
-
-
-class State(NamedTuple):
-    """All that a step reads and writes.
-
-    Attributes
-    ----------
-    params : list of dict
-    good : list of dict
-        The last parameters whose loss was finite.
-    opt_state : pytree
-        Optax's state.
-    n_steps : int Array
-        Steps done, that is, parameters found good.
-    failed : bool Array
-        Whether a loss or gradient was not finite; from then on steps change nothing.
-    """
-
-    params: Params
-    good: Params
-    opt_state: Any
-    n_steps: Array
-    failed: Array
 
 
 @lru_cache
@@ -157,27 +136,16 @@ def objective(
     return loss + l2 * penalty(problem.architecture, params)
 
 
-@partial(jax.jit, static_argnames="problem")
-def initial_state(problem: Problem, params: Params) -> State:
-    """Return the state before the first step."""
-    opt_state = problem.optimizer.init(params)
-    return State(params, params, opt_state, jnp.zeros((), jnp.int32), jnp.array(False))
-
-
 def step(
     problem: Problem, state: State, initial: Params | None, data: Data, rate: Array, l2: Array
 ) -> tuple[State, Array]:
     """Return the state after one step and the loss before it."""
-    value_and_slope = jax.value_and_grad(objective, argnums=1)
-    loss, gradient = value_and_slope(problem, state.params, initial, data, l2)
-    direction, opt_state = problem.optimizer.update(gradient, state.opt_state, state.params)
-    params = jax.tree.map(lambda p, u: (p - rate * u).astype(p.dtype), state.params, direction)
-    finite = jnp.isfinite(loss)
-    for leaf in jax.tree.leaves(gradient):
-        finite &= jnp.all(jnp.isfinite(leaf))
-    moved = State(params, state.params, opt_state, state.n_steps + 1, jnp.array(False))
-    stays = state._replace(failed=jnp.array(True))
-    return jax.tree.map(partial(jnp.where, finite & ~state.failed), moved, stays), loss
+
+    def loss_of(params: Any, data: Data, _: Array) -> tuple[Array, Array]:
+        return objective(problem, params, initial, data, l2), jnp.zeros(())
+
+    state, (loss, _) = _optimize.step(loss_of, problem.optimizer, state, data, rate)
+    return state, loss
 
 
 @partial(jax.jit, static_argnames="problem")
@@ -233,7 +201,7 @@ def run(
     A last step of length zero (yielded with 0 steps) looks at where the others led: ``state.good``
     is then the end of the run, or, if it failed, the last parameters of finite loss.
     """
-    state = initial_state(problem, params)
+    state = _optimize.initial_state(problem.optimizer, params)
     key = jax.random.key(rng.randint(2**31))
     per_call = 1 if problem.architecture.needs_images else MAX_STEPS_PER_CALL
     batches = _batches(len(data.X), batch_size, per_call, rng)
