@@ -66,7 +66,8 @@ def main(folder, name, max_iter, output):
 
     def network():
         return FiniteNetworkClassifier(
-            architecture, width=128, image_shape=shape, centering=True, l2=0, max_iter=300,
+            architecture, width=128, image_shape=shape, centering=True, l2=0, optimizer="adam",
+            learning_rate=3e-3, max_iter=200,
             classes=distiller.classes_, random_state=0,
         )  # fmt: skip
 
@@ -80,7 +81,7 @@ def main(folder, name, max_iter, output):
     for (trained_on, kind), model in models.items():
         print(f"{trained_on:<16}{kind:<14}{model.score(Z_test, y_test):>14.3f}", flush=True)
 
-    titles = "10 random images of each class", "what they became (columns: the class of the start)"
+    titles = "10 random images of each class", "what such images became, by the class of the start"
     save_images(
         {titles[0]: to_pixels(subset[0]), titles[1]: to_pixels(distiller.X_s_)}, output, shape
     )

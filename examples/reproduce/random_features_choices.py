@@ -6,8 +6,6 @@ CIFAR-10, 10 images per class, whitened; 4000 of the training rows are held out 
 seed; about 15 minutes on 2 CPU cores. Every line changes one thing of the first.
 """
 
-import time
-
 from _common import parser, provenance
 from random_features import Run, distil, load, preprocess
 
@@ -15,15 +13,12 @@ BASE = Run("cifar10", 10, 4, 32, 200)
 CHANGES = [
     {},
     {"n_networks": 1},
-    {"n_networks": 2},
     {"n_networks": 8},
     {"n_networks": 1, "width": 64},
     {"n_networks": 1, "width": 128},
     {"n_networks": 16, "width": 16},
     {"max_iter": 50},
     {"max_iter": 100},
-    {"max_iter": 400},
-    {"batch_size": 125},
     {"batch_size": 250},
     {"batch_size": 1000},
     {"learning_rate": 0.01},
@@ -36,17 +31,15 @@ CHANGES = [
 
 def main(arguments):
     print(provenance(), end="\n\n")
-    print("| setting | held-out accuracy | seconds in fit |")
-    print("|---|---|---|")
+    print("| setting | held-out accuracy |")
+    print("|---|---|")
     X_train, X_test, y_train, y_test = load(BASE.data, arguments.data, held_out=True)
     Z_train, Z_test = preprocess(BASE.data, X_train, X_test)
     for change in CHANGES[arguments.first :]:
-        start = time.perf_counter()
         distiller = distil(BASE._replace(**change), Z_train, y_train, seed=0)
-        seconds = time.perf_counter() - start
         name = ", ".join(f"{key}={value}" for key, value in (change or BASE._asdict()).items())
         accuracy = 100 * distiller.score(Z_test, y_test)
-        print(f"| {name} | {accuracy:.1f} | {seconds:.0f} |", flush=True)
+        print(f"| {name} | {accuracy:.1f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ def network(run, seed, classes, arguments):
         get_architecture(architecture),
         width=arguments.width,
         image_shape=image_shape,
+        optimizer="adam",
+        learning_rate=3e-3,
         max_iter=arguments.steps,
         centering=True,
         l2=0.0,
@@ -71,6 +73,6 @@ if __name__ == "__main__":
     options.add_argument("--n-sets", type=int, default=3, help="sets of a run in SETS; the seeds "
                          "beyond draw other networks for the same sets")  # fmt: skip
     options.add_argument("--width", type=int, default=128)
-    options.add_argument("--steps", type=int, default=500)
+    options.add_argument("--steps", type=int, default=200)
     options.add_argument("--held-out", action="store_true", help="score on held-out training rows")
     main(options.parse_args())

@@ -252,10 +252,12 @@ def test_ntk_of_the_standard_parameterization_is_refused():
         kernel(rows((3,)))
 
 
-def test_image_shape_may_be_a_list():
+def test_image_shape_may_be_a_list_or_an_array():
     X = rows((4, 4, 1))
-    K = RandomFeatures(convnet(1), width=4, image_shape=[4, 4, 1])(X)  # type: ignore[arg-type]
-    assert_array_equal(K, RandomFeatures(convnet(1), width=4, image_shape=(4, 4, 1))(X))
+    expected = RandomFeatures(convnet(1), width=4, image_shape=(4, 4, 1))(X)
+    for shape in ([4, 4, 1], np.array([4, 4, 1])):
+        K = RandomFeatures(convnet(1), width=4, image_shape=shape)(X)  # type: ignore[arg-type]
+        assert_array_equal(K, expected)
 
 
 @pytest.mark.parametrize(
