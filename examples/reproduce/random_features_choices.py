@@ -15,17 +15,13 @@ CHANGES = [
     {"n_networks": 1},
     {"n_networks": 8},
     {"n_networks": 1, "width": 64},
-    {"n_networks": 1, "width": 128},
-    {"n_networks": 16, "width": 16},
     {"max_iter": 50},
-    {"max_iter": 100},
+    {"loss": "mse"},
     {"batch_size": 250},
+    {"kind": "ntk"},
     {"batch_size": 1000},
     {"learning_rate": 0.01},
-    {"learning_rate": 0.1},
-    {"loss": "mse"},
-    {"init": "noise"},
-    {"kind": "ntk"},
+    {"n_networks": 16, "width": 16},
 ]
 
 

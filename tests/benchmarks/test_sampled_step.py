@@ -96,7 +96,7 @@ def test_step_against_its_convolutions(monkeypatch):
         "a 2048 x 2048 matrix product": lambda: product(A, A),
     }
     times = {name: [] for name in contestants}
-    with threadpool_limits(1, user_api="blas"):
+    with jax.enable_x64(True), threadpool_limits(1, user_api="blas"):
         for turn in range(TURNS + 2):
             for name, contestant in contestants.items():
                 start = time.perf_counter()
