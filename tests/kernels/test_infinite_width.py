@@ -108,11 +108,15 @@ def check_convergence(architecture, shape, estimate, oracle, widths, n_networks)
     assert bias < 0.05
 
 
+slow = pytest.mark.slow
 every_estimate = pytest.mark.parametrize("estimate", ["nngp", "ntk", "empirical ntk"])
 
 
 @every_estimate
-@pytest.mark.parametrize(("depth", "activation"), [(1, "relu"), (2, "gelu"), (3, "erf")])
+@pytest.mark.parametrize(
+    ("depth", "activation"),
+    [(2, "gelu"), *(pytest.param(*more, marks=slow) for more in [(1, "relu"), (3, "erf")])],
+)
 def test_fully_connected(depth, activation, estimate):
     kind = "nngp" if estimate == "nngp" else "ntk"
     oracle = FullyConnected(depth, kind, 1.3, 0.5, activation)(rows((20,)))
@@ -128,8 +132,8 @@ STRIDED = (Conv(3, 2), RELU, Conv(2, 1, "VALID"), RELU, GlobalAvgPool(), Dense()
     "architecture",
     [
         convnet(2, first_conv=True),
-        conv_vec(2, "erf", **OTHER),
-        myrtle(5, **OTHER),
+        pytest.param(conv_vec(2, "erf", **OTHER), marks=slow),
+        pytest.param(myrtle(5, **OTHER), marks=slow),
         Architecture(STRIDED, **OTHER),
     ],
     ids=["ConvNet", "conv vec", "Myrtle5", "strides and VALID"],
