@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -9,6 +10,13 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 Split = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_code_is_dropped():
+    """Each compiled function maps memory, and a process may have 65530 maps (Linux)."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

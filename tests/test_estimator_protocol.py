@@ -52,13 +52,24 @@ def quick_compilation():
     [
         KIPDistiller(ipc=3, max_iter=30),
         KIPDistiller(ipc=3, max_iter=30, labels="solved"),
-        KIPDistiller(RandomFeatures("fc1", width=64), ipc=3, max_iter=30, loss="platt"),
         LabelSolver(ipc=3),
         FiniteNetworkClassifier(width=32, max_iter=150),
-        FiniteNetworkClassifier(width=32, max_iter=150, loss="cross_entropy"),
     ]
 )
 def test_sklearn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_compilation")
+@pytest.mark.filterwarnings("ignore:Fewer rows than ipc:UserWarning")
+@parametrize_with_checks(
+    [
+        KIPDistiller(RandomFeatures("fc1", width=64), ipc=3, max_iter=30, loss="platt"),
+        FiniteNetworkClassifier(width=32, max_iter=150, loss="cross_entropy"),
+    ]
+)
+def test_sklearn_checks_of_classifiers_with_probabilities(estimator, check):
     check(estimator)
 
 
