@@ -126,12 +126,12 @@ class RandomFeatures(JaxKernel):
         A name of `kipsk.architectures.get_architecture`, or an architecture.
     n_networks : int, default=4
         Networks whose features are put side by side. Several narrow networks are better than a
-        wide one at equal cost.
+        wide one (docs/results.md).
     width : int, default=32
         Channels of every convolution, units of every hidden Dense layer.
     kind : {"nngp", "ntk"}, default="nngp"
         "ntk" estimates the neural tangent kernel: the part of the hidden layers' parameters by
-        their derivative in one random direction a network, which takes twice the time.
+        their derivative in one random direction a network, which takes several times as long.
     image_shape : tuple (H, W, C), default=None
         The images whose pixels are a row of X; needed if the architecture looks at pixels.
     resample : bool, default=True
