@@ -39,9 +39,6 @@ _INITS = ("sample", "noise", "kmeans")
 #: ends between 1.5 and 2 on images.
 _LOG_SCALE = 1.5
 
-#: Steps between two looks at the run when each is a call of its own.
-_LOOK_EVERY = 10
-
 
 def _has_probabilities(distiller: KIPDistiller) -> bool:
     if distiller.loss == "platt":
@@ -302,7 +299,7 @@ class KIPDistiller(BaseDistiller):
             name, "learning_rate", self.learning_rate, kernel.recommended_learning_rate
         )
         self.label_reg_ = check_auto(name, "label_reg", self.label_reg, _LABEL_REG, zero=True)
-        if hasattr(self.optimizer, "init") and hasattr(self.optimizer, "update"):
+        if _optimize.is_transformation(self.optimizer):
             return self.optimizer, -np.ones(max_iter)  # optax's updates are there to be added
         also = " or an optax.GradientTransformation"
         check_option(name, "optimizer", self.optimizer, _optimize.OPTIMIZERS, also=also)
@@ -368,8 +365,7 @@ class KIPDistiller(BaseDistiller):
             for call, (state, (loss, accuracy), n_steps) in enumerate(steps):
                 losses.append(loss[:n_steps])
                 bar.update(n_steps)
-                # Looking at a result waits for it, and the next step could have been under way.
-                if n_steps > 1 or call % _LOOK_EVERY == 0:
+                if n_steps > 1 or call % _optimize.LOOK_EVERY == 0:
                     if self.verbose:
                         last = max(0, n_steps - 1)
                         bar.set_postfix(loss=f"{loss[last]:.5f}", accuracy=f"{accuracy[last]:.3f}")

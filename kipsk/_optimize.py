@@ -18,6 +18,10 @@ Params = Any  # a pytree of Arrays
 #: Steps of one jitted call, at most. A call returns after this many so that the host can look.
 MAX_STEPS_PER_CALL = 32
 
+#: Calls between two looks at a run of one step a call: looking waits for the result, and the next
+#: step could have been under way.
+LOOK_EVERY = 10
+
 
 class State(NamedTuple):
     """All that a step reads and writes.
@@ -82,6 +86,11 @@ def get_optimizer(name: str) -> Any:
 
 #: Names of optimisers.
 OPTIMIZERS = ("adam", "adabelief")
+
+
+def is_transformation(optimizer: Any) -> bool:
+    """Whether it is an optax.GradientTransformation, by what it can do."""
+    return hasattr(optimizer, "init") and hasattr(optimizer, "update")
 
 
 def learning_rates(schedule: str, learning_rate: float, n_steps: int) -> np.ndarray:

@@ -17,7 +17,13 @@ CHANGES = [
     {"n_networks": 1, "width": 64},
     {"max_iter": 50},
     {"loss": "mse"},
+    {"n_networks": 16, "width": 16},
+    {"n_networks": 1, "width": 128},
     {"batch_size": 250},
+    {"batch_size": 1000},
+    {"learning_rate": 0.02},
+    {"learning_rate": 0.1},
+    {"max_iter": 600},
 ]
 
 

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from kipsk._blocks import block_size_for, map_rows
 from kipsk._checks import check_integer, check_not_images, check_option, check_positive, refuse
 from kipsk._kernel_ridge import OneHotClassifierMixin
-from kipsk._optimize import learning_rates
+from kipsk._optimize import LOOK_EVERY, is_transformation, learning_rates
 from kipsk._targets import class_targets, is_target_matrix
 from kipsk.architectures import Architecture, get_architecture
 from kipsk.networks import _training
@@ -28,8 +28,6 @@ from kipsk.networks._augment import AUGMENTATIONS
 from kipsk.networks._rates import ADAM_RATES, sgd_rate
 from kipsk.networks._training import Data, Problem
 
-#: Steps between two looks at the run when each is a call of its own.
-_LOOK_EVERY = 10
 
 
 class _Run(NamedTuple):
@@ -293,7 +291,7 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         architecture = get_architecture(self.architecture, owner=name)
         check_integer(name, "width", self.width, minimum=1)
         check_option(name, "loss", self.loss, _training.LOSSES)
-        if not _is_transformation(self.optimizer):
+        if not is_transformation(self.optimizer):
             also = " or an optax.GradientTransformation"
             check_option(name, "optimizer", self.optimizer, _training.OPTIMIZERS, also=also)
         if not (isinstance(self.learning_rate, str) and self.learning_rate == "auto"):
@@ -324,7 +322,7 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
                 f"{n_features} values are a row of X."
             )
         optimizer = self.optimizer
-        if not _is_transformation(optimizer):
+        if not is_transformation(optimizer):
             optimizer = _training.get_optimizer(optimizer, float(self.momentum))
         images = None if self.augment is None else tuple(int(n) for n in self.image_shape or ())
         return Problem(architecture, input_shape, self.loss, optimizer, self.augment, images)
@@ -351,7 +349,7 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
     ) -> NDArray[np.floating]:
         """Return each step's rate; set ``learning_rate_``."""
         self.learning_rate_: float | None = None
-        if _is_transformation(self.optimizer):
+        if is_transformation(self.optimizer):
             return -np.ones(self.max_iter)  # optax's updates are there to be added
         if self.learning_rate != "auto":
             self.learning_rate_ = float(self.learning_rate)
@@ -385,8 +383,7 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
             for call, (state, part, n_steps) in enumerate(calls):
                 losses.append(part[:n_steps])
                 bar.update(n_steps)
-                # Looking at a result waits for it, and the next step could have been under way.
-                if n_steps > 1 or call % _LOOK_EVERY == 0:
+                if n_steps > 1 or call % LOOK_EVERY == 0:
                     if self.verbose and n_steps:
                         bar.set_postfix(loss=f"{part[n_steps - 1]:.5f}")
                     if state.failed:
@@ -438,7 +435,3 @@ def _sizes(problem: Problem, width: int, classes: NDArray[Any]) -> list[int]:
     """Return how many numbers one row is before each layer and after the last."""
     shapes = problem.architecture.shapes(problem.input_shape, int(width), len(classes))
     return [math.prod(shape) for shape in shapes]
-
-
-def _is_transformation(optimizer: Any) -> bool:
-    return hasattr(optimizer, "init") and hasattr(optimizer, "update")
