@@ -29,7 +29,6 @@ from kipsk.networks._rates import ADAM_RATES, sgd_rate
 from kipsk.networks._training import Data, Problem
 
 
-
 class _Run(NamedTuple):
     """One trained network."""
 
