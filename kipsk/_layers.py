@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, assert_never
 
+import numpy as np
+
 from kipsk._checks import check_integer, check_option, refuse
 
 ACTIVATIONS = ("relu", "erf", "gelu")
@@ -61,12 +63,24 @@ class Activation:
 
 @dataclass(frozen=True)
 class AvgPool:
-    """Mean over windows of ``size`` x ``size`` pixels that do not overlap."""
+    """Mean over windows of ``size`` x ``size`` pixels that do not overlap.
+
+    Attributes
+    ----------
+    size : int, default=2
+    crop : bool, default=False
+        Leave out pixels beyond the last whole window. Otherwise sides that do not divide are
+        refused.
+    """
 
     size: int = 2
+    crop: bool = False
 
     def __post_init__(self) -> None:
         set_field(self, "size", check_integer("AvgPool", "size", self.size, minimum=1))
+        if not isinstance(self.crop, bool | np.bool_):
+            raise refuse("AvgPool", "crop", "True or False", self.crop)
+        set_field(self, "crop", bool(self.crop))
 
 
 @dataclass(frozen=True)
@@ -156,10 +170,16 @@ def output_shape(number: int, layer: Layer, shape: Shape, units: int) -> Shape:
                 )
             return (*((n - layer.size) // layer.strides + 1 for n in pixels), units)
         case AvgPool():
-            if any(n % layer.size for n in pixels):
+            if min(pixels) < layer.size:
+                raise ValueError(
+                    f"Layer {number}, {layer}, must get images at least as large as its window. "
+                    f"{got}: use larger images or fewer pooling layers."
+                )
+            if any(n % layer.size for n in pixels) and not layer.crop:
                 raise ValueError(
                     f"Layer {number}, {layer}, must get images whose sides it divides. {got}: pad "
-                    "or resize the images, or use fewer pooling layers."
+                    "or resize the images, use fewer pooling layers, or leave the rest out with "
+                    "crop=True."
                 )
             return (*(n // layer.size for n in pixels), channels)
         case Normalize():

@@ -222,12 +222,13 @@ def convnet(
     first_conv: bool = False,
     global_pool: bool = False,
     normalize: bool = False,
+    crop: bool = False,
     **options: Unpack[Options],
 ) -> Architecture:
     """Return ``depth`` times (Conv, activation, AvgPool), Flatten, Dense.
 
     "ConvNet3" of the papers (arXiv 2107.13034) is ``convnet(3)``, their "ConvNet"
-    ``convnet(3, first_conv=True)``. Images must divide by ``2**depth``.
+    ``convnet(3, first_conv=True)``. Images must divide by ``2**depth``, or `crop`.
 
     Parameters
     ----------
@@ -239,6 +240,8 @@ def convnet(
         GlobalAvgPool instead of Flatten.
     normalize : bool, default=False
         Normalize after each convolution.
+    crop : bool, default=False
+        Leave out pixels beyond the last whole window where a side is odd, as other libraries do.
     **options : float or str
         ``w_std``, ``b_std`` and ``parameterization`` of `Architecture`.
 
@@ -251,7 +254,7 @@ def convnet(
     conv: tuple[Layer, ...] = (Conv(), *middle, Activation(activation))
     first: tuple[Layer, ...] = conv if first_conv else ()
     end: Layer = GlobalAvgPool() if global_pool else Flatten()
-    return Architecture((*first, *(*conv, AvgPool()) * depth, end, Dense()), **options)
+    return Architecture((*first, *(*conv, AvgPool(crop=crop)) * depth, end, Dense()), **options)
 
 
 def myrtle(depth: int = 5, activation: str = "relu", **options: Unpack[Options]) -> Architecture:

@@ -34,6 +34,9 @@ MODULES = {
     # what a kernel is; scikit-learn in the shell of the kernel objects only
     "kernels": Room("models"),
     "kernels._base": Room("models", sklearn=True),
+    "kernels._convolutional": Room("models", sklearn=True),
+    "kernels._covariance": Room("models"),
+    "kernels._pairs": Room("models"),
     "kernels._dot_product": Room("models", sklearn=True),
     "kernels._duals": Room("models"),
     "kernels._propagation": Room("models"),

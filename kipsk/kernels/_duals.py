@@ -30,6 +30,24 @@ _ARCCOS_COEFFICIENTS = (
     1.5707963050,
 )
 
+# For float64 (fdlibm, e_asin.c): arcsin(s) = s + s z p(z) / q(z), z = s^2, on [0, 1/2], to the last
+# digit or two.
+_ARCSIN_NUMERATOR = (
+    3.47933107596021167570e-05,
+    7.91534994289814532176e-04,
+    -4.00555345006794114027e-02,
+    2.01212532134862925881e-01,
+    -3.25565818622400915405e-01,
+    1.66666666666666657415e-01,
+)
+_ARCSIN_DENOMINATOR = (
+    7.70381505559019352791e-02,
+    -6.88283971605453293030e-01,
+    2.02094576023350569471e00,
+    -2.40339491173441421878e00,
+    1.0,
+)
+
 
 class Dual(NamedTuple):
     """The duals of one activation.
@@ -46,26 +64,36 @@ class Dual(NamedTuple):
     diag: Callable[[Array], tuple[Array, Array]]
 
 
+def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
+    """Horner's rule, the highest power first."""
+    result = jnp.full_like(x, coefficients[0])
+    for coefficient in coefficients[1:]:
+        result = result * x + coefficient
+    return result
+
+
 def _is_one(cosine: Array) -> Array:
     """Whether a cosine is 1 but for rounding; it then belongs to two equal points."""
     return 1 - cosine < 8 * jnp.finfo(cosine.dtype).eps
 
 
 def _arccos(x: Array) -> Array:
-    """Arc cosine on [-1, 1], without a useful derivative; a polynomial below float64.
+    """Arc cosine on [-1, 1], without a useful derivative.
 
     Exactly 0 (or pi) where x is 1 (or -1) but for rounding: arccos turns an error of eps into one
     of sqrt(eps).
     """
+    magnitude = jnp.abs(x)
     if x.dtype == jnp.float64:
-        angle = jnp.arccos(x)
+        # arccos(x) = 2 arcsin(sqrt((1 - x) / 2)) keeps the argument below 1/2.
+        is_large = magnitude > 0.5
+        z = jnp.where(is_large, (1 - magnitude) / 2, x * x)
+        s = jnp.where(is_large, jnp.sqrt(z), magnitude)
+        arcsin = s + s * z * _polynomial(_ARCSIN_NUMERATOR, z) / _polynomial(_ARCSIN_DENOMINATOR, z)
+        positive = jnp.where(is_large, 2 * arcsin, jnp.pi / 2 - arcsin)
     else:
-        magnitude = jnp.abs(x)
-        polynomial = jnp.full_like(x, _ARCCOS_COEFFICIENTS[0])
-        for coefficient in _ARCCOS_COEFFICIENTS[1:]:
-            polynomial = polynomial * magnitude + coefficient
-        positive = jnp.sqrt(1 - magnitude) * polynomial
-        angle = jnp.where(x < 0, jnp.pi - positive, positive)
+        positive = jnp.sqrt(1 - magnitude) * _polynomial(_ARCCOS_COEFFICIENTS, magnitude)
+    angle = jnp.where(x < 0, jnp.pi - positive, positive)
     return jnp.where(_is_one(x), 0, jnp.where(_is_one(-x), jnp.pi, angle))
 
 
@@ -107,10 +135,11 @@ def _sqrt(a: Array) -> Array:
 
 def _cosine(k: Array, root_a: Array, root_b: Array) -> Array:
     """Cosine of the angle between two points from the roots of their variances."""
-    # A point at the origin (possible when b_std = 0) has no angle; any will do, times 0. Dividing
-    # twice neither overflows nor underflows where the product of the variances would.
-    root_a, root_b = (jnp.where(root == 0, 1, root) for root in (root_a, root_b))
-    return jnp.clip(k / root_a / root_b, -1, 1)
+    # A point at the origin (possible when b_std = 0) has no angle; any will do, times 0. One after
+    # the other neither overflows nor underflows where the product of the variances would; and the
+    # roots, which are few, are inverted instead of dividing the many covariances.
+    inverse_a, inverse_b = (1 / jnp.where(root == 0, 1, root) for root in (root_a, root_b))
+    return jnp.clip(k * inverse_a * inverse_b, -1, 1)
 
 
 def _relu_pair(k: Array, a: Array, b: Array) -> tuple[Array, Array]:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from kipsk.kernels._base import JaxKernel
+from kipsk.kernels._convolutional import ConvNet, Convolutional, Myrtle
 from kipsk.kernels._dot_product import RBF, FullyConnected, Laplace
 from kipsk.kernels._random_features import RandomFeatures
 
 # Pattern (with named groups of keyword arguments), how to show it, and the factory.
 _ALIASES: tuple[tuple[str, str, Callable[..., JaxKernel]], ...] = (
     (r"fc(?P<depth>\d+)(_(?P<kind>nngp|ntk))?", "fc1, fc2, ..., fc1_nngp, ...", FullyConnected),
+    (r"(?P<architecture>conv\d+)(_(?P<kind>nngp|ntk))?", "conv1, conv2, ...", Convolutional),
+    (r"convnet(?P<depth>\d+)(_(?P<kind>nngp|ntk))?", "convnet1, convnet2, ...", ConvNet),
+    (r"convnet(_(?P<kind>nngp|ntk))?", "convnet", partial(ConvNet, first_conv=True)),
+    (r"myrtle(?P<depth>\d+)(_(?P<kind>nngp|ntk))?", "myrtle5, myrtle7, myrtle10", Myrtle),
     (r"rbf", "rbf", RBF),
     (r"laplace", "laplace", Laplace),
     (r"rf_(?P<architecture>.+)", "rf_convnet3, rf_myrtle5, ...", RandomFeatures),
@@ -26,7 +32,8 @@ def get_kernel(kernel: str | JaxKernel, **params: Any) -> JaxKernel:
     ----------
     kernel : str or kernel object
         ``"fc1"`` is the NTK of a network with one hidden layer, ``"fc3_nngp"`` the NNGP kernel of
-        three; ``"rbf"``, ``"laplace"``; ``"rf_"`` and the name of an architecture is
+        three; ``"conv3"``, ``"convnet3"``, ``"convnet"`` and ``"myrtle5"`` are exact kernels of
+        convolutional networks, and want ``image_shape``; ``"rbf"``, ``"laplace"``; ``"rf_"`` and the name of an architecture is
         its `RandomFeatures`, such as ``get_kernel("rf_convnet3", image_shape=(32, 32, 3))``. An
         object is returned as it is, or, with `params`, as a
         copy with those parameters set.

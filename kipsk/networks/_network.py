@@ -188,7 +188,9 @@ def apply_layer(
         case AvgPool():
             n, height, breadth, channels = x.shape
             s = layer.size
-            windows = x.reshape(n, height // s, s, breadth // s, s, channels)
+            height, breadth = height // s, breadth // s
+            x = x[:, : height * s, : breadth * s]  # what `crop` leaves
+            windows = x.reshape(n, height, s, breadth, s, channels)
             return jnp.mean(windows, axis=(2, 4))
         case GlobalAvgPool():
             return jnp.mean(x, axis=(1, 2))

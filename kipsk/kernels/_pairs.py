@@ -1,0 +1,181 @@
+"""A function of two rows over all pairs of rows, in the memory of a few pairs, with its gradient.
+
+What a pair computes on the way (a convolutional kernel of two images goes through millions of
+covariances) is neither kept for the gradient nor ever there for all pairs: the vector-Jacobian
+product goes through the pairs again. It is computed for those arguments only that are
+differentiated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.custom_derivatives import SymbolicZero
+
+#: ``(rows_a, rows_b) -> matrix`` on pytrees of few rows; hashable, it is compiled in.
+Block = Callable[[Any, Any], Array]
+
+
+def _in_tiles(A: Any, size: int) -> Any:
+    """Return rows as (n_tiles, size, ...), zero rows behind the last."""
+
+    def tiles(leaf: Array) -> Array:
+        missing = -len(leaf) % size
+        padded = jnp.pad(leaf, [(0, missing)] + [(0, 0)] * (leaf.ndim - 1))
+        return padded.reshape(-1, size, *leaf.shape[1:])
+
+    return jax.tree.map(tiles, A)
+
+
+def _rows(tiles: Any, A: Any) -> Any:
+    """Return tiles as the rows they were cut from."""
+    return jax.tree.map(lambda t, leaf: t.reshape(-1, *leaf.shape[1:])[: len(leaf)], tiles, A)
+
+
+def _matrix(tiles: Array, n_a: int, n_b: int) -> Array:
+    """Return (tiles_a, tiles_b, size_a, size_b) as a matrix of the first rows and columns."""
+    m, n, s, t = tiles.shape
+    return tiles.transpose(0, 2, 1, 3).reshape(m * s, n * t)[:n_a, :n_b]
+
+
+def _matrix_tiles(matrix: Array, sizes: tuple[int, int]) -> Array:
+    """Return a matrix as (tiles_a, tiles_b, size_a, size_b), zeros behind the last."""
+    s, t = sizes
+    padded = jnp.pad(matrix, ((0, -len(matrix) % s), (0, -matrix.shape[1] % t)))
+    return padded.reshape(len(padded) // s, s, padded.shape[1] // t, t).transpose(0, 2, 1, 3)
+
+
+def _n_rows(A: Any) -> int:
+    return len(jax.tree.leaves(A)[0])
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def all_pairs(block: Block, sizes: tuple[int, int], A: Any, B: Any) -> Array:
+    """Return ``block(A, B)`` in tiles.
+
+    Parameters
+    ----------
+    block : callable
+        ``(rows of A, rows of B) -> matrix``.
+    sizes : tuple of two int
+        Rows of A and of B in a tile.
+    A, B : pytree of Array with n_a and n_b rows
+
+    Returns
+    -------
+    K : Array of shape (n_a, n_b)
+    """
+    tiles_A, tiles_B = _in_tiles(A, sizes[0]), _in_tiles(B, sizes[1])
+    tiles = jax.lax.map(lambda a: jax.lax.map(lambda b: block(a, b), tiles_B), tiles_A)
+    return _matrix(tiles, _n_rows(A), _n_rows(B))
+
+
+def _all_pairs_forward(block: Block, sizes: tuple[int, int], A: Any, B: Any) -> tuple[Array, Any]:
+    # What is not differentiated is marked by None: a residual may hold arrays and structure only.
+    wanted = tuple(
+        () if any(leaf.perturbed for leaf in jax.tree.leaves(argument)) else None
+        for argument in (A, B)
+    )
+    A, B = jax.tree.map(lambda leaf: leaf.value, (A, B))
+    return all_pairs(block, sizes, A, B), (A, B, wanted)
+
+
+def _all_pairs_backward(
+    block: Block, sizes: tuple[int, int], residual: Any, cotangent: Any
+) -> tuple[Any, Any]:
+    A, B, wanted = residual
+    by_A, by_B = (mark is not None for mark in wanted)
+    if isinstance(cotangent, SymbolicZero):
+        return None, None
+    tiles_A, tiles_B = _in_tiles(A, sizes[0]), _in_tiles(B, sizes[1])
+    tiles_G = _matrix_tiles(cotangent, sizes)
+
+    def row(total_B: Any, of_a: Any) -> tuple[Any, Any]:
+        a, row_G = of_a
+
+        def pair(total_a: Any, of_b: Any) -> tuple[Any, Any]:
+            b, g = of_b
+            grad_a, grad_b = _pull_back(block, a, b, g, by_A, by_B)
+            return jax.tree.map(jnp.add, total_a, grad_a), grad_b
+
+        start = jax.tree.map(jnp.zeros_like, a) if by_A else None
+        total_a, grad_B = jax.lax.scan(pair, start, (tiles_B, row_G))
+        return jax.tree.map(jnp.add, total_B, grad_B), total_a
+
+    start = jax.tree.map(jnp.zeros_like, tiles_B) if by_B else None
+    grad_B, grad_A = jax.lax.scan(row, start, (tiles_A, tiles_G))
+    return _rows(grad_A, A) if by_A else None, _rows(grad_B, B) if by_B else None
+
+
+def _pull_back(block: Block, a: Any, b: Any, g: Array, by_a: bool, by_b: bool) -> tuple[Any, Any]:
+    """Return the gradients of ``<g, block(a, b)>``; None where it is not wanted."""
+    if by_a and by_b:
+        return jax.vjp(block, a, b)[1](g)
+    if by_a:
+        return jax.vjp(lambda a: block(a, b), a)[1](g)[0], None
+    return None, jax.vjp(lambda b: block(a, b), b)[1](g)[0]
+
+
+all_pairs.defvjp(_all_pairs_forward, _all_pairs_backward, symbolic_zeros=True)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def pairs_among(block: Block, size: int, A: Any) -> Array:
+    """Return the symmetric ``block(A, A)`` in tiles, from those of one triangle.
+
+    Parameters
+    ----------
+    block : callable
+        ``(rows, rows) -> matrix``, with ``block(a, b) = block(b, a)^T``.
+    size : int
+        Rows of a tile.
+    A : pytree of Array with n rows
+
+    Returns
+    -------
+    K : Array of shape (n, n)
+    """
+    tiles_A, n = _in_tiles(A, size), _n_rows(A)
+    m = -(-n // size)
+    I, J = np.triu_indices(m)
+    tiles = jax.lax.map(lambda ij: block(_at(tiles_A, ij[0]), _at(tiles_A, ij[1])), (I, J))
+    K = jnp.zeros((m, m, size, size), tiles.dtype)
+    # The lower triangle first: what lies on the diagonal stays as it was computed.
+    K = K.at[J, I].set(tiles.swapaxes(1, 2)).at[I, J].set(tiles)
+    return _matrix(K, n, n)
+
+
+def _pairs_among_forward(block: Block, size: int, A: Any) -> tuple[Array, Any]:
+    return pairs_among(block, size, A), A
+
+
+def _pairs_among_backward(block: Block, size: int, A: Any, cotangent: Array) -> tuple[Any]:
+    tiles_A = _in_tiles(A, size)
+    m = -(-_n_rows(A) // size)
+    I, J = np.triu_indices(m)
+    tiles_G = _matrix_tiles(cotangent, (size, size))
+    mirrored = jnp.where((I != J)[:, None, None], tiles_G[J, I].swapaxes(1, 2), 0)
+
+    def pair(total: Any, of_pair: Any) -> tuple[Any, None]:
+        i, j, g = of_pair
+        grads = jax.vjp(block, _at(tiles_A, i), _at(tiles_A, j))[1](g)
+        for index, grad in zip((i, j), grads, strict=True):
+            total = jax.tree.map(lambda t, g, at=index: t.at[at].add(g), total, grad)
+        return total, None
+
+    start = jax.tree.map(jnp.zeros_like, tiles_A)
+    total, _ = jax.lax.scan(pair, start, (I, J, tiles_G[I, J] + mirrored))
+    return (_rows(total, A),)
+
+
+def _at(tiles: Any, index: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf[index], tiles)
+
+
+pairs_among.defvjp(_pairs_among_forward, _pairs_among_backward)

@@ -1,0 +1,70 @@
+"""Pairs in tiles against the same function of all rows at once, with gradients by autodiff."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kipsk.kernels._pairs import all_pairs, pairs_among
+
+
+def block(A, B):
+    """A kernel matrix of rows that are a pytree: exp(<x, x'>) + s s'."""
+    return jnp.exp(A["x"] @ B["x"].T) + A["s"][:, None] * B["s"]
+
+
+def rows(n, seed):
+    rng = np.random.default_rng(seed)
+    return {"x": jnp.asarray(rng.standard_normal((n, 3))), "s": jnp.asarray(rng.standard_normal(n))}
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+SIZES = [(1, 1), (1, 4), (2, 3), (7, 5), (10, 10)]
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("by", [0, 1, (0, 1)])
+def test_all_pairs(sizes, by):
+    A, B = rows(7, 0), rows(5, 1)
+    G = jnp.asarray(np.random.default_rng(2).standard_normal((7, 5)))
+    np.testing.assert_allclose(all_pairs(block, sizes, A, B), block(A, B), rtol=1e-12)
+    ours = jax.grad(lambda A, B: jnp.sum(G * all_pairs(block, sizes, A, B)), by)(A, B)
+    oracle = jax.grad(lambda A, B: jnp.sum(G * block(A, B)), by)(A, B)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), ours, oracle)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_pairs_among(size):
+    A = rows(7, 0)
+    G = jnp.asarray(np.random.default_rng(2).standard_normal((7, 7)))
+    K = pairs_among(block, size, A)
+    np.testing.assert_allclose(K, block(A, A), rtol=1e-12)
+    ours = jax.grad(lambda A: jnp.sum(G * pairs_among(block, size, A)))(A)
+    oracle = jax.grad(lambda A: jnp.sum(G * block(A, A)))(A)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), ours, oracle)
+
+
+def test_nothing_is_computed_for_what_is_not_differentiated():
+    """The pull-back of a block sees constants: the cotangent's program has no trace of B's."""
+
+    def count(by):
+        def loss(A, B):
+            return jnp.sum(all_pairs(block, (1, 1), A, B))
+
+        program = jax.make_jaxpr(jax.grad(loss, by))(rows(7, 0), rows(5, 1))
+        return str(program).count("dot_general")
+
+    assert count(0) < count((0, 1))
+
+
+def test_one_row():
+    A, B = rows(1, 0), rows(4, 1)
+    np.testing.assert_allclose(all_pairs(block, (3, 2), A, B), block(A, B), rtol=1e-12)
+    np.testing.assert_allclose(pairs_among(block, 1, A), block(A, A), rtol=1e-12)
