@@ -33,14 +33,15 @@ class Data(NamedTuple):
 class BaseDistiller(OneHotClassifierMixin, BaseEstimator):
     """A classifier that is a small support set.
 
-    Subclasses have the parameters ``kernel``, ``reg``, ``block_size`` and ``dtype`` and call, in
-    `fit`, `_kernel_and_reg`, `_validate` and `_publish`.
+    Subclasses have the parameters ``kernel``, ``reg``, ``block_size``, ``dtype`` and ``verbose``
+    and call, in `fit`, `_kernel_and_reg`, `_validate` and `_publish`.
     """
 
     kernel: str | JaxKernel
     reg: float | str
     block_size: int | str
     dtype: str
+    verbose: int
     X_s_: NDArray[Any]
     y_s_: NDArray[np.float64]
 
@@ -121,5 +122,11 @@ class BaseDistiller(OneHotClassifierMixin, BaseEstimator):
         self.classes_ = classes
         self.kernel_ = kernel
         self.reg_ = reg
-        predictor = KernelRidgeNTK(predict_kernel or kernel, reg=reg, block_size=self.block_size)
+        predictor = KernelRidgeNTK(
+            predict_kernel or kernel,
+            reg=reg,
+            block_size=self.block_size,
+            dtype="auto" if self.dtype == "float32" else self.dtype,
+            verbose=self.verbose,
+        )
         self.predictor_ = predictor.fit(self.X_s_, self.y_s_)

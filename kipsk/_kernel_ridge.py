@@ -37,12 +37,14 @@ class _BaseKernelRidge(BaseEstimator):
         *,
         reg: float | str | Sequence[float] = "auto",
         block_size: int | str = "auto",
-        dtype: str = "float64",
+        dtype: str = "auto",
+        verbose: int = 0,
     ) -> None:
         self.kernel = kernel
         self.reg = reg
         self.block_size = block_size
         self.dtype = dtype
+        self.verbose = verbose
 
     def _fit_targets(self, X: NDArray[Any], Y: NDArray[Any], sample_weight: Any) -> None:
         """Fit validated rows (or a precomputed kernel) and 2-D float64 targets."""
@@ -103,20 +105,27 @@ class _BaseKernelRidge(BaseEstimator):
         X = validate_data(self, X, dtype=_FLOATS, reset=False)
         if isinstance(self.kernel_, str):
             return np.asarray(X.astype(np.float64) @ self.dual_coef_)
-        dtype = np.dtype(self.dtype)
+        auto = getattr(self.kernel_, "recommended_dtype", "float64")
+        dtype = np.dtype(auto if self.dtype == "auto" else self.dtype)
         function, X_fit = self.kernel_.function(), self.X_fit_.astype(dtype, copy=False)
         row_size = X.shape[1] + function.row_size(X.shape[1])
-        size = block_size_for(self.block_size, len(self.X_fit_), row_size, dtype.itemsize)
+        size = block_size_for(
+            self.block_size,
+            len(self.X_fit_),
+            row_size,
+            dtype.itemsize,
+            function.pair_size(X.shape[1]),
+        )
         with jax.enable_x64(True):
 
             def predict(block: NDArray[Any]) -> jax.Array:
                 return _predict(function, X_fit, self.dual_coef_, block.astype(dtype, copy=False))
 
-            return map_rows(predict, X, size)
+            return map_rows(predict, X, size, progress="predict" if self.verbose else None)
 
     def _check_parameters(self) -> None:
         name = type(self).__name__
-        check_option(name, "dtype", self.dtype, ("float32", "float64"))
+        check_option(name, "dtype", self.dtype, ("auto", "float32", "float64"))
         if self.block_size != "auto":
             check_integer(name, "block_size", self.block_size, minimum=1, also=' or "auto"')
 
@@ -155,10 +164,13 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
         error is taken, from one eigendecomposition for all.
     block_size : int or "auto", default="auto"
         Rows predicted at a time. "auto" bounds the memory.
-    dtype : {"float64", "float32"}, default="float64"
-        Precision of the kernel in `predict`; the fit is always in float64. With a small ridge
-        ``dual_coef_`` is large and of both signs, so float32 leaves about three digits of a
-        prediction, at half the time.
+    dtype : {"auto", "float64", "float32"}, default="auto"
+        Precision of the kernel in `predict`; the fit is always in float64. "auto" is what the
+        kernel recommends: float32 for exact convolutional kernels, else float64. With a small
+        ridge ``dual_coef_`` is large and of both signs, so float32 leaves about three digits of a
+        prediction, at half the time or less.
+    verbose : int, default=0
+        1 shows a progress bar of `predict`.
 
     Attributes
     ----------
@@ -261,11 +273,13 @@ class KernelRidgeNTKClassifier(OneHotClassifierMixin, _BaseKernelRidge):
         As in `KernelRidgeNTK`.
     block_size : int or "auto", default="auto"
         As in `KernelRidgeNTK`.
-    dtype : {"float64", "float32"}, default="float64"
+    dtype : {"auto", "float64", "float32"}, default="auto"
         As in `KernelRidgeNTK`.
     classes : array-like of shape (n_classes,), default=None
         Needed if `fit` gets a target matrix, such as the soft labels of a distilled set: the
         class of each column.
+    verbose : int, default=0
+        As in `KernelRidgeNTK`.
 
     Attributes
     ----------
@@ -289,10 +303,11 @@ class KernelRidgeNTKClassifier(OneHotClassifierMixin, _BaseKernelRidge):
         *,
         reg: float | str | Sequence[float] = "auto",
         block_size: int | str = "auto",
-        dtype: str = "float64",
+        dtype: str = "auto",
         classes: ArrayLike | None = None,
+        verbose: int = 0,
     ) -> None:
-        super().__init__(kernel, reg=reg, block_size=block_size, dtype=dtype)
+        super().__init__(kernel, reg=reg, block_size=block_size, dtype=dtype, verbose=verbose)
         self.classes = classes
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:

@@ -112,7 +112,7 @@ class KIPDistiller(BaseDistiller):
     random_state : int, RandomState or None, default=None
         Draws the initial support, the batches, the rows held out and the networks of each step.
     verbose : int, default=0
-        1 shows a progress bar with loss and accuracy on the batch.
+        1 shows a progress bar with loss and accuracy on the batch, and one of `predict`.
 
     Attributes
     ----------
@@ -256,6 +256,7 @@ class KIPDistiller(BaseDistiller):
                 reg,
                 self.label_reg_,
                 self.block_size,
+                self.verbose,
             )
         self._publish(X_s, y_s, data.classes, kernel, reg, predict_kernel)
         self.__dict__.pop("temperature_", None)  # of an earlier fit
@@ -359,13 +360,17 @@ class KIPDistiller(BaseDistiller):
     ) -> dict[str, NDArray[Any]]:
         """Descend; set ``loss_curve_`` and ``n_iter_``; return the last good parameters."""
         state = _optimize.initial_state(optimizer, params)
+        is_slow = objective.function.pair_size(params["X"].shape[1]) > 1
+        look_every = 1 if is_slow else _optimize.LOOK_EVERY
         losses: list[Any] = []
         with tqdm(total=len(rates), disable=not self.verbose, desc="KIP", unit="step") as bar:
-            steps = _optimize.run(objective, optimizer, state, batches, rates, rng)
+            steps = _optimize.run(
+                objective, optimizer, state, batches, rates, rng, one_a_call=is_slow
+            )
             for call, (state, (loss, accuracy), n_steps) in enumerate(steps):
                 losses.append(loss[:n_steps])
                 bar.update(n_steps)
-                if n_steps > 1 or call % _optimize.LOOK_EVERY == 0:
+                if n_steps > 1 or call % look_every == 0:
                     if self.verbose:
                         last = max(0, n_steps - 1)
                         bar.set_postfix(loss=f"{loss[last]:.5f}", accuracy=f"{accuracy[last]:.3f}")

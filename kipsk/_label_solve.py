@@ -48,6 +48,8 @@ class LabelSolver(BaseDistiller):
         Precision of the rows and of the kernel between support and targets. Sums, solves and
         `predict` are in float64.
     random_state : int, RandomState or None, default=None
+    verbose : int, default=0
+        1 shows a progress bar of the targets, and of `predict`.
 
     Attributes
     ----------
@@ -86,6 +88,7 @@ class LabelSolver(BaseDistiller):
         block_size: int | str = "auto",
         dtype: str = "float32",
         random_state: Any = None,
+        verbose: int = 0,
     ) -> None:
         self.kernel = kernel
         self.ipc = ipc
@@ -95,6 +98,7 @@ class LabelSolver(BaseDistiller):
         self.block_size = block_size
         self.dtype = dtype
         self.random_state = random_state
+        self.verbose = verbose
 
     def fit(self, X: Any, y: Any) -> Self:
         """Choose the support and solve for its labels.
@@ -115,7 +119,7 @@ class LabelSolver(BaseDistiller):
         kernel = kernel.resolve(data.X)
         X_s, self.support_indices_ = self._support(data)
         y_s = solve_labels_over(
-            kernel.function(), X_s, data.X, data.y, reg, label_reg, self.block_size
+            kernel.function(), X_s, data.X, data.y, reg, label_reg, self.block_size, self.verbose
         )
         self._publish(X_s, y_s, data.classes, kernel, reg)
         return self
@@ -162,6 +166,7 @@ def solve_labels_over(
     reg: float,
     label_reg: float,
     block_size: int | str = "auto",
+    verbose: int = 0,
 ) -> NDArray[np.float64]:
     """Return the best labels of a support set for all targets, in memory of (n_s, n_s).
 
@@ -174,9 +179,12 @@ def solve_labels_over(
     reg, label_reg : float
         Relative ridges of the prediction and of the labels.
     block_size : int or "auto"
+    verbose : int
     """
-    row_size = X.shape[1] + function.row_size(X.shape[1])
-    size = block_size_for(block_size, len(X_s), row_size, X.itemsize)
+    n_features = X.shape[1]
+    row_size = n_features + function.row_size(n_features)
+    pair_size = function.pair_size(n_features)
+    size = block_size_for(block_size, len(X_s), row_size, X.itemsize, pair_size)
     with jax.enable_x64(True):
         K_ss = np.asarray(evaluate(function, X_s.astype(np.float64)))
         ridge = reg * np.trace(K_ss) / len(K_ss)
@@ -184,5 +192,5 @@ def solve_labels_over(
         _ridge.fit_alpha(K_ss, np.ones((len(K_ss), 1)), ridge)
         regularised = _ridge.add_to_diagonal(K_ss, ridge)
         sums = partial(_normal_equations, function, X_s, regularised)
-        normal, moments = sum_rows(sums, (X, y), size)
+        normal, moments = sum_rows(sums, (X, y), size, progress="labels" if verbose else None)
     return _ridge.solve_labels(normal, moments, regularised, label_reg)

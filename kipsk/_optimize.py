@@ -167,15 +167,17 @@ def run(
     batches: list[Any],
     rates: np.ndarray,
     rng: np.random.RandomState,
+    *,
+    one_a_call: bool = False,
 ) -> Iterator[tuple[State, Any, int]]:
     """Yield (state, history, number of steps) after every jitted call.
 
-    One batch is stepped on `MAX_STEPS_PER_CALL` times a call; several are visited in a new random
-    order each epoch, one step a call, so that no batch is ever copied. A last step of length zero
-    (yielded with 0 steps) looks at where the others led: ``state.good`` is then the end of the run,
-    or, if it failed, the last parameters of finite loss.
+    One batch is stepped on `MAX_STEPS_PER_CALL` times a call, unless the steps are slow; several
+    are visited in a new random order each epoch, one step a call, so that no batch is ever copied.
+    A last step of length zero (yielded with 0 steps) looks at where the others led: ``state.good``
+    is then the end of the run, or, if it failed, the last parameters of finite loss.
     """
-    per_call = MAX_STEPS_PER_CALL if len(batches) == 1 else 1
+    per_call = MAX_STEPS_PER_CALL if len(batches) == 1 and not one_a_call else 1
     order: list[int] = []
     done = 0
     while done < len(rates):

@@ -34,6 +34,7 @@ MODULES = {
     # what a kernel is; scikit-learn in the shell of the kernel objects only
     "kernels": Room("models"),
     "kernels._base": Room("models", sklearn=True),
+    "kernels._activations": Room("models"),
     "kernels._convolutional": Room("models", sklearn=True),
     "kernels._covariance": Room("models"),
     "kernels._pairs": Room("models"),

@@ -4,6 +4,7 @@ from kipsk.kernels._convolutional import ConvNet, Convolutional, Myrtle
 from kipsk.kernels._dot_product import RBF, FullyConnected, Laplace
 from kipsk.kernels._random_features import RandomFeatures
 from kipsk.kernels._registry import get_kernel
+from kipsk.kernels._stax import StaxKernel, load_stax
 
 __all__ = [
     "RBF",
@@ -13,5 +14,7 @@ __all__ = [
     "Laplace",
     "Myrtle",
     "RandomFeatures",
+    "StaxKernel",
     "get_kernel",
+    "load_stax",
 ]

@@ -75,6 +75,10 @@ class KernelFunction:
         """Return how many numbers a prepared row is."""
         return n_features
 
+    def pair_size(self, n_features: int) -> int:
+        """Return how many numbers one entry of the matrix goes through; many make a slow kernel."""
+        return 1
+
 
 @jax.jit
 def prepare(function: KernelFunction, X: Array) -> Any:
@@ -110,11 +114,14 @@ class JaxKernel(Kernel):
         The step, in units of the features' deviation, of ``learning_rate="auto"``.
     recommended_batch_size : int
         The target rows of a step of ``batch_size="auto"``.
+    recommended_dtype : str
+        The precision that ``dtype="auto"`` predicts in.
     """
 
     recommended_reg: float = 1e-6
     recommended_learning_rate: float = 0.08
     recommended_batch_size: int = 5000
+    recommended_dtype: str = "float64"
 
     def for_prediction(self) -> JaxKernel:
         """Return the kernel to predict with: a sampled one's larger, fixed sample."""

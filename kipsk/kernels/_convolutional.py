@@ -64,11 +64,13 @@ class ConvolutionalFunction(KernelFunction):
 
         @jax.checkpoint
         def of_itself(x: Array) -> tuple[Variances, Array]:
-            return propagation.variances(propagation.heads(x[None])[0])
+            return propagation.variances(propagation.heads(x[None]))
 
         n_together = min(_pairs_together(propagation), len(X))
         # A batch of one would still be a batch, which XLA makes less of.
-        variances, values = jax.lax.map(of_itself, X, batch_size=n_together if n_together > 1 else None)
+        variances, values = jax.lax.map(
+            of_itself, X, batch_size=n_together if n_together > 1 else None
+        )
         return Images(X, variances, values)
 
     def cross(self, A: Images, B: Images) -> Array:
@@ -92,7 +94,11 @@ class ConvolutionalFunction(KernelFunction):
 
     def row_size(self, n_features: int) -> int:
         propagation = self._propagation(n_features)
+        # Patches, twice while they are made.
         return 2 * jax.eval_shape(propagation.heads, jnp.zeros((1, n_features))).size
+
+    def pair_size(self, n_features: int) -> int:
+        return self._propagation(n_features).pair_size
 
 
 def _pairs_together(propagation: Propagation) -> int:
@@ -106,15 +112,7 @@ def _heads(propagation: Propagation, A: Images) -> _Heads:
 
 def _block(propagation: Propagation, A: _Heads, B: _Heads) -> Array:
     """Return the kernel matrix of a few inputs with a few others."""
-    if not propagation.needs_pairs:
-        return propagation.block(A.P, B.P, A.variances, B.variances)
-
-    def pair(a: _Heads, b: _Heads) -> Array:
-        return propagation.pair(a.P, b.P, a.variances, b.variances)
-
-    if len(A.P) == len(B.P) == 1:  # XLA makes more of products without a batch
-        return pair(*jax.tree.map(lambda leaf: leaf[0], (A, B)))[None, None]
-    return jax.vmap(jax.vmap(pair, (None, 0)), (0, None))(A, B)
+    return propagation.block(A.P, B.P, A.variances, B.variances)
 
 
 class _ExactKernel(JaxKernel):

@@ -2,27 +2,26 @@
 
 An infinitely wide network is described by the covariance of its features at every pixel of one
 image with those at every pixel of another, the mean over channels. The arrays here have the pixels
-in front and anything behind, such as pairs of images:
+in front and pairs of inputs, (n_a, n_b), behind:
 
-    EVERY   (H, W, H', W', ...)   each pixel of x with each of x'
-    SAME    (H, W, ...)           each pixel of x with the one at its place in x'
-    FLAT    (...)                 features without places
+    EVERY   (H, W, H', W', n_a, n_b)   each pixel of x with each of x'
+    SAME    (H, W, n_a, n_b)           each pixel of x with the one at its place in x'
+    FLAT    (n_a, n_b)                 features without places
 
 A layer that mixes places in one image, pooling, needs EVERY; without any, SAME is enough.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from kipsk.architectures import Conv
-from kipsk.kernels._duals import Dual
 
 #: Number of leading axes that are pixels.
 EVERY, SAME, FLAT = 4, 2, 0
@@ -42,7 +41,7 @@ class Covariance(NamedTuple):
     """
 
     nngp: Array
-    ntk: Array | None
+    ntk: Any
 
 
 class Weights(NamedTuple):
@@ -64,6 +63,20 @@ class Weights(NamedTuple):
         own = out if self.fan_in is None else self.fan_in * nngp + 1
         return Covariance(out, own if ntk is None else own + self.w2 * ntk)
 
+    def unit_patches(self, P: Array, roots: Array) -> Array:
+        """Return patches whose products are the cosines between outputs, the bias one more pixel.
+
+        Parameters
+        ----------
+        P : Array of shape (..., n_filter)
+        roots : Array of shape (...)
+            Roots of the variances of the outputs.
+        """
+        inverse = 1 / jnp.where(roots == 0, 1, roots)[..., None]
+        scale = (self.w2 / P.shape[-1]) ** 0.5
+        bias = jnp.full_like(inverse, self.b2**0.5)
+        return jnp.concatenate([scale * P, bias], axis=-1) * inverse
+
 
 def conv_padding(layer: Conv, n: int) -> tuple[int, int, int]:
     """Return the zeros before and after a side of n pixels, and the pixels of the result."""
@@ -74,11 +87,34 @@ def conv_padding(layer: Conv, n: int) -> tuple[int, int, int]:
     return total // 2, total - total // 2, n_out
 
 
+def apart(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return ``function(*arguments)``, on a CPU compiled apart from what its result is used for.
+
+    XLA would fuse it into each use, and compute it again for each: several times for every shift of
+    a convolution. An optimisation barrier is gone by then; a branch is not.
+    """
+    if jax.default_backend() != "cpu":  # a branch waits for the host
+        return function(*arguments)
+    shapes = jax.eval_shape(function, *arguments)
+    number = jax.tree.leaves(arguments)[0].ravel()[0]
+    return jax.lax.cond(
+        ~jnp.isnan(number),
+        function,
+        lambda *_: jax.tree.map(lambda s: jnp.full(s.shape, jnp.nan, s.dtype), shapes),
+        *arguments,
+    )
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def filter_mean(K: Array, layer: Conv, places: int) -> Array:
     """Return the mean over the pixels of a filter that sits at the same place in both inputs.
 
-    ``1/size^2 sum_d K[i + d, j + e, i' + d, j' + e]``; zeros outside count.
+    ``1/size^2 sum_de K[i + d, j + e, i' + d, j' + e]``; zeros outside count.
     """
+    return apart(partial(_filter_mean, layer=layer, places=places), K)
+
+
+def _filter_mean(K: Array, layer: Conv, places: int) -> Array:
     for axis in range(2):  # a sum over rows, then over columns: 2 size terms, not size^2
         axes = (axis, axis + 2) if places == EVERY else (axis,)
         before, after, n_out = conv_padding(layer, K.shape[axis])
@@ -96,6 +132,17 @@ def filter_mean(K: Array, layer: Conv, places: int) -> Array:
     return K / layer.size**2
 
 
+def _filter_mean_backward(layer: Conv, places: int, K: Array, cotangent: Array) -> tuple[Array]:
+    if layer.strides == 1 and layer.padding == "SAME" and layer.size % 2:
+        return (filter_mean(cotangent, layer, places),)  # as symmetric as the filter
+    return jax.linear_transpose(partial(_filter_mean, layer=layer, places=places), K)(cotangent)
+
+
+filter_mean.defvjp(
+    lambda K, layer, places: (filter_mean(K, layer, places), K), _filter_mean_backward
+)
+
+
 def pool(K: Array, size: int) -> Array:
     """Return the means over windows of both inputs; a remainder of pixels is left out."""
     height, breadth = (n // size for n in K.shape[:2])
@@ -106,8 +153,10 @@ def pool(K: Array, size: int) -> Array:
 
 def same_places(K: Array) -> Array:
     """Return what of EVERY is SAME."""
-    n = math.prod(K.shape[:2])
-    return jnp.diagonal(K.reshape(n, n, *K.shape[4:]), axis1=0, axis2=1).reshape(K.shape[:2])
+    height, breadth, _, _, *pairs = K.shape
+    n = height * breadth
+    diagonal = K.reshape(n * n, *pairs)[:: n + 1]
+    return diagonal.reshape(height, breadth, *pairs)
 
 
 def patches(x: Array, layer: Conv) -> Array:
@@ -125,45 +174,23 @@ def patches(x: Array, layer: Conv) -> Array:
     )
 
 
-def window_major(P: Array, size: int) -> Array:
-    """Return (n, H, W, ...) as (n, size^2, H/size W/size, ...): place in a window, window."""
-    n, height, breadth, *rest = P.shape
+def by_window(P: Array, size: int) -> Array:
+    """Return (n, H, W, n_filter) by place in a window: (n, size^2, n_windows, n_filter)."""
+    n, height, breadth, n_filter = P.shape
     height, breadth = height // size, breadth // size
     P = P[:, : height * size, : breadth * size]
-    P = P.reshape(n, height, size, breadth, size, *rest)
-    return jnp.moveaxis(P, (2, 4), (1, 2)).reshape(n, size**2, height * breadth, *rest)
+    P = P.reshape(n, height, size, breadth, size, n_filter).transpose(0, 2, 4, 1, 3, 5)
+    return P.reshape(n, size**2, height * breadth, n_filter)
 
 
-def pooled_activation(
-    P: Array, Q: Array, a: Array, b: Array, weights: Weights, dual: Dual, *, wants_ntk: bool
-) -> Covariance:
-    """Return what the first convolution, an activation and pooling make of two images.
-
-    The full-resolution covariance, the largest array of all, is never whole: each place in the
-    windows of x is a matrix product with all places in those of x', an elementwise function of it,
-    and a sum over the places, which all fit in a core's cache.
-
-    Parameters
-    ----------
-    P, Q : Array of shape (size^2, n_windows, n_filter)
-        Patches by place in their window.
-    a, b : Array of shape (size^2, n_windows)
-        Variances of the convolution's outputs.
-
-    Returns
-    -------
-    covariance : Covariance of shape (n_windows, n_windows)
-    """
-    n_places, n_windows, n_filter = P.shape
-    all_Q = Q.reshape(n_places * n_windows, n_filter).T / n_filter
-
-    @jax.checkpoint
-    def place(p: Array, a_p: Array) -> Covariance:
-        means = matmul(p, all_Q).reshape(n_windows, n_places, n_windows)
-        k = weights(means, None, wants_ntk=wants_ntk)
-        nngp, slope = dual.pair(k.nngp, a_p[:, None, None], b[None])
-        ntk = None if k.ntk is None else (k.ntk * slope).sum(axis=1)
-        return Covariance(nngp.sum(axis=1), ntk)
-
-    parts = [place(P[i], a[i]) for i in range(n_places)]
-    return jax.tree.map(lambda *terms: sum(terms[1:], terms[0]) / n_places**2, *parts)
+def products(P: Array, Q: Array, places: int) -> Array:
+    """Return the means of products of (n_a, H, W, n_filter) and (n_b, H, W, n_filter) patches."""
+    (n_a, height, breadth, n_filter), n_b = P.shape, len(Q)
+    Q = Q / n_filter
+    if places == SAME:
+        return jnp.einsum("aijf,bijf->ijab", P, Q, precision=jax.lax.Precision.HIGHEST)
+    # A plain product and a transposition, which is none for a single pair: of an einsum XLA makes
+    # a layout that what follows is several times slower on.
+    K = matmul(P.reshape(-1, n_filter), Q.reshape(-1, n_filter).T)
+    K = K.reshape(n_a, height, breadth, n_b, height, breadth)
+    return K.transpose(1, 2, 4, 5, 0, 3)

@@ -9,6 +9,7 @@ A kernel of infinitely wide layers is these two functions and some sums. All fun
 keep their arguments' dtype and are differentiable in reverse mode, coinciding points included.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -19,15 +20,18 @@ from jax import Array
 # Abramowitz & Stegun, Handbook of Mathematical Functions, 4.4.46: arccos(x) = sqrt(1 - x) p(x) on
 # [0, 1] with |error| <= 2e-8, below float32 rounding. XLA's own arccos goes through atan2, which
 # does not vectorise: about twenty times slower on a CPU.
-_ARCCOS_COEFFICIENTS = (
-    -0.0012624911,
-    0.0066700901,
-    -0.0170881256,
-    0.0308918810,
-    -0.0501743046,
-    0.0889789874,
-    -0.2145988016,
-    1.5707963050,
+_TURN_COEFFICIENTS = tuple(
+    coefficient / (2 * math.pi)
+    for coefficient in (
+        -0.0012624911,
+        0.0066700901,
+        -0.0170881256,
+        0.0308918810,
+        -0.0501743046,
+        0.0889789874,
+        -0.2145988016,
+        1.5707963050,
+    )
 )
 
 # For float64 (fdlibm, e_asin.c): arcsin(s) = s + s z p(z) / q(z), z = s^2, on [0, 1/2], to the last
@@ -77,75 +81,73 @@ def _is_one(cosine: Array) -> Array:
     return 1 - cosine < 8 * jnp.finfo(cosine.dtype).eps
 
 
-def _arccos(x: Array) -> Array:
-    """Arc cosine on [-1, 1], without a useful derivative.
-
-    Exactly 0 (or pi) where x is 1 (or -1) but for rounding: arccos turns an error of eps into one
-    of sqrt(eps).
-    """
-    magnitude = jnp.abs(x)
-    if x.dtype == jnp.float64:
-        # arccos(x) = 2 arcsin(sqrt((1 - x) / 2)) keeps the argument below 1/2.
-        is_large = magnitude > 0.5
-        z = jnp.where(is_large, (1 - magnitude) / 2, x * x)
-        s = jnp.where(is_large, jnp.sqrt(z), magnitude)
-        arcsin = s + s * z * _polynomial(_ARCSIN_NUMERATOR, z) / _polynomial(_ARCSIN_DENOMINATOR, z)
-        positive = jnp.where(is_large, 2 * arcsin, jnp.pi / 2 - arcsin)
-    else:
-        positive = jnp.sqrt(1 - magnitude) * _polynomial(_ARCCOS_COEFFICIENTS, magnitude)
-    angle = jnp.where(x < 0, jnp.pi - positive, positive)
-    return jnp.where(_is_one(x), 0, jnp.where(_is_one(-x), jnp.pi, angle))
-
-
-# Order-0 and order-1 arc-cosine kernels of the angle between two inputs (Cho & Saul 2009, eq. 6).
+# Order-1 and order-0 arc-cosine kernels of the angle between two inputs (Cho & Saul 2009, eq. 6),
+#   order1 = (sin t + (pi - t) cos t) / (2 pi),   order0 = (pi - t) / (2 pi),   t = arccos(cosine).
 # Their derivatives are written out because autodiff of arccos at c = 1 (a point with itself, or a
 # support row that still equals a training row) is 0 * inf. The order-0 kernel has a cusp there,
 # with slopes of either sign on its two sides; their mean, 0, is taken.
 @jax.custom_jvp
-def _arccos_order0(cosine: Array) -> Array:
-    return (jnp.pi - _arccos(cosine)) / (2 * jnp.pi)
+def arccos_orders(cosine: Array) -> tuple[Array, Array]:
+    """Return the order-1 and the order-0 kernel of a cosine, in one go as the fastest."""
+    return orders_and_sine(cosine)[:2]
 
 
-@_arccos_order0.defjvp
-def _arccos_order0_jvp(primals, tangents):  # type: ignore[no-untyped-def]
+@arccos_orders.defjvp
+def _arccos_orders_jvp(primals, tangents):  # type: ignore[no-untyped-def]
     (cosine,), (tangent,) = primals, tangents
-    # The floor is for c = -1, opposite points.
-    sine = jnp.sqrt(jnp.maximum(1 - cosine * cosine, jnp.finfo(cosine.dtype).eps))
-    slope = jnp.where(_is_one(cosine), 0, 1 / (2 * jnp.pi * sine))
-    return _arccos_order0(cosine), slope * tangent
+    order1, order0, sine = orders_and_sine(cosine)
+    return (order1, order0), (order0 * tangent, order0_slope(sine) * tangent)
 
 
-@jax.custom_jvp
-def _arccos_order1(cosine: Array) -> Array:
-    sine = jnp.where(_is_one(jnp.abs(cosine)), 0, jnp.sqrt(1 - cosine * cosine))
-    return sine / (2 * jnp.pi) + cosine * _arccos_order0(cosine)
+def order0_slope(sine: Array) -> Array:
+    """Return the derivative of the order-0 kernel in the cosine from the sine over 2 pi."""
+    is_parallel = sine == 0
+    return jnp.where(is_parallel, 0, 1 / jnp.where(is_parallel, 1, sine)) / (4 * jnp.pi**2)
 
 
-@_arccos_order1.defjvp
-def _arccos_order1_jvp(primals, tangents):  # type: ignore[no-untyped-def]
-    (cosine,), (tangent,) = primals, tangents
-    return _arccos_order1(cosine), tangent * _arccos_order0(cosine)
+def orders_and_sine(cosine: Array) -> tuple[Array, Array, Array]:
+    """Return the kernels of order 1 and 0, and the sine over 2 pi."""
+    magnitude = jnp.abs(cosine)
+    # Exactly 0 for parallel points: arccos turns an error of eps into one of sqrt(eps).
+    gap = jnp.where(_is_one(magnitude), 0, 1 - magnitude)
+    root = jnp.sqrt(gap)
+    # `turn` is arccos(|cosine|) / (2 pi).
+    if cosine.dtype == jnp.float64:
+        # arccos(x) = 2 arcsin(sqrt((1 - x) / 2)) keeps the argument below 1/2.
+        is_large = magnitude > 0.5
+        z = jnp.where(is_large, gap / 2, magnitude * magnitude)
+        s = jnp.where(is_large, root * 0.5**0.5, magnitude)
+        arcsin = s + s * z * _polynomial(_ARCSIN_NUMERATOR, z) / _polynomial(_ARCSIN_DENOMINATOR, z)
+        turn = jnp.where(is_large, 2 * arcsin, jnp.pi / 2 - arcsin) / (2 * jnp.pi)
+    else:
+        turn = root * _polynomial(_TURN_COEFFICIENTS, magnitude)
+    order0 = jnp.where(cosine < 0, turn, 0.5 - turn)
+    sine = root * jnp.sqrt(1 + magnitude) / (2 * jnp.pi)
+    return sine + cosine * order0, order0, sine
 
 
-def _sqrt(a: Array) -> Array:
+def sqrt(a: Array) -> Array:
     """Square root whose derivative at 0 is 0 instead of infinite."""
     is_zero = a == 0
     return jnp.where(is_zero, 0, jnp.sqrt(jnp.where(is_zero, 1, a)))
 
 
-def _cosine(k: Array, root_a: Array, root_b: Array) -> Array:
-    """Cosine of the angle between two points from the roots of their variances."""
+def cosine_of(k: Array, root_a: Array, root_b: Array) -> Array:
+    """Cosine of the angle between two points from the roots of their variances.
+
+    With rounding: slightly beyond 1 for parallel points.
+    """
     # A point at the origin (possible when b_std = 0) has no angle; any will do, times 0. One after
     # the other neither overflows nor underflows where the product of the variances would; and the
     # roots, which are few, are inverted instead of dividing the many covariances.
     inverse_a, inverse_b = (1 / jnp.where(root == 0, 1, root) for root in (root_a, root_b))
-    return jnp.clip(k * inverse_a * inverse_b, -1, 1)
+    return k * inverse_a * inverse_b
 
 
 def _relu_pair(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
-    root_a, root_b = _sqrt(a), _sqrt(b)
-    cosine = _cosine(k, root_a, root_b)
-    return root_a * root_b * _arccos_order1(cosine), _arccos_order0(cosine)
+    root_a, root_b = sqrt(a), sqrt(b)
+    order1, order0 = arccos_orders(cosine_of(k, root_a, root_b))
+    return root_a * root_b * order1, order0
 
 
 def _relu_diag(a: Array) -> tuple[Array, Array]:
@@ -154,10 +156,10 @@ def _relu_diag(a: Array) -> tuple[Array, Array]:
 
 def _gap(k: Array, a: Array, b: Array) -> Array:
     """Return a b - k^2 >= 0 without cancellation, and exactly 0 for parallel points."""
-    root_a, root_b = _sqrt(a), _sqrt(b)
+    root_a, root_b = sqrt(a), sqrt(b)
     scale = root_a * root_b
     gap = jnp.maximum(scale - k, 0) * jnp.maximum(scale + k, 0)
-    return jnp.where(_is_one(jnp.abs(_cosine(k, root_a, root_b))), 0, gap)
+    return jnp.where(_is_one(jnp.abs(cosine_of(k, root_a, root_b))), 0, gap)
 
 
 def _erf_pair(k: Array, a: Array, b: Array) -> tuple[Array, Array]:

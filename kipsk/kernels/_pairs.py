@@ -143,12 +143,11 @@ def pairs_among(block: Block, size: int, A: Any) -> Array:
     """
     tiles_A, n = _in_tiles(A, size), _n_rows(A)
     m = -(-n // size)
-    I, J = np.triu_indices(m)
-    tiles = jax.lax.map(lambda ij: block(_at(tiles_A, ij[0]), _at(tiles_A, ij[1])), (I, J))
-    K = jnp.zeros((m, m, size, size), tiles.dtype)
-    # The lower triangle first: what lies on the diagonal stays as it was computed.
-    K = K.at[J, I].set(tiles.swapaxes(1, 2)).at[I, J].set(tiles)
-    return _matrix(K, n, n)
+    rows, columns = np.triu_indices(m)
+    tiles = jax.lax.map(lambda ij: block(_at(tiles_A, ij[0]), _at(tiles_A, ij[1])), (rows, columns))
+    K = jnp.zeros((m, m, size, size), tiles.dtype).at[rows, columns].set(tiles)
+    K = jnp.triu(_matrix(K, n, n))
+    return K + jnp.triu(K, 1).T  # exactly symmetric, within a tile too
 
 
 def _pairs_among_forward(block: Block, size: int, A: Any) -> tuple[Array, Any]:
@@ -158,9 +157,8 @@ def _pairs_among_forward(block: Block, size: int, A: Any) -> tuple[Array, Any]:
 def _pairs_among_backward(block: Block, size: int, A: Any, cotangent: Array) -> tuple[Any]:
     tiles_A = _in_tiles(A, size)
     m = -(-_n_rows(A) // size)
-    I, J = np.triu_indices(m)
-    tiles_G = _matrix_tiles(cotangent, (size, size))
-    mirrored = jnp.where((I != J)[:, None, None], tiles_G[J, I].swapaxes(1, 2), 0)
+    rows, columns = np.triu_indices(m)
+    tiles_G = _matrix_tiles(jnp.triu(cotangent) + jnp.triu(cotangent.T, 1), (size, size))
 
     def pair(total: Any, of_pair: Any) -> tuple[Any, None]:
         i, j, g = of_pair
@@ -170,7 +168,7 @@ def _pairs_among_backward(block: Block, size: int, A: Any, cotangent: Array) -> 
         return total, None
 
     start = jax.tree.map(jnp.zeros_like, tiles_A)
-    total, _ = jax.lax.scan(pair, start, (I, J, tiles_G[I, J] + mirrored))
+    total, _ = jax.lax.scan(pair, start, (rows, columns, tiles_G[rows, columns]))
     return (_rows(total, A),)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import jax
 import jax.numpy as jnp
@@ -28,19 +28,21 @@ from kipsk.architectures import (
     Normalize,
     Shape,
 )
+from kipsk.kernels._activations import activation, pooled_activation
 from kipsk.kernels._covariance import (
     EVERY,
     FLAT,
     SAME,
     Covariance,
     Weights,
+    apart,
+    by_window,
     filter_mean,
     matmul,
     patches,
     pool,
-    pooled_activation,
+    products,
     same_places,
-    window_major,
 )
 from kipsk.kernels._duals import DUALS
 from kipsk.networks._network import apply_layer
@@ -78,9 +80,11 @@ class Propagation:
         return weights.index(True)
 
     @property
-    def first(self) -> Layer:
+    def first(self) -> Conv | Dense:
         """The first layer with weights."""
-        return self.architecture.layers[self.n_linear]
+        layer = self.architecture.layers[self.n_linear]
+        assert isinstance(layer, Conv | Dense)
+        return layer
 
     @cached_property
     def rest(self) -> tuple[Layer, ...]:
@@ -95,10 +99,8 @@ class Propagation:
     @cached_property
     def n_pooled(self) -> int:
         """Number of layers of `rest` up to the last one that mixes places."""
-        return max(
-            (n + 1 for n, layer in enumerate(self.rest) if isinstance(layer, AvgPool | GlobalAvgPool)),
-            default=0,
-        )  # fmt: skip
+        mixing = [isinstance(layer, AvgPool | GlobalAvgPool) for layer in self.rest]
+        return max((n + 1 for n, mixes in enumerate(mixing) if mixes), default=0)
 
     @cached_property
     def fused(self) -> int:
@@ -111,29 +113,26 @@ class Propagation:
         return 0
 
     @property
-    def needs_pairs(self) -> bool:
-        """Whether a pair of inputs is a covariance between all their pixels."""
-        return self.n_pooled > 0
-
-    @property
     def pair_size(self) -> int:
         """How many numbers the first covariance of two inputs is, the largest one."""
         if isinstance(self.first, Dense):
             return 1
         height, breadth, _ = self.shapes[self.n_linear + 1]
-        return (height * breadth) ** (2 if self.needs_pairs else 1)
+        return (height * breadth) ** (2 if self.n_pooled else 1)
 
     def heads(self, X: Array) -> Array:
-        """Return what every place of the first weights' output sees, of (n, n_features) rows."""
+        """Return what every place of the first weights' output sees, of (n, n_features) rows.
+
+        Patches of shape (n, H, W, n_filter), in the order of `by_window` if pooling is fused; or
+        features (n, n_filter).
+        """
         x = X.reshape(len(X), *self.input_shape)
         for number, layer in enumerate(self.architecture.layers[: self.n_linear]):
             x = apply_layer(self.architecture, number, layer, {}, x)
         if isinstance(self.first, Dense):
             return x
         P = patches(x, self.first)
-        if self.fused:
-            return window_major(P, self.fused)
-        return P.reshape(len(P), -1, P.shape[-1])
+        return by_window(P, self.fused) if self.fused else P
 
     def weights(self, number: int) -> Weights:
         """Return the weights of layer `number`."""
@@ -145,108 +144,105 @@ class Propagation:
         return Weights(w2, b2, size * shape[-1])
 
     def variances(self, P: Array) -> tuple[Variances, Array]:
-        """Return the variances of one input at each activation, and its kernel with itself."""
+        """Return the variances of one input at each activation, and its kernel with itself.
+
+        P of shape (1, ...), the results without that axis.
+        """
         recorded: list[Array] = []
 
-        def of_itself(number: int, nngp: Array, places: int) -> tuple[Array, Array]:
+        def of_itself(nngp: Array, places: int) -> tuple[Array, Array]:
             own = same_places(nngp) if places == EVERY else nngp
-            recorded.append(own)
-            return _of_pair(own, own, places)
+            recorded.append(own[..., 0, 0])
+            return own, own
 
-        if self.fused:
-            # Not the diagonal of a covariance, which is never whole.
+        first = None
+        if self.fused:  # the covariance is never whole, and has no diagonal
             w = self.weights(self.n_linear)
             own = w(jnp.mean(P * P, axis=-1), None, wants_ntk=False).nngp
-            recorded.append(own)
-            value = self._follow(P, P, of_itself, (own, own))
-        else:
-            value = self._follow(P, P, of_itself)
-        return tuple(recorded), value
-
-    def pair(self, P: Array, Q: Array, a: Variances, b: Variances) -> Array:
-        """Return the kernel of two inputs: their `heads` and `variances`."""
-
-        def given(number: int, nngp: Array, places: int) -> tuple[Array, Array]:
-            return _of_pair(a[number], b[number], places)
-
-        return self._follow(P, Q, given, (a[0], b[0]) if self.fused else None)
+            recorded.append(own[0])
+            first = own, own
+        value = self._follow(P, P, of_itself, first)
+        return tuple(recorded), value[0, 0]
 
     def block(self, P: Array, Q: Array, a: Variances, b: Variances) -> Array:
-        """Return the kernel matrix of two sets; for architectures without pooling."""
+        """Return the kernel matrix of two sets of inputs, of shape (n_a, n_b).
 
-        def given(number: int, nngp: Array, places: int) -> tuple[Array, Array]:
-            # Places in front, pairs behind.
-            return jnp.moveaxis(a[number], 0, -1)[..., None], jnp.moveaxis(b[number], 0, -1)[..., None, :]
+        Parameters
+        ----------
+        P, Q : Array of shape (n_a, ...), (n_b, ...)
+            Their `heads`.
+        a, b : Variances
+            Each of shape (n_a, *places), (n_b, *places).
+        """
+        given = iter(zip(a, b, strict=True))
+        first = next(given) if self.fused else None
 
-        return self._follow(P, Q, given)
+        def behind(nngp: Array, places: int) -> tuple[Array, Array]:
+            of_a, of_b = next(given)
+            return jnp.moveaxis(of_a, 0, -1)[..., None], jnp.moveaxis(of_b, 0, -1)[..., None, :]
+
+        return self._follow(P, Q, behind, first)
 
     def _follow(
         self,
         P: Array,
         Q: Array,
-        variances: Callable[[int, Array, int], tuple[Array, Array]],
-        fused: tuple[Array, Array] | None = None,
+        variances: Callable[[Array, int], tuple[Array, Array]],
+        first: tuple[Array, Array] | None,
     ) -> Array:
-        """Follow the covariance from the first weights to the readout."""
+        """Follow the covariance from the first weights to the readout.
+
+        ``variances(covariance, places)`` gives those of both inputs at the next activation; `first`
+        are those of the first one where it is fused.
+        """
         wants_ntk = self.kind == "ntk"
-        n_activations = 0
-        start = 0
-        if fused is not None:
-            dual = DUALS[self.rest[0].name]
-            cov = pooled_activation(
-                P, Q, *fused, self.weights(self.n_linear), dual, wants_ntk=wants_ntk
-            )
-            height, breadth, _ = self.shapes[self.n_linear + 3]
-            cov = jax.tree.map(lambda K: K.reshape(height, breadth, height, breadth), cov)
-            start, n_activations, places = 2, 1, EVERY
+        if first is not None:
+            cov, places, start = self._pooled(P, Q, *first), EVERY, 2
         else:
             means, places = self._means(P, Q)
             cov = self.weights(self.n_linear)(means, None, wants_ntk=wants_ntk)
+            start = 0
         for n in range(start, len(self.rest)):
             if n == self.n_pooled and places == EVERY:
                 cov, places = jax.tree.map(same_places, cov), SAME
             layer = self.rest[n]
             match layer:
                 case Activation():
-                    a, b = variances(n_activations, cov.nngp, places)
-                    nngp, slope = DUALS[layer.name].pair(cov.nngp, a, b)
-                    cov = Covariance(nngp, None if cov.ntk is None else cov.ntk * slope)
-                    n_activations += 1
+                    a, b = variances(cov.nngp, places)
+                    if places == EVERY:
+                        a, b = a[:, :, None, None], b[None, None]
+                    cov = activation(DUALS[layer.name], cov, a, b)
                 case Conv():
-                    means = [K if K is None else filter_mean(K, layer, places) for K in cov]
-                    cov = self.weights(self.n_linear + 1 + n)(*means, wants_ntk=wants_ntk)
+                    cov = jax.tree.map(partial(filter_mean, layer=layer, places=places), cov)
+                    cov = self.weights(self.n_linear + 1 + n)(*cov, wants_ntk=wants_ntk)
                 case Dense():
                     cov = self.weights(self.n_linear + 1 + n)(*cov, wants_ntk=wants_ntk)
                 case AvgPool():
-                    cov = jax.tree.map(lambda K, size=layer.size: pool(K, size), cov)
+                    cov = apart(partial(jax.tree.map, partial(pool, size=layer.size)), cov)
                 case GlobalAvgPool() | Flatten():
                     # Pixels become features, whose mean is taken; Flatten pairs equal places.
-                    if places:
-                        axes = tuple(range(places))
-                        cov = jax.tree.map(lambda K, axes=axes: K.mean(axis=axes), cov)
+                    cov = jax.tree.map(partial(jnp.mean, axis=tuple(range(places))), cov)
                     places = FLAT
         return cov.nngp if cov.ntk is None else cov.ntk
 
     def _means(self, P: Array, Q: Array) -> tuple[Array, int]:
-        """Return the means of products of what the first weights see."""
+        """Return the means of products of what the first weights see, and of which places."""
         if isinstance(self.first, Dense):
-            return matmul(P, jnp.swapaxes(Q, -1, -2) if Q.ndim > 1 else Q) / P.shape[-1], FLAT
-        height, breadth, _ = self.shapes[self.n_linear + 1]
-        if self.needs_pairs:
-            K = matmul(P, Q.T) / P.shape[-1]
-            return K.reshape(height, breadth, height, breadth), EVERY
-        if P.ndim == 2:
-            K = jnp.sum(P * Q, axis=-1)
-        else:
-            K = jnp.einsum("apf,bpf->pab", P, Q, precision=jax.lax.Precision.HIGHEST)
-        return K.reshape(height, breadth, *K.shape[1:]) / P.shape[-1], SAME
+            return matmul(P, Q.T) / P.shape[-1], FLAT
+        places = EVERY if self.n_pooled else SAME
+        return products(P, Q, places), places
 
-
-def _of_pair(a: Array, b: Array, places: int) -> tuple[Array, Array]:
-    """Return the variances of two inputs so that they broadcast over a covariance."""
-    if places == EVERY:
-        return a[:, :, None, None], b
-    return a, b
+    def _pooled(self, P: Array, Q: Array, a: Array, b: Array) -> Covariance:
+        """Return the covariance behind the first convolution, activation and pooling."""
+        (height, breadth, _), n_a, n_b = self.shapes[self.n_linear + 3], len(P), len(Q)
+        P, Q, a, b = (  # places in front, windows of all inputs behind
+            jnp.moveaxis(x, 1, 0).reshape(x.shape[1], -1, *x.shape[3:]) for x in (P, Q, a, b)
+        )
+        dual = DUALS[self.rest[0].name]  # type: ignore[union-attr]
+        weights, wants_ntk = self.weights(self.n_linear), self.kind == "ntk"
+        cov = pooled_activation(P, Q, a, b, weights, dual, wants_ntk=wants_ntk)
+        shape = (n_a, height, breadth, n_b, height, breadth)
+        return jax.tree.map(lambda K: K.reshape(shape).transpose(1, 2, 4, 5, 0, 3), cov)
 
 
 def check_exact(architecture: Architecture, owner: str) -> None:

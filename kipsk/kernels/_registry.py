@@ -33,10 +33,9 @@ def get_kernel(kernel: str | JaxKernel, **params: Any) -> JaxKernel:
     kernel : str or kernel object
         ``"fc1"`` is the NTK of a network with one hidden layer, ``"fc3_nngp"`` the NNGP kernel of
         three; ``"conv3"``, ``"convnet3"``, ``"convnet"`` and ``"myrtle5"`` are exact kernels of
-        convolutional networks, and want ``image_shape``; ``"rbf"``, ``"laplace"``; ``"rf_"`` and the name of an architecture is
-        its `RandomFeatures`, such as ``get_kernel("rf_convnet3", image_shape=(32, 32, 3))``. An
-        object is returned as it is, or, with `params`, as a
-        copy with those parameters set.
+        convolutional networks, such as ``get_kernel("convnet3", image_shape=(32, 32, 3))``;
+        ``"rbf"``, ``"laplace"``; ``"rf_"`` and the name of an architecture is its `RandomFeatures`.
+        An object is returned as it is, or, with `params`, as a copy with those parameters set.
     **params
         Constructor parameters of the kernel.
 

@@ -1,4 +1,4 @@
-"""A door to neural-tangents (optional extra) that also opens on current JAX.
+"""Kernels of neural-tangents (optional extra), with a door to it that also opens on current JAX.
 
 The last release, 0.6.5, does not import with jax >= 0.6: two of its modules use names that JAX
 has removed, and one of these also loads TensorFlow. Neither is needed for kernels or networks.
@@ -7,9 +7,27 @@ has removed, and one of these also loads TensorFlow. Neither is needed for kerne
 from __future__ import annotations
 
 import importlib
+import inspect
+import math
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.tree_util import register_dataclass
+
+from kipsk._checks import refuse
+from kipsk._layers import Shape, checked_shape
+from kipsk.kernels._base import JaxKernel, KernelFunction, in_float64
+from kipsk.kernels._pairs import all_pairs, pairs_among
+
+# Covariances between pixels that a call may go through: 256 MiB an array in float32.
+_TOGETHER = 2**26
 
 # `experimental` imports TensorFlow; `_src.empirical` uses jax.core.Jaxpr, gone since jax 0.6.
 _BROKEN = ("neural_tangents.experimental", "neural_tangents._src.empirical")
@@ -50,3 +68,120 @@ def load_stax() -> ModuleType:
             "This needs neural-tangents, which is not installed or cannot be imported: "
             'pip install "kipsk[neural-tangents]".'
         ) from error
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class StaxFunction(KernelFunction):
+    """A function of two batches, evaluated in tiles of bounded memory."""
+
+    kernel_fn: Callable[..., Any] = field(metadata={"static": True})
+    image_shape: Shape | None = field(metadata={"static": True})
+    get: str | None = field(metadata={"static": True})  # None: the function has no such argument
+
+    def prepare(self, X: Array) -> Array:
+        self._inputs(X)  # raises if the rows are no such images
+        return X
+
+    def cross(self, A: Array, B: Array) -> Array:
+        n_b = min(self._pairs_together(), len(B))
+        n_a = min(max(1, self._pairs_together() // n_b), len(A))
+        return all_pairs(self._block, (n_a, n_b), A, B)
+
+    def gram(self, A: Array) -> Array:
+        A = in_float64(A)
+        if len(A) ** 2 <= self._pairs_together():
+            return self._call(A, None)
+        # Single pairs: a tile of several would hold rows with themselves, where the derivative of
+        # an arc cosine is infinite unless the function knows that they are the same.
+        return jnp.fill_diagonal(pairs_among(self._block, 1, A), self.diag(A), inplace=False)
+
+    def diag(self, A: Array) -> Array:
+        return jax.lax.map(lambda x: self._call(x[None], None)[0, 0], A)
+
+    def _block(self, A: Array, B: Array) -> Array:
+        return self._call(A, B)
+
+    def _pairs_together(self) -> int:
+        n_pixels = math.prod(self.image_shape[:2]) if self.image_shape else 1
+        return max(1, _TOGETHER // n_pixels**2)
+
+    def _inputs(self, X: Array) -> Array:
+        if self.image_shape is None:
+            return X
+        if math.prod(self.image_shape) != X.shape[1]:
+            raise refuse(
+                "StaxKernel",
+                "image_shape",
+                f"(height, width, channels) of the images whose {X.shape[1]} values are a row of X",
+                self.image_shape,
+            )
+        return X.reshape(len(X), *self.image_shape)
+
+    def _call(self, A: Array, B: Array | None) -> Array:
+        a, b = self._inputs(A), None if B is None else self._inputs(B)
+        if self.get is None:
+            K = self.kernel_fn(a, a if b is None else b)
+        else:
+            K = self.kernel_fn(a, b, self.get)
+        shape = (len(A), len(A if B is None else B))
+        if getattr(K, "shape", None) != shape:
+            raise ValueError(
+                "The 'kernel_fn' parameter of StaxKernel must return a matrix, here of shape "
+                f"{shape}. Got {getattr(K, 'shape', type(K).__name__)} instead: pass the kernel_fn "
+                "of stax.serial, with get='ntk' or 'nngp', or a JAX function of two batches."
+            )
+        return K
+
+
+class StaxKernel(JaxKernel):
+    """A ``kernel_fn`` of neural-tangents, or any JAX function of two batches, as a kernel.
+
+    Parameters
+    ----------
+    kernel_fn : callable
+        ``kernel_fn(x1, x2, get)`` as ``stax.serial`` returns it, or ``kernel_fn(x1, x2)``; it
+        returns the kernel matrix and is differentiated by JAX. For pickles it must be importable.
+    image_shape : tuple (H, W, C), default=None
+        What rows are reshaped to before the call; None leaves them rows.
+    get : {"ntk", "nngp"}, default="ntk"
+        Passed on if `kernel_fn` has a parameter of that name.
+
+    See Also
+    --------
+    Convolutional : Kernels of convolutional networks, many times faster.
+    load_stax : Imports ``neural_tangents.stax``, also with current versions of JAX.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from kipsk.kernels import StaxKernel
+    >>> def polynomial(x1, x2):
+    ...     return (1 + x1 @ x2.T) ** 2
+    >>> StaxKernel(polynomial)([[1.0, 0.0], [0.0, 1.0]])
+    array([[4., 1.],
+           [1., 4.]])
+    """
+
+    def __init__(
+        self,
+        kernel_fn: Callable[..., Any],
+        image_shape: tuple[int, int, int] | None = None,
+        get: str = "ntk",
+    ) -> None:
+        self.kernel_fn = kernel_fn
+        self.image_shape = image_shape
+        self.get = get
+
+    def function(self) -> StaxFunction:
+        """Return the kernel as a pure JAX function."""
+        if not callable(self.kernel_fn):
+            raise refuse("StaxKernel", "kernel_fn", "a function of two batches", self.kernel_fn)
+        if not isinstance(self.get, str):
+            raise refuse("StaxKernel", "get", '"ntk" or "nngp"', self.get)
+        shape: Any = self.image_shape
+        if shape is not None:
+            shape = list(shape) if isinstance(shape, np.ndarray) else shape
+            shape = checked_shape("StaxKernel", "image_shape", shape, n_dims=(3,))
+        takes_get = "get" in inspect.signature(self.kernel_fn).parameters
+        return StaxFunction(self.kernel_fn, shape, self.get if takes_get else None)

@@ -2,7 +2,7 @@
 
 Three estimates of networks of finite width: the NNGP kernel of their last hidden layer, the NTK
 from derivatives in one direction (both of `RandomFeatures`), and the empirical NTK, all derivatives
-by parameters. Oracles: `kipsk.kernels.FullyConnected`, and neural-tangents for convolutions.
+by parameters. Oracles: the exact kernels, which other tests hold against neural-tangents.
 """
 
 from __future__ import annotations
@@ -17,18 +17,15 @@ import pytest
 from kipsk.architectures import (
     Activation,
     Architecture,
-    AvgPool,
     Conv,
     Dense,
-    Flatten,
     GlobalAvgPool,
     conv_vec,
     convnet,
     fully_connected,
     myrtle,
 )
-from kipsk.kernels import FullyConnected, RandomFeatures
-from kipsk.kernels._stax import load_stax
+from kipsk.kernels import Convolutional, FullyConnected, RandomFeatures
 from kipsk.networks import apply, init
 
 RELU = Activation("relu")
@@ -62,31 +59,6 @@ def estimated(architecture, shape, width, estimate, key):
     kernel = RandomFeatures(architecture, 1, width, kind=estimate, image_shape=image_shape)
     function = kernel.function().draw(key)
     return function.gram(function.prepare(X))
-
-
-def exact_kernel(architecture, shape, kind):
-    """Oracle: neural-tangents' kernel of the same layers, in float64."""
-    stax = load_stax()
-    activations = {"relu": stax.Relu, "erf": stax.Erf, "gelu": stax.Gelu}
-    deviations = architecture.w_std, architecture.b_std
-    layers = []
-    for layer in architecture.layers:
-        match layer:
-            case Conv(k, s, padding):
-                layers.append(stax.Conv(1, (k, k), (s, s), padding, *deviations))
-            case Dense():
-                layers.append(stax.Dense(1, *deviations))
-            case Activation(name):
-                layers.append(activations[name]())
-            case AvgPool(s):
-                layers.append(stax.AvgPool((s, s), (s, s)))
-            case GlobalAvgPool():
-                layers.append(stax.GlobalAvgPool())
-            case Flatten():
-                layers.append(stax.Flatten())
-    with jax.enable_x64(True):
-        x = jnp.asarray(rows(shape).reshape(N_ROWS, *shape))
-        return np.asarray(jax.jit(partial(stax.serial(*layers)[2], get=kind))(x))
 
 
 def check_convergence(architecture, shape, estimate, oracle, widths, n_networks):
@@ -140,5 +112,5 @@ STRIDED = (Conv(3, 2), RELU, Conv(2, 1, "VALID"), RELU, GlobalAvgPool(), Dense()
 )
 def test_convolutional(architecture, estimate):
     shape, kind = (8, 8, 2), "nngp" if estimate == "nngp" else "ntk"
-    oracle = exact_kernel(architecture, shape, kind)
+    oracle = Convolutional(architecture, kind, image_shape=shape)(rows(shape))
     check_convergence(architecture, shape, estimate, oracle, widths=(12, 96), n_networks=64)
