@@ -22,9 +22,9 @@ from kipsk.kernels._propagation import Propagation, Variances, check_exact
 
 _KINDS = ("ntk", "nngp")
 
-# Covariances of the pairs that go together: on a CPU they stay in its caches, a GPU has to be
-# filled.
-_TOGETHER_CPU = 2**16
+# Covariances of the pairs that go together: on a CPU they stay in its caches, those between all
+# pixels (arrays of many uses) more closely; a GPU has to be filled.
+_TOGETHER_CPU = {True: 2**16, False: 2**19}
 _TOGETHER = 2**26
 
 
@@ -76,8 +76,8 @@ class ConvolutionalFunction(KernelFunction):
     def cross(self, A: Images, B: Images) -> Array:
         propagation = self._propagation(A.X.shape[1])
         n_together = _pairs_together(propagation)
-        n_b = min(n_together, len(B.X))
-        n_a = min(max(1, n_together // n_b), len(A.X))
+        n_a = _evenly(len(A.X), math.isqrt(n_together))
+        n_b = _evenly(len(B.X), n_together // n_a)
         heads = _heads(propagation, A), _heads(propagation, B)
         return all_pairs(partial(_block, propagation), (n_a, n_b), *heads)
 
@@ -85,7 +85,7 @@ class ConvolutionalFunction(KernelFunction):
         # From the pixels on, in float64: the variances have to fit the covariances.
         A = self.prepare(in_float64(A.X))
         propagation = self._propagation(A.X.shape[1])
-        size = min(math.isqrt(_pairs_together(propagation)), len(A.X))
+        size = _evenly(len(A.X), math.isqrt(_pairs_together(propagation)))
         K = pairs_among(partial(_block, propagation), size, _heads(propagation, A))
         return jnp.fill_diagonal(K, A.values, inplace=False)
 
@@ -102,8 +102,14 @@ class ConvolutionalFunction(KernelFunction):
 
 
 def _pairs_together(propagation: Propagation) -> int:
-    covariances = _TOGETHER_CPU if jax.default_backend() == "cpu" else _TOGETHER
+    is_cpu = jax.default_backend() == "cpu"
+    covariances = _TOGETHER_CPU[propagation.n_pooled > 0] if is_cpu else _TOGETHER
     return max(1, covariances // propagation.pair_size)
+
+
+def _evenly(n: int, most: int) -> int:
+    """Return the size of tiles of n rows, `most` at most, with few rows missing in the last."""
+    return -(-n // -(-n // most))
 
 
 def _heads(propagation: Propagation, A: Images) -> _Heads:

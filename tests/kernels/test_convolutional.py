@@ -254,7 +254,7 @@ def test_tiles_do_not_matter(together, monkeypatch):
     kernel = KERNELS[0]
     X, Y = rows(5, SHAPE), rows(3, SHAPE, seed=1)
     oracle = kernel(X, Y), kernel(X)
-    monkeypatch.setattr(module, "_TOGETHER_CPU", together)
+    monkeypatch.setattr(module, "_TOGETHER_CPU", {True: together})
     jax.clear_caches()
     np.testing.assert_allclose(kernel(X, Y), oracle[0], rtol=1e-12)
     np.testing.assert_allclose(kernel(X), oracle[1], rtol=1e-12)
