@@ -158,8 +158,10 @@ def _gap(k: Array, a: Array, b: Array) -> Array:
     """Return a b - k^2 >= 0 without cancellation, and exactly 0 for parallel points."""
     root_a, root_b = sqrt(a), sqrt(b)
     scale = root_a * root_b
-    gap = jnp.maximum(scale - k, 0) * jnp.maximum(scale + k, 0)
-    return jnp.where(_is_one(jnp.abs(cosine_of(k, root_a, root_b))), 0, gap)
+    gap = (scale - k) * (scale + k)
+    is_parallel = _is_one(jnp.abs(cosine_of(k, root_a, root_b)))
+    # The value alone: the derivative is right there too, and not zero for nearly parallel points.
+    return gap - jax.lax.stop_gradient(jnp.where(is_parallel, gap, 0))
 
 
 def _erf_pair(k: Array, a: Array, b: Array) -> tuple[Array, Array]:

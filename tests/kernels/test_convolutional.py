@@ -7,15 +7,21 @@ for rounding there, an error of 1e-8 in float64. The diagonal has an oracle of i
 from __future__ import annotations
 
 import math
+import pickle
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from sklearn.datasets import load_digits
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.model_selection import GridSearchCV
+from sklearn.svm import SVC
 
+from kipsk import KernelRidgeNTK, KIPDistiller, LabelSolver
 from kipsk.architectures import (
     Activation,
     Architecture,
@@ -102,8 +108,9 @@ def check_agreement(architecture, shape, kind="ntk", n=(3, 2)):
             if max(errors) >= tolerance and dtype == "float32":
                 # Nearly parallel patches (one pixel of one channel) have an arc cosine that no
                 # float32 resolves: neither does the oracle's.
-                arrays = (jnp.float32(a) for a in (G, X, Y))
-                single = jax.jit(partial(with_gradients, theirs))(*arrays)
+                with jax.enable_x64(False):
+                    arrays = (jnp.float32(a) for a in (G, X, Y))
+                    single = jax.jit(partial(with_gradients, theirs))(*arrays)
                 limit = max(relative_error(*pair) for pair in zip(single, oracle, strict=True))
                 tolerance = max(tolerance, 2 * limit)
             assert max(errors) < tolerance
@@ -140,6 +147,7 @@ def random_architectures(n_examples):
             derandomize=True,
             database=None,
             suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate],  # each example takes neural-tangents many seconds to compile
         )(test)
 
     return decorate
@@ -239,6 +247,7 @@ def test_gradient_of_gram_by_finite_differences(kernel):
     rng = np.random.default_rng(1)
     G, direction = rng.standard_normal((4, 4)), rng.standard_normal(X.shape)
 
+    @jax.jit
     def total(X):
         return jnp.sum(G * function.gram(function.prepare(X)))
 
@@ -285,16 +294,18 @@ def test_a_row_that_coincides_with_a_target():
     kernel = ConvNet(1, image_shape=SHAPE)
     function, X = kernel.function(), rows(3, SHAPE)
 
-    def first(X, dtype):
-        X = jnp.asarray(X, dtype)
+    @jax.jit
+    @partial(jax.value_and_grad, has_aux=True)
+    def first(X):
         fixed = function.prepare(jax.lax.stop_gradient(X))
-        return function.cross(function.prepare(X), fixed)
+        K = function.cross(function.prepare(X), fixed)
+        return K.sum(), K
 
     with jax.enable_x64(True):
         oracle = kernel(X)
         for dtype, tolerance in TOLERANCES.items():
-            np.testing.assert_allclose(first(X, dtype), oracle, rtol=tolerance)
-            gradient = jax.grad(lambda X, dtype=dtype: first(X, dtype).sum())(X)
+            (_, K), gradient = first(jnp.asarray(X, dtype))
+            np.testing.assert_allclose(K, oracle, rtol=tolerance)
             assert np.isfinite(gradient).all()
 
 
@@ -364,3 +375,57 @@ def test_myrtle_is_its_architecture():
     X = rows(2, (8, 8, 1))
     other = Convolutional(myrtle(5), image_shape=(8, 8, 1))
     np.testing.assert_array_equal(Myrtle(5, image_shape=(8, 8, 1))(X), other(X))
+
+
+class TestEstimators:
+    """The distillers with an exact kernel on 4 x 4 digits; oracle: the same by scikit-learn."""
+
+    KERNEL = ConvNet(1, image_shape=(4, 4, 1))
+
+    @pytest.fixture
+    def data(self):
+        X, y = load_digits(n_class=3, return_X_y=True)
+        X = X.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(-1, 16)
+        return (X - X.mean()) / X.std(), y
+
+    def test_kernel_ridge(self, data):
+        """Oracle: scikit-learn's KernelRidge with the ridge matched."""
+        X, y = data
+        ours = KernelRidgeNTK(self.KERNEL, reg=1e-3, dtype="float64").fit(X[:50], y[:50])
+        K = self.KERNEL(X[:50])
+        theirs = KernelRidge(alpha=1e-3 * np.trace(K) / 50, kernel="precomputed").fit(K, y[:50])
+        expected = theirs.predict(self.KERNEL(X[50:], X[:50]))
+        np.testing.assert_allclose(ours.predict(X[50:]), expected, rtol=1e-8)
+        single = KernelRidgeNTK(self.KERNEL, reg=1e-3).fit(X[:50], y[:50])
+        np.testing.assert_allclose(single.predict(X[50:]), expected, atol=1e-3)
+
+    def test_label_solve_in_blocks(self, data, capsys):
+        X, y = data
+        whole, blocks = (
+            LabelSolver(self.KERNEL, 2, random_state=0, dtype="float64", block_size=size, verbose=1)
+            for size in (1000, 37)
+        )
+        whole.fit(X, y)
+        np.testing.assert_allclose(blocks.fit(X, y).y_s_, whole.y_s_, rtol=1e-6, atol=1e-9)
+        assert whole.score(X, y) > 0.8
+        assert f"{len(X)}/{len(X)}" in capsys.readouterr().err
+
+    def test_kip_learns(self, data):
+        X, y = data
+        how = {"batch_size": 100, "random_state": 0}
+        start = KIPDistiller(self.KERNEL, 1, max_iter=1, learning_rate=1e-9, **how).fit(X, y)
+        distiller = KIPDistiller(self.KERNEL, 1, max_iter=30, learning_rate=0.2, **how).fit(X, y)
+        assert distiller.score(X, y) > start.score(X, y) + 0.2
+        assert distiller.loss_curve_[-1] < 0.5 * distiller.loss_curve_[0]
+
+    def test_grid_search_over_its_parameters(self, data):
+        X, y = data
+        grid = {"kernel__kind": ["ntk", "nngp"]}
+        search = GridSearchCV(LabelSolver(self.KERNEL, 2, random_state=0), grid, cv=2)
+        assert search.fit(X[:100], y[:100]).best_score_ > 0.7
+        loaded = pickle.loads(pickle.dumps(search.best_estimator_))
+        np.testing.assert_array_equal(loaded.predict(X), search.predict(X))
+
+    def test_support_vector_machine(self, data):
+        X, y = data
+        assert SVC(kernel=self.KERNEL, C=10).fit(X[:100], y[:100]).score(X[100:], y[100:]) > 0.9

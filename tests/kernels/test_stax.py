@@ -1,15 +1,24 @@
-"""The door to neural-tangents, each time from a fresh interpreter."""
+"""The door to neural-tangents, each time from a fresh interpreter, and kernels from there."""
 
 from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_iris
+
 import kipsk
+from kipsk import KIPDistiller
+from kipsk.kernels import FullyConnected, StaxKernel, _stax, load_stax
 
 ROOT = Path(kipsk.__file__).parents[1]
 
@@ -84,3 +93,60 @@ def test_broken_neural_tangents_leaves_no_placeholder_behind():
     assert all("neural_tangents.stax is blocked" in cause for _, cause in messages)
     assert "neural_tangents.experimental" not in left
     assert "neural_tangents._src.empirical" not in left
+
+
+def polynomial(x1, x2):
+    return (1 + x1 @ x2.T / x1.shape[1]) ** 2
+
+
+class TestStaxKernel:
+    def test_any_function_of_two_batches(self):
+        """Oracle: numpy."""
+        rng = np.random.default_rng(0)
+        X, Y = rng.standard_normal((5, 3)), rng.standard_normal((4, 3))
+        kernel = StaxKernel(polynomial)
+        np.testing.assert_allclose(kernel(X, Y), (1 + X @ Y.T / 3) ** 2, rtol=1e-12)
+        np.testing.assert_allclose(kernel(X), (1 + X @ X.T / 3) ** 2, rtol=1e-12)
+        np.testing.assert_allclose(kernel.diag(X), np.diag(kernel(X)), rtol=1e-12)
+
+    def test_tiles_do_not_matter(self, monkeypatch):
+        X = np.random.default_rng(0).standard_normal((5, 4))
+
+        def of_images(a, b):
+            return polynomial(a.reshape(len(a), -1), b.reshape(len(b), -1))
+
+        kernel = StaxKernel(of_images, (2, 2, 1))
+        whole = kernel(X), kernel(X, X[:3])
+        monkeypatch.setattr(_stax, "_TOGETHER", 2 * 4**2)
+        jax.clear_caches()
+        np.testing.assert_allclose(kernel(X), whole[0], rtol=1e-12)
+        np.testing.assert_allclose(kernel(X, X[:3]), whole[1], rtol=1e-12)
+
+    def test_neural_tangents_in_an_estimator(self):
+        """Oracle: the same network as a kernel of this package."""
+        stax = load_stax()
+        dense = 1, 2**0.5, 0.1
+        kernel_fn = stax.serial(stax.Dense(*dense), stax.Relu(), stax.Dense(*dense))[2]
+        X, y = load_iris(return_X_y=True)
+        X = (X - X.mean(axis=0)) / X.std(axis=0)
+        fits = [
+            KIPDistiller(kernel, ipc=2, max_iter=5, random_state=0).fit(X, y)
+            for kernel in (StaxKernel(kernel_fn), FullyConnected())
+        ]
+        np.testing.assert_allclose(fits[0].loss_curve_, fits[1].loss_curve_, rtol=1e-3)
+        scores = [fit.decision_function(X) for fit in fits]
+        np.testing.assert_allclose(*scores, rtol=1e-2, atol=1e-3)
+
+    def test_clones_and_pickles(self):
+        kernel = StaxKernel(polynomial, get="nngp")
+        assert clone(kernel).get_params() == kernel.get_params()
+        assert pickle.loads(pickle.dumps(StaxKernel(np.dot))).kernel_fn is np.dot
+
+    def test_bad_input(self):
+        X = np.ones((2, 4))
+        with pytest.raises(ValueError, match=r"'kernel_fn' parameter of StaxKernel .* Got 'fc1'"):
+            StaxKernel("fc1")(X)
+        with pytest.raises(ValueError, match=r"must return a matrix, here of shape \(2, 2\)"):
+            StaxKernel(lambda a, b: a @ b.T @ b)(X)
+        with pytest.raises(ValueError, match=r"'image_shape' .* 4 values .* Got \(3, 3, 1\)"):
+            StaxKernel(polynomial, (3, 3, 1))(X)
