@@ -81,6 +81,16 @@ def with_gradients(kernel, G, X, Y):
     return K, *pull_back(G)
 
 
+def unoptimised(kernel):
+    """Values and gradients, compiled in half the time.
+
+    And without what made XLA's code for neural-tangents read in front of its constants, which is a
+    segmentation fault where no memory happens to be there (jax 0.10.2).
+    """
+    options = {"xla_backend_optimization_level": 0}
+    return jax.jit(partial(with_gradients, kernel), compiler_options=options)
+
+
 def relative_error(ours, oracle):
     return np.abs(np.asarray(ours, np.float64) - oracle).max() / np.abs(oracle).max()
 
@@ -99,7 +109,7 @@ def check_agreement(architecture, shape, kind="ntk", n=(3, 2)):
         return kernel(X.reshape(-1, *shape), Y.reshape(-1, *shape), kind)
 
     with jax.enable_x64(True):
-        oracle = [np.asarray(a) for a in jax.jit(partial(with_gradients, theirs))(G, X, Y)]
+        oracle = [np.asarray(a) for a in unoptimised(theirs)(G, X, Y)]
         for dtype, tolerance in TOLERANCES.items():
             arrays = (jnp.asarray(a, dtype) for a in (G, X, Y))
             results = jax.jit(partial(with_gradients, ours))(*arrays)
@@ -110,7 +120,7 @@ def check_agreement(architecture, shape, kind="ntk", n=(3, 2)):
                 # float32 resolves: neither does the oracle's.
                 with jax.enable_x64(False):
                     arrays = (jnp.float32(a) for a in (G, X, Y))
-                    single = jax.jit(partial(with_gradients, theirs))(*arrays)
+                    single = unoptimised(theirs)(*arrays)
                 limit = max(relative_error(*pair) for pair in zip(single, oracle, strict=True))
                 tolerance = max(tolerance, 2 * limit)
             assert max(errors) < tolerance
@@ -174,7 +184,7 @@ slow = partial(pytest.param, marks=pytest.mark.slow)
     [
         (convnet(2, **OTHER), (8, 8, 2), "ntk"),
         slow(convnet(1, first_conv=True, global_pool=True, **OTHER), (6, 4, 1), "ntk"),
-        (convnet(2, crop=True), (7, 9, 1), "nngp"),
+        slow(convnet(2, crop=True), (7, 9, 1), "nngp"),
         (conv_vec(3, **OTHER), (5, 7, 2), "ntk"),
         (convnet(1, "gelu", parameterization="standard", **OTHER), (4, 6, 2), "ntk"),
         (Architecture(STRIDED), (9, 8, 1), "ntk"),
@@ -201,6 +211,7 @@ def test_named_architectures(name, activation, parameterization, kind):
     )
 
 
+@pytest.mark.slow
 def test_large_images_go_one_pair_at_a_time():
     """At 32 x 32 x 3 a tile is a single pair; the benchmark of speed is of this size."""
     check_agreement(convnet(3), (32, 32, 3), n=(2, 1))
