@@ -179,7 +179,7 @@ def output_shape(number: int, layer: Layer, shape: Shape, units: int) -> Shape:
                 raise ValueError(
                     f"Layer {number}, {layer}, must get images whose sides it divides. {got}: pad "
                     "or resize the images, use fewer pooling layers, or leave the rest out with "
-                    "crop=True."
+                    "AvgPool(crop=True), which ConvNet(crop=True) has."
                 )
             return (*(n // layer.size for n in pixels), channels)
         case Normalize():

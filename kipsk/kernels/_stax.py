@@ -176,7 +176,8 @@ class StaxKernel(JaxKernel):
     def function(self) -> StaxFunction:
         """Return the kernel as a pure JAX function."""
         if not callable(self.kernel_fn):
-            raise refuse("StaxKernel", "kernel_fn", "a function of two batches", self.kernel_fn)
+            rule = "a function of two batches, such as the last of stax.serial's three results"
+            raise refuse("StaxKernel", "kernel_fn", rule, self.kernel_fn)
         if not isinstance(self.get, str):
             raise refuse("StaxKernel", "get", '"ntk" or "nngp"', self.get)
         shape: Any = self.image_shape
