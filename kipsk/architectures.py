@@ -136,8 +136,8 @@ class Architecture:
             raise ValueError(
                 f"The 'image_shape' parameter of {owner} must be (height, width, channels): its "
                 f"layers look at pixels. Got None instead: pass the shape of the images whose "
-                f"{n_features} values are a row of X, such as image_shape=(32, 32, 3). The name of a "
-                "kernel takes none: pass get_kernel(name, image_shape=...) in its place."
+                f"{n_features} values are a row of X, such as image_shape=(32, 32, 3). A name alone "
+                "takes none: pass get_kernel(name, image_shape=...) in the place of a kernel's name."
             )
         shape = checked_shape(owner, "image_shape", image_shape, n_dims=(3,))
         if math.prod(shape) != n_features:

@@ -356,7 +356,7 @@ class TestBadInput:
             Convolutional(image_shape=(8, 8, 1))(self.X)
 
     def test_too_small_for_the_pooling(self):
-        with pytest.raises(ValueError, match=r"Layer 2, AvgPool.* Got 3 x 3 pixels .* crop=True"):
+        with pytest.raises(ValueError, match=r"Layer 2, AvgPool.* Got 3 x 3 pixels .*crop=True"):
             ConvNet(1, image_shape=(3, 3, 4))(self.X)
         with pytest.raises(ValueError, match=r"Layer 5, AvgPool.* at least as large .* 1 x 1"):
             ConvNet(2, image_shape=(3, 3, 4), crop=True)(self.X)
