@@ -121,7 +121,8 @@ class _BaseKernelRidge(BaseEstimator):
             def predict(block: NDArray[Any]) -> jax.Array:
                 return _predict(function, X_fit, self.dual_coef_, block.astype(dtype, copy=False))
 
-            return map_rows(predict, X, size, progress="predict" if self.verbose else None)
+            predictions = map_rows(predict, X, size, progress="predict" if self.verbose else None)
+        return predictions.astype(np.float64, copy=False)
 
     def _check_parameters(self) -> None:
         name = type(self).__name__

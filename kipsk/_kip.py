@@ -108,7 +108,7 @@ class KIPDistiller(BaseDistiller):
         Rows of one block in `predict` and in the final solution of the labels.
     dtype : {"float32", "float64"}, default="float32"
         Precision of the rows and of the steps' kernel between support and targets. The small
-        matrices and `predict` are in float64.
+        matrices are in float64, `predict` in what the kernel recommends (`KernelRidgeNTK`).
     random_state : int, RandomState or None, default=None
         Draws the initial support, the batches, the rows held out and the networks of each step.
     verbose : int, default=0

@@ -45,8 +45,8 @@ class LabelSolver(BaseDistiller):
     block_size : int or "auto", default="auto"
         Targets of one block. "auto" bounds the memory.
     dtype : {"float32", "float64"}, default="float32"
-        Precision of the rows and of the kernel between support and targets. Sums, solves and
-        `predict` are in float64.
+        Precision of the rows and of the kernel between support and targets. Sums and solves are
+        in float64, `predict` in what the kernel recommends (`KernelRidgeNTK`).
     random_state : int, RandomState or None, default=None
     verbose : int, default=0
         1 shows a progress bar of the targets, and of `predict`.

@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, TypedDict, Unpack
 
+import numpy as np
+
 from kipsk._checks import check_integer, check_option, check_positive, refuse
 from kipsk._layers import (
     IMAGE_LAYERS,
@@ -136,8 +138,8 @@ class Architecture:
             raise ValueError(
                 f"The 'image_shape' parameter of {owner} must be (height, width, channels): its "
                 f"layers look at pixels. Got None instead: pass the shape of the images whose "
-                f"{n_features} values are a row of X, such as image_shape=(32, 32, 3). A name alone "
-                "takes none: pass get_kernel(name, image_shape=...) in the place of a kernel's name."
+                f"{n_features} values are a row of X, such as image_shape=(32, 32, 3). A kernel "
+                "given by name takes it as get_kernel(name, image_shape=...)."
             )
         shape = checked_shape(owner, "image_shape", image_shape, n_dims=(3,))
         if math.prod(shape) != n_features:
@@ -251,6 +253,10 @@ def convnet(
     architecture : Architecture
     """
     check_integer("convnet", "depth", depth, minimum=1)
+    options_named = {"first_conv": first_conv, "global_pool": global_pool, "normalize": normalize}
+    for name, value in options_named.items():
+        if not isinstance(value, bool | np.bool_):
+            raise refuse("convnet", name, "True or False", value)
     middle: tuple[Layer, ...] = (Normalize(),) if normalize else ()
     conv: tuple[Layer, ...] = (Conv(), *middle, Activation(activation))
     first: tuple[Layer, ...] = conv if first_conv else ()

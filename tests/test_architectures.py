@@ -174,7 +174,7 @@ D, F = Dense(), Flatten()
         (with_layers(F, (D,), D), ["'layers'", "place 1", "(Dense(),)", "nested"]),
         (with_layers(Conv(), D), ["Layer 1, Dense()", "flat", "images", "put Flatten()"]),
         (with_layers(F, Conv(), D), ["Layer 1, Conv(", "images", "flat", "before Flatten()"]),
-        (with_layers(GlobalAvgPool(), AvgPool(), D), ["Layer 1, AvgPool(size=2)", "before"]),
+        (with_layers(GlobalAvgPool(), AvgPool(), D), ["Layer 1, AvgPool(size=2", "before"]),
         (with_layers(F, Normalize(), D), ["Layer 1, Normalize()", "images"]),
         (lambda: Conv(0), ["'size'", "Conv", ">= 1", "0"]),
         (lambda: Conv(3.0), ["'size'", "integer", "3.0"]),
@@ -205,7 +205,7 @@ TINY = Architecture((AvgPool(), Normalize(), Flatten(), Dense()))
 @pytest.mark.parametrize(
     ("call", "parts"),
     [
-        (lambda: convnet(3).shapes((28, 28, 1), 8), ["Layer 8, AvgPool(size=2)", "7 x 7", "pad"]),
+        (lambda: convnet(3).shapes((28, 28, 1), 8), ["Layer 8, AvgPool(size=2", "7 x 7", "pad"]),
         (lambda: convnet(3).shapes((4, 4, 1), 8), ["Layer 8", "1 x 1", "fewer pooling"]),
         (lambda: convnet(1).shapes((4, 5, 1), 8), ["Layer 2", "4 x 5"]),
         (lambda: VALID5.shapes((6, 4, 1), 8), ["Layer 0, Conv(size=5", "6 x 4", "larger images"]),

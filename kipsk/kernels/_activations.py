@@ -100,7 +100,7 @@ def pooled_activation(
     covariance : Covariance of shape (n, m)
     """
     n_places, n, n_filter = P.shape
-    if dual is DUALS["relu"] and weights.fan_in is None:
+    if dual is DUALS["relu"] and (weights.fan_in is None or not wants_ntk):
         roots = [sqrt(variance) for variance in (a, b)]
         nngp, ntk = _pooled_relu(
             *(weights.unit_patches(X, root) for X, root in zip((P, Q), roots, strict=True)), *roots
@@ -172,6 +172,7 @@ def _pooled_relu_backward(residual: Any, cotangent: Covariance) -> tuple[Array, 
         by_cosine = by_cosine.reshape(len(p), -1)
         grad_P.append(r_p[:, None] * matmul(by_cosine, scaled_Q))
         outputs = by_nngp * part.nngp + by_ntk * part.ntk
+        # A black patch without biases has no direction: its slope is taken as 0.
         grad_r.append(outputs.sum(axis=1) / jnp.where(r_p == 0, 1, r_p))
         # The other side's; compiled only where it is used.
         grad_Q.append(s[..., None] * matmul(by_cosine.T, r_p[:, None] * p).reshape(Q.shape))

@@ -15,6 +15,7 @@ from jax import Array
 from jax.tree_util import register_dataclass
 
 from kipsk._checks import check_integer, check_option
+from kipsk._layers import checked_shape
 from kipsk.architectures import Architecture, Shape, convnet, get_architecture, myrtle
 from kipsk.kernels._base import JaxKernel, KernelFunction, in_float64
 from kipsk.kernels._pairs import all_pairs, pairs_among
@@ -66,7 +67,7 @@ class ConvolutionalFunction(KernelFunction):
         def of_itself(x: Array) -> tuple[Variances, Array]:
             return propagation.variances(propagation.heads(x[None]))
 
-        n_together = min(_pairs_together(propagation), len(X))
+        n_together = max(1, min(_pairs_together(propagation), len(X)))
         # A batch of one would still be a batch, which XLA makes less of.
         variances, values = jax.lax.map(
             of_itself, X, batch_size=n_together if n_together > 1 else None
@@ -75,6 +76,8 @@ class ConvolutionalFunction(KernelFunction):
 
     def cross(self, A: Images, B: Images) -> Array:
         propagation = self._propagation(A.X.shape[1])
+        if not (len(A.X) and len(B.X)):
+            return jnp.zeros((len(A.X), len(B.X)), A.X.dtype)
         n_together = _pairs_together(propagation)
         n_a = _evenly(len(A.X), math.isqrt(n_together))
         n_b = _evenly(len(B.X), n_together // n_a)
@@ -82,6 +85,8 @@ class ConvolutionalFunction(KernelFunction):
         return all_pairs(partial(_block, propagation), (n_a, n_b), *heads)
 
     def gram(self, A: Images) -> Array:
+        if not len(A.X):
+            return jnp.zeros((0, 0), A.X.dtype)
         # From the pixels on, in float64: the variances have to fit the covariances.
         A = self.prepare(in_float64(A.X))
         propagation = self._propagation(A.X.shape[1])
@@ -143,9 +148,12 @@ class _ExactKernel(JaxKernel):
         architecture = self._architecture()
         check_exact(architecture, owner)
         shape = self.image_shape
+        if shape is not None:
+            shape = shape.tolist() if isinstance(shape, np.ndarray) else shape
+            shape = checked_shape(owner, "image_shape", shape, n_dims=(3,))
         return ConvolutionalFunction(
             architecture=architecture,
-            image_shape=tuple(shape) if isinstance(shape, list | np.ndarray) else shape,
+            image_shape=shape,
             kind=check_option(owner, "kind", self.kind, _KINDS),
             width=check_integer(owner, "width", self.width, minimum=1),
             owner=owner,
@@ -183,8 +191,9 @@ class Convolutional(_ExactKernel):
 
     Notes
     -----
-    Nothing is kept of a pair, so memory is that of a few pairs; the gradient goes through the pairs
-    again. The symmetric matrix of a set with itself is computed in float64, one triangle of it.
+    Nothing is kept of a pair: memory is that of a few pairs and of the patches of all rows, some
+    ``18 H W C`` numbers each. The gradient goes through the pairs again; reverse mode only. The
+    symmetric matrix of a set with itself is computed in float64, one triangle of it.
 
     Examples
     --------

@@ -97,8 +97,9 @@ def apart(function: Callable[..., Any], *arguments: Any) -> Any:
         return function(*arguments)
     shapes = jax.eval_shape(function, *arguments)
     number = jax.tree.leaves(arguments)[0].ravel()[0]
+    bits = jax.lax.bitcast_convert_type(number, f"int{8 * number.dtype.itemsize}")
     return jax.lax.cond(
-        ~jnp.isnan(number),
+        bits != -1,  # always, but XLA cannot know: those are the bits of a NaN nothing computes
         function,
         lambda *_: jax.tree.map(lambda s: jnp.full(s.shape, jnp.nan, s.dtype), shapes),
         *arguments,

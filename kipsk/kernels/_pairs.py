@@ -23,11 +23,14 @@ Block = Callable[[Any, Any], Array]
 
 
 def _in_tiles(A: Any, size: int) -> Any:
-    """Return rows as (n_tiles, size, ...), zero rows behind the last."""
+    """Return rows as (n_tiles, size, ...), the last row again where some are missing.
+
+    Not zeros: what is computed of them is cut off, but a NaN would reach the gradient of others.
+    """
 
     def tiles(leaf: Array) -> Array:
         missing = -len(leaf) % size
-        padded = jnp.pad(leaf, [(0, missing)] + [(0, 0)] * (leaf.ndim - 1))
+        padded = jnp.pad(leaf, [(0, missing)] + [(0, 0)] * (leaf.ndim - 1), mode="edge")
         return padded.reshape(-1, size, *leaf.shape[1:])
 
     return jax.tree.map(tiles, A)

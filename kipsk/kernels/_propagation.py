@@ -82,9 +82,7 @@ class Propagation:
     @property
     def first(self) -> Conv | Dense:
         """The first layer with weights."""
-        layer = self.architecture.layers[self.n_linear]
-        assert isinstance(layer, Conv | Dense)
-        return layer
+        return next(x for x in self.architecture.layers if isinstance(x, Conv | Dense))
 
     @cached_property
     def rest(self) -> tuple[Layer, ...]:
@@ -251,13 +249,15 @@ def check_exact(architecture: Architecture, owner: str) -> None:
     for number, layer in enumerate(architecture.layers):
         if isinstance(layer, Conv | Dense):
             is_gaussian = True
+        if isinstance(layer, Flatten) and architecture.needs_images:
+            is_gaussian = False  # pixels of unlike variance become features
         is_closed = not isinstance(layer, Normalize)
         if isinstance(layer, Activation):
             is_closed, is_gaussian = is_gaussian, False
         if not is_closed:
             why = "has no exact kernel"
             if isinstance(layer, Activation):
-                why = "has an exact kernel only behind Conv or Dense"
+                why = "has an exact kernel only behind Conv or Dense, and before Flatten"
             raise ValueError(
                 f"The 'architecture' parameter of {owner} must have layers with an exact "
                 f"kernel. Got layer {number}, {layer}, which {why}: leave it out, or use "

@@ -21,7 +21,7 @@ import numpy as np
 from jax import Array
 from jax.tree_util import register_dataclass
 
-from kipsk._checks import refuse
+from kipsk._checks import check_option, refuse
 from kipsk._layers import Shape, checked_shape
 from kipsk.kernels._base import JaxKernel, KernelFunction, in_float64
 from kipsk.kernels._pairs import all_pairs, pairs_among
@@ -84,6 +84,8 @@ class StaxFunction(KernelFunction):
         return X
 
     def cross(self, A: Array, B: Array) -> Array:
+        if not (len(A) and len(B)):
+            return jnp.zeros((len(A), len(B)), A.dtype)
         n_b = min(self._pairs_together(), len(B))
         n_a = min(max(1, self._pairs_together() // n_b), len(A))
         return all_pairs(self._block, (n_a, n_b), A, B)
@@ -102,9 +104,11 @@ class StaxFunction(KernelFunction):
     def _block(self, A: Array, B: Array) -> Array:
         return self._call(A, B)
 
+    def pair_size(self, n_features: int) -> int:
+        return math.prod(self.image_shape[:2]) ** 2 if self.image_shape else 1
+
     def _pairs_together(self) -> int:
-        n_pixels = math.prod(self.image_shape[:2]) if self.image_shape else 1
-        return max(1, _TOGETHER // n_pixels**2)
+        return max(1, _TOGETHER // self.pair_size(0))
 
     def _inputs(self, X: Array) -> Array:
         if self.image_shape is None:
@@ -178,8 +182,7 @@ class StaxKernel(JaxKernel):
         if not callable(self.kernel_fn):
             rule = "a function of two batches, such as the last of stax.serial's three results"
             raise refuse("StaxKernel", "kernel_fn", rule, self.kernel_fn)
-        if not isinstance(self.get, str):
-            raise refuse("StaxKernel", "get", '"ntk" or "nngp"', self.get)
+        check_option("StaxKernel", "get", self.get, ("ntk", "nngp"))
         shape: Any = self.image_shape
         if shape is not None:
             shape = list(shape) if isinstance(shape, np.ndarray) else shape

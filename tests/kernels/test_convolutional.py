@@ -320,6 +320,37 @@ def test_a_row_that_coincides_with_a_target():
             assert np.isfinite(gradient).all()
 
 
+def test_gradients_of_tiles_that_are_filled_up():
+    """Five rows in tiles of two; large biases. Oracle: finite differences."""
+    kernel = ConvNet(1, image_shape=SHAPE, activation="erf", b_std=1.0)
+    function, X, Y = kernel.function(), rows(7, SHAPE), rows(5, SHAPE, seed=1)
+    direction = np.random.default_rng(2).standard_normal(X.shape)
+
+    @jax.jit
+    def total(X):
+        return function.cross(function.prepare(X), function.prepare(Y)).sum()
+
+    with jax.enable_x64(True):
+        slope = float(jnp.sum(jax.grad(total)(X) * direction))
+        difference = total(X + 1e-5 * direction) - total(X - 1e-5 * direction)
+    np.testing.assert_allclose(slope, float(difference) / 2e-5, rtol=1e-6)
+
+
+def test_no_rows():
+    X = rows(3, SHAPE)
+    assert KERNELS[0](X, X[:0]).shape == (3, 0)
+    assert KERNELS[0](X[:0]).shape == (0, 0)
+
+
+def test_a_row_of_nan_spoils_its_own_entries_alone():
+    X = rows(4, SHAPE)
+    expected = KERNELS[0](X)
+    X[0] = np.nan
+    K = KERNELS[0](X)
+    assert np.isnan(K[0]).all()
+    np.testing.assert_allclose(K[1:, 1:], expected[1:, 1:], rtol=1e-12)
+
+
 def test_black_images_without_biases():
     X = np.zeros((2, 36))
     X[1] = 1
@@ -368,6 +399,10 @@ class TestBadInput:
         twice = Architecture((Conv(), RELU, AvgPool(), RELU, Flatten(), Dense()))
         with pytest.raises(ValueError, match=r"layer 3, Activation.* behind Conv or Dense"):
             Convolutional(twice, image_shape=SHAPE)(self.X)
+        # Pixels of unlike variance: the dual of their mean is not the mean of their duals.
+        late = Architecture((Conv(), Flatten(), RELU, Dense()))
+        with pytest.raises(ValueError, match=r"layer 2, Activation.* before Flatten"):
+            Convolutional(late, image_shape=SHAPE)(self.X)
 
     def test_parameters(self):
         for kernel, message in [
@@ -377,6 +412,8 @@ class TestBadInput:
             (ConvNet(1, image_shape=SHAPE, width=0), "'width' parameter of ConvNet"),
             (ConvNet(1, image_shape=SHAPE, activation="tanh"), "relu"),
             (Convolutional("resnet", image_shape=SHAPE), "'architecture' parameter of Convol"),
+            (ConvNet(1, image_shape=np.array([[6, 6, 1]])), "'image_shape' parameter of ConvNet"),
+            (ConvNet(1, image_shape=SHAPE, first_conv="no"), "'first_conv'"),
         ]:
             with pytest.raises(ValueError, match=message):
                 kernel(self.X)

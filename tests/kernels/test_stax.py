@@ -146,6 +146,8 @@ class TestStaxKernel:
         X = np.ones((2, 4))
         with pytest.raises(ValueError, match=r"'kernel_fn' parameter of StaxKernel .* Got 'fc1'"):
             StaxKernel("fc1")(X)
+        with pytest.raises(ValueError, match=r"'get' parameter of StaxKernel"):
+            StaxKernel(polynomial, get="cov")(X)
         with pytest.raises(ValueError, match=r"must return a matrix, here of shape \(2, 2\)"):
             StaxKernel(lambda a, b: a @ b.T @ b)(X)
         with pytest.raises(ValueError, match=r"'image_shape' .* 4 values .* Got \(3, 3, 1\)"):
