@@ -122,7 +122,8 @@ class _BaseKernelRidge(BaseEstimator):
                 return _predict(function, X_fit, self.dual_coef_, block.astype(dtype, copy=False))
 
             predictions = map_rows(predict, X, size, progress="predict" if self.verbose else None)
-        return predictions.astype(np.float64, copy=False)
+        # Only who asks for float32 gets it.
+        return predictions.astype(np.float64, copy=False) if self.dtype == "auto" else predictions
 
     def _check_parameters(self) -> None:
         name = type(self).__name__

@@ -95,7 +95,7 @@ PARAMETERS = [
             ),
             (
                 {"kernel": RandomFeatures("convnet2", image_shape=(2, 2, 1))},
-                ["Layer 5, AvgPool(size=2)", "1 x 1 pixels"],
+                ["Layer 5, AvgPool(size=2", "1 x 1 pixels"],
             ),
         ]
     ],

@@ -331,7 +331,7 @@ def test_no_rows():
     [
         ((4, 4, 3), ["'input_shape'", "(4, 3)"]),
         ((2, 48), ["'input_shape'", "(48,)", "reshape"]),
-        ((2, 5, 4, 3), ["Layer 2, AvgPool(size=2)", "5 x 4"]),
+        ((2, 5, 4, 3), ["Layer 2, AvgPool(size=2", "5 x 4"]),
         ((2, 4, 4, 1), ["Layer 0, Conv(", "3 channels", "1 instead", "draw the parameters"]),
         ((2, 8, 4, 3), ["Layer 4, Dense()", "20 channels or features", "40 instead"]),
     ],
