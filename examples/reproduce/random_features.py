@@ -45,7 +45,6 @@ RUNS = {
     "cifar10_10_long": Run("cifar10", 10, 8, 32, 2000),
     "cifar10_1": Run("cifar10", 1, 4, 32, 500, learning_rate=0.1, init="noise"),
     "fashion_10": Run("fashion", 10, 4, 32, 300),
-    "fashion_10_long": Run("fashion", 10, 8, 32, 1000),
 }
 NETWORKS = {"cifar10": ("convnet3", (32, 32, 3)), "fashion": ("convnet2", (28, 28, 1))}
 
