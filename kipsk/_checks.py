@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+T = TypeVar("T")
 
 
 def refuse(owner: str, name: str, rule: str, value: Any) -> ValueError:
@@ -30,7 +32,7 @@ def check_positive(
     return float(value)
 
 
-def check_auto(owner: str, name: str, value: Any, auto: float, *, zero: bool = False) -> float:
+def check_auto(owner: str, name: str, value: Any, auto: T, *, zero: bool = False) -> float | T:
     """Return a real parameter as float, `auto` in place of "auto"."""
     if isinstance(value, str) and value == "auto":
         return auto

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import os
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -10,8 +13,10 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from kipsk._checks import check_auto, check_integer, check_not_images, check_option
+from kipsk import _support_file as support_file
+from kipsk._checks import check_auto, check_integer, check_not_images, check_option, refuse
 from kipsk._kernel_ridge import KernelRidgeNTK, OneHotClassifierMixin
+from kipsk._layers import checked_shape
 from kipsk._targets import encode, one_hot
 from kipsk.kernels._base import JaxKernel
 from kipsk.kernels._registry import get_kernel
@@ -33,11 +38,12 @@ class Data(NamedTuple):
 class BaseDistiller(OneHotClassifierMixin, BaseEstimator):
     """A classifier that is a small support set.
 
-    Subclasses have the parameters ``kernel``, ``reg``, ``block_size``, ``dtype`` and ``verbose``
-    and call, in `fit`, `_kernel_and_reg`, `_validate` and `_publish`.
+    Subclasses have the parameters ``kernel``, ``image_shape``, ``reg``, ``block_size``, ``dtype``
+    and ``verbose`` and call, in `fit`, `_kernel_and_reg`, `_validate` and `_publish`.
     """
 
-    kernel: str | JaxKernel
+    kernel: Any
+    image_shape: Any
     reg: float | str
     block_size: int | str
     dtype: str
@@ -85,11 +91,87 @@ class BaseDistiller(OneHotClassifierMixin, BaseEstimator):
             X_s = type(X)(X_s, columns=X.columns)
         return X_s, self.classes_[np.argmax(y_s, axis=1)]
 
+    def evaluate(
+        self, X: Any, y: Any, kernels: Sequence[str | JaxKernel] | None = None
+    ) -> dict[str, float]:
+        """Return the accuracy of the support set under several kernels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        kernels : sequence of str or kernel objects, default=None
+            Any, also such that the set was not made for. None is what the estimator was given:
+            all of a family.
+
+        Returns
+        -------
+        accuracies : dict of str to float
+            By the kernel's name, or what the object prints.
+        """
+        check_is_fitted(self, "predictor_")
+        check_not_images("X", X)
+        X, y = validate_data(self, X, y, dtype=self.dtype, reset=False)
+        X = self._into_space(X)
+        accuracies = {}
+        for given in self._kernels() if kernels is None else kernels:
+            kernel = self._get_kernel(given).resolve(self.X_s_).for_prediction()
+            scores = self._predictor(kernel, kernel.recommended_reg).predict(X)
+            accuracies[str(given)] = float(np.mean(self.classes_[scores.argmax(axis=1)] == y))
+        return accuracies
+
+    def export_support(self, path: str | os.PathLike[str]) -> None:
+        """Write the support set as an .npz file, with the keys that published sets have.
+
+        ``images`` are X_s_, of shape (n_support, H, W, C) if the estimator knows the images' shape
+        and (n_support, n_features) if not, in the units that the kernel sees; ``labels`` are y_s_;
+        ``classes`` and ``metadata``, a JSON text, say the rest. No pickles are written.
+
+        Parameters
+        ----------
+        path : str or path-like
+        """
+        check_is_fitted(self, "predictor_")
+        support_file.write(self, path)
+
+    def load_support(self, path: str | os.PathLike[str]) -> Self:
+        """Become what was exported, or a published set, under this estimator's own kernel.
+
+        Parameters
+        ----------
+        path : str or path-like
+            An .npz file with ``images`` (n_support, ...) and ``labels``, of shape (n_support,) or
+            (n_support, n_classes). Without ``classes`` the classes are 0, 1, and so on.
+
+        Returns
+        -------
+        self
+            Fitted: `predict` and `score` work.
+        """
+        kernel, reg = self._kernel_and_reg()
+        support_file.read(self, path, kernel, reg)
+        return self
+
+    def _into_space(self, X: NDArray[Any]) -> NDArray[Any]:
+        """Return validated rows as the kernel sees them."""
+        return X
+
     def _predict_targets(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self, "predictor_")
         check_not_images("X", X)
         X = validate_data(self, X, dtype=self.dtype, reset=False)
-        return self.predictor_.predict(X)
+        return self.predictor_.predict(self._into_space(X))
+
+    def _kernels(self) -> list[Any]:
+        """Return the kernels as the user gave them."""
+        return [self.kernel]
+
+    def _get_kernel(self, kernel: Any) -> JaxKernel:
+        """Return a kernel object that knows the images' shape."""
+        resolved = get_kernel(kernel)
+        if self.image_shape is None or resolved.get_params().get("image_shape", 0) is not None:
+            return resolved
+        return get_kernel(resolved, image_shape=tuple(self.image_shape))
 
     def _kernel_and_reg(self) -> tuple[JaxKernel, float]:
         """Check the parameters that all distillers have; return the kernel and relative ridge."""
@@ -97,17 +179,40 @@ class BaseDistiller(OneHotClassifierMixin, BaseEstimator):
         check_option(name, "dtype", self.dtype, ("float32", "float64"))
         if self.block_size != "auto":
             check_integer(name, "block_size", self.block_size, minimum=1, also=' or "auto"')
-        kernel = get_kernel(self.kernel)
+        if self.image_shape is not None:
+            checked_shape(name, "image_shape", self.image_shape, n_dims=(3,))
+        kernel = self._get_kernel(self._kernels()[0])
         return kernel, check_auto(name, "reg", self.reg, kernel.recommended_reg, zero=True)
 
     def _validate(self, X: Any, y: Any) -> Data:
         """Check the data."""
         check_not_images("X", X)
         X, y = validate_data(self, X, y, dtype=self.dtype)
+        if self.image_shape is not None and math.prod(self.image_shape) != X.shape[1]:
+            rule = f"(height, width, channels) of the images whose {X.shape[1]} values are a row"
+            raise refuse(type(self).__name__, "image_shape", rule, self.image_shape)
         classes, codes = encode(type(self).__name__, y)
         return Data(X, classes, codes, one_hot(codes, len(classes), X.dtype))
 
-    def _publish(
+    def _predictor(
+        self,
+        kernel: JaxKernel,
+        reg: float,
+        X_s: NDArray[Any] | None = None,
+        y_s: NDArray[Any] | None = None,
+    ) -> KernelRidgeNTK:
+        """Return kernel ridge regression on a support set, by default the one that is published."""
+        predictor = KernelRidgeNTK(
+            kernel,
+            reg=reg,
+            block_size=self.block_size,
+            dtype="auto" if self.dtype == "float32" else self.dtype,
+            verbose=self.verbose,
+        )
+        X_s, y_s = (self.X_s_, self.y_s_) if X_s is None or y_s is None else (X_s, y_s)
+        return predictor.fit(X_s, y_s)
+
+    def _fitted(
         self,
         X_s: NDArray[Any],
         y_s: NDArray[Any],
@@ -115,18 +220,18 @@ class BaseDistiller(OneHotClassifierMixin, BaseEstimator):
         kernel: JaxKernel,
         reg: float,
         predict_kernel: JaxKernel | None = None,
-    ) -> None:
-        """Store the support set and the predictor that it is, as numpy and plain objects."""
-        self.X_s_ = np.array(X_s, dtype=self.dtype)
-        self.y_s_ = np.array(y_s, dtype=np.float64)
-        self.classes_ = classes
-        self.kernel_ = kernel
-        self.reg_ = reg
-        predictor = KernelRidgeNTK(
-            predict_kernel or kernel,
-            reg=reg,
-            block_size=self.block_size,
-            dtype="auto" if self.dtype == "float32" else self.dtype,
-            verbose=self.verbose,
-        )
-        self.predictor_ = predictor.fit(self.X_s_, self.y_s_)
+    ) -> dict[str, Any]:
+        """Return the fitted attributes: the support set and the predictor that it is, as numpy."""
+        X_s, y_s = np.array(X_s, dtype=self.dtype), np.array(y_s, dtype=np.float64)
+        return {
+            "X_s_": X_s,
+            "y_s_": y_s,
+            "classes_": classes,
+            "kernel_": kernel,
+            "reg_": reg,
+            "predictor_": self._predictor(predict_kernel or kernel, reg, X_s, y_s),
+        }
+
+    def _publish(self, *arguments: Any) -> None:
+        """Store what `_fitted` returns for these arguments."""
+        self.__dict__.update(self._fitted(*arguments))

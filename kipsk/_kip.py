@@ -2,42 +2,64 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Self
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
-from kipsk import _optimize, _ridge
-from kipsk._blocks import slices
+from kipsk import _descent, _losses, _optimize
 from kipsk._calibration import best_temperature
-from kipsk._checks import check_auto, check_fraction, check_integer, check_option, refuse
+from kipsk._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
+from kipsk._checkpoint import Checkpoint, describe
+from kipsk._checks import refuse
+from kipsk._descent import Params, Problem, Watch, diagnose
 from kipsk._distiller import BaseDistiller, Data
 from kipsk._label_solve import solve_labels_over
-from kipsk._losses import Objective, Targets, mse
+from kipsk._losses import Objective, Targets
 from kipsk._optimize import single_threaded_blas
-from kipsk._support import initial_support
-from kipsk._targets import balanced_batches, one_hot
-from kipsk.kernels._base import PRNG, JaxKernel, KernelFunction, evaluate, prepare
-from kipsk.kernels._registry import get_kernel
+from kipsk._settings import Settings, check_settings
+from kipsk._start import (
+    Start,
+    as_rows,
+    as_targets,
+    batches_of,
+    hold_out,
+    objectives_of,
+    params_of,
+    start_of,
+)
+from kipsk._streaming import Reader, Stream, check_streaming, streaming_rates
+from kipsk._targets import balanced_batches
+from kipsk.kernels._base import JaxKernel
 
-#: label_reg="auto". Without a ridge the solved labels over-fit their batch; chosen on held-out
-#: training rows of CIFAR-10 (docs/results.md).
-_LABEL_REG = 1e-4
+# Parameters whose value does not change the result: a checkpoint is good for any.
+_FREE = {"checkpoint_path", "checkpoint_interval", "verbose"}
 
-_INITS = ("sample", "noise", "kmeans")
+# Attributes that only some fits have.
+_NOT_ALWAYS = (
+    "_stream",
+    "best_iter_",
+    "frozen_",
+    "snapshots_",
+    "temperature_",
+    "validation_scores_",
+    "validation_steps_",
+)
 
-#: Start of log(s) in the loss "platt": learned from 0 the first hundred steps are slower, and it
-#: ends between 1.5 and 2 on images.
-_LOG_SCALE = 1.5
+# Batches that the first call of `partial_fit` draws the initial support from.
+_START_BATCHES = 10
 
 
 def _has_probabilities(distiller: KIPDistiller) -> bool:
@@ -49,7 +71,7 @@ def _has_probabilities(distiller: KIPDistiller) -> bool:
     )
 
 
-class KIPDistiller(BaseDistiller):
+class KIPDistiller(CallbackSupportMixin, BaseDistiller):
     """Kernel Inducing Points: distil a training set into a few learned rows.
 
     Gradient descent on the support rows X_s, and on their labels y_s, so that kernel ridge
@@ -60,34 +82,49 @@ class KIPDistiller(BaseDistiller):
 
     Parameters
     ----------
-    kernel : str or kernel object, default="fc1"
+    kernel : str or kernel object, or a list of them, default="fc1"
         A name known to `kipsk.kernels.get_kernel` or a kernel object. With
-        `kipsk.kernels.RandomFeatures` every step draws new networks.
+        `kipsk.kernels.RandomFeatures` every step draws new networks. A list is a family: every
+        step draws one of them, so that the rows suit all; "auto" values are the first one's.
     ipc : int, default=10
         Support rows per class; a class with fewer rows contributes all of them, with a warning.
+    kernel_weights : array-like of shape (n_kernels,), default=None
+        How often each kernel of a family is drawn; None is equally often.
+    image_shape : tuple (H, W, C), default=None
+        The images whose pixels are a row of X: for `augment`, and for a kernel that needs it and
+        has none.
     reg : float or "auto", default="auto"
         Relative ridge of the prediction. "auto" is the kernel's recommended value, published as
         ``reg_``.
     labels : {"learned", "fixed", "solved"}, default="learned"
         Learned with the rows; fixed at the initial classes; or solved in closed form on the batch
-        at every step (differentiated through) and at the end on the whole training set.
+        at every step (differentiated through; the loss is the leave-one-out error) and at the end
+        on the whole training set.
     label_reg : float or "auto", default="auto"
-        Relative ridge of solved labels; not used otherwise.
-    init : {"sample", "noise", "kmeans"} or tuple (X, y), default="sample"
-        Initial support: random training rows of each class, Gaussian noise with the features'
-        means and deviations, the centres of k-means within each class, or arrays: X of shape
-        (n_support, n_features) and y of class labels or of shape (n_support, n_classes).
+        Relative ridge of solved labels; not used otherwise. "auto" learns it with the rows, by the
+        leave-one-out error on the batch, and chooses it at the end by generalised cross-validation.
+    init : {"sample", "noise", "kmeans", "herding"} or tuple (X, y), default="sample"
+        Initial support: random training rows of each class, Gaussian noise with the data's mean
+        and covariance, the centres of k-means within each class, real rows whose mean follows
+        their class's, or arrays: X of shape (n_support, n_features) and y of class labels or of
+        shape (n_support, n_classes), of any number of rows (`ipc` is then not used).
     loss : {"mse", "platt"}, default="mse"
         "platt" is the cross-entropy of ``softmax(s * prediction)`` with a learned number s (Loo et
         al. 2022, arXiv 2210.12067); then there is `predict_proba`. Not for solved labels, which
         have a closed form for "mse" alone.
-    validation_fraction : float, default=0.1
-        Share of every class's rows, rounded down, that is kept out of the targets with
-        ``loss="platt"``; the temperature of `predict_proba` is set on them. Without any such row it
-        is the learned one.
+    augment : str, callable, or list of these, default=None
+        Random change of the targets, drawn anew at every step: "flip", "flip_shift", objects of
+        `kipsk.augment`, or any function ``(key, images) -> images`` that JAX can trace.
+    preprocess : transformer, default=None
+        Fitted on X in `fit`, such as ``RegularizedZCA(reg=0.1)``; applied to X before the kernel
+        sees it, and, with `augment`, after the augmentation, which then works on raw pixels. X_s_
+        is in the transformed units.
+    corruption : float, default=0
+        Share of the entries of X_s, drawn at random, that stay at noise with the data's mean and
+        covariance (with arrays as `init`, at their values). At least 0 and below 1.
     predict_kernel : str or kernel object, default=None
         The kernel of `predict`, such as ``"fc1_nngp"``, the exact one of
-        ``RandomFeatures("fc1")``. None is `kernel`, or,
+        ``RandomFeatures("fc1")``. None is `kernel` (of a family the first) or,
         where that is sampled anew at every step, a larger, fixed sample.
     max_iter : int, default=300
         Steps.
@@ -95,8 +132,10 @@ class KIPDistiller(BaseDistiller):
         In units of the training features' root mean square deviation from their means, so raw
         0..255 pixels, standardised and whitened features train alike. "auto" is the kernel's
         recommended value: 0.08, or 0.05 for sampled networks.
-    schedule : {"cosine", "constant"}, default="cosine"
-        How the learning rate goes from there to the last step.
+    schedule : {"cosine", "linear", "constant"} or callable, default="cosine"
+        How the learning rate goes from there to the last step: down to zero, or not, or a function
+        of the step whose result it is multiplied with, such as
+        ``optax.warmup_cosine_decay_schedule(0, 1, 50, 300)``.
     batch_size : int or "auto", default="auto"
         Target rows of a step, at most; each batch holds the classes in the training set's
         proportions. "auto" is the kernel's recommended value: 5000, or 500 for sampled networks.
@@ -104,13 +143,34 @@ class KIPDistiller(BaseDistiller):
         A transformation is used as it is, with its own learning rate (again in units of the
         deviation); `learning_rate` and `schedule` are then not used. It must need gradients and
         parameters only (not a line search), and optax's objects do not pickle.
+    early_stopping : bool, default=False
+        Score the support on held-out rows every ``n_iter_no_change // 5`` steps, end the run when
+        that has not helped for long, and keep the support of the best score.
+    validation_fraction : float, default=0.1
+        Share of every class's rows, rounded down, that is kept out of the targets with
+        `early_stopping`, and with ``loss="platt"`` to set the temperature of `predict_proba` on.
+        Without any such row that is the learned one.
+    n_iter_no_change : int, default=100
+        Steps without a better score before an early stop.
+    snapshots : "log" or sequence of int, default=None
+        Steps after which the support is kept in ``snapshots_``. "log" is 0, 1, 2, 4, 6, 8, 12, ...,
+        695, 1000 and every 500 from there, and the last.
+    warm_start : bool, default=False
+        Start from the support of the last fit, with rows added (as `init` draws them) or taken
+        away if `ipc` has changed.
+    checkpoint_path : str or path-like, default=None
+        A file to save the run in; a fit that finds it there goes on from it, and ends as if it had
+        never been interrupted. It stays after the last step, from where a fit then ends at once.
+    checkpoint_interval : int, default=100
+        Steps between two saves.
     block_size : int or "auto", default="auto"
         Rows of one block in `predict` and in the final solution of the labels.
     dtype : {"float32", "float64"}, default="float32"
         Precision of the rows and of the steps' kernel between support and targets. The small
         matrices are in float64, `predict` in what the kernel recommends (`KernelRidgeNTK`).
     random_state : int, RandomState or None, default=None
-        Draws the initial support, the batches, the rows held out and the networks of each step.
+        Draws the initial support, the batches, the rows held out, what stays frozen, and the
+        kernels, networks and augmentation of each step.
     verbose : int, default=0
         1 shows a progress bar with loss and accuracy on the batch, and one of `predict`.
 
@@ -123,15 +183,26 @@ class KIPDistiller(BaseDistiller):
         entry of a learned or solved label may be another class than the row started from.
     classes_ : ndarray of shape (n_classes,)
     kernel_ : kernel object
-        The kernel with its data-dependent parameters set.
+        The kernel, of a family the first, with its data-dependent parameters set.
     reg_, learning_rate_, label_reg_, batch_size_ : float or int
-        What "auto" stood for.
+        What "auto" stood for; ``label_reg_`` only with solved labels.
+    preprocess_ : transformer
+        With `preprocess`: the fitted copy.
+    frozen_ : ndarray of bool of shape (n_support, n_features)
+        With `corruption`: the entries of X_s_ that stayed.
     temperature_ : float
         With ``loss="platt"``: probabilities are ``softmax(prediction / temperature_)``.
     loss_curve_ : ndarray of shape (n_iter_,)
         Loss on the batch before each step.
     n_iter_ : int
         Steps done.
+    validation_steps_, validation_scores_ : ndarrays of shape (n_scores,)
+        With `early_stopping`: after how many steps, and the accuracy on the held-out rows. For
+        sampled networks it is that of one small sample.
+    best_iter_ : int
+        With `early_stopping`: after how many steps the published support was reached.
+    snapshots_ : dict of int to tuple (X_s, y_s)
+        With `snapshots`.
     predictor_ : KernelRidgeNTK
         Fitted on (X_s_, y_s_); what `predict` uses.
     n_features_in_ : int
@@ -142,7 +213,11 @@ class KIPDistiller(BaseDistiller):
     If a loss is not finite the run stops, the last good support is kept and a
     `ConvergenceWarning` tells what to change; it also comes if the loss ends higher than it started
     and no better than that of predicting nothing. A kernel matrix that is unusable at the start
-    raises ValueError.
+    raises ValueError. Ctrl-C (`KeyboardInterrupt`) ends the run with the support reached so far,
+    and the same kind of warning.
+
+    With scikit-learn 1.9 or later ``set_callbacks(ProgressBar(), ScoringMonitor(scoring=...))``
+    works, with a task for each step.
 
     Examples
     --------
@@ -156,21 +231,32 @@ class KIPDistiller(BaseDistiller):
 
     def __init__(
         self,
-        kernel: str | JaxKernel = "fc1",
+        kernel: str | JaxKernel | Sequence[str | JaxKernel] = "fc1",
         ipc: int = 10,
         *,
+        kernel_weights: ArrayLike | None = None,
+        image_shape: tuple[int, int, int] | None = None,
         reg: float | str = "auto",
         labels: str = "learned",
         label_reg: float | str = "auto",
         init: str | tuple[ArrayLike, ArrayLike] = "sample",
         loss: str = "mse",
-        validation_fraction: float = 0.1,
+        augment: Any = None,
+        preprocess: Any = None,
+        corruption: float = 0.0,
         predict_kernel: str | JaxKernel | None = None,
         max_iter: int = 300,
         learning_rate: float | str = "auto",
-        schedule: str = "cosine",
+        schedule: str | Callable[[int], Any] = "cosine",
         batch_size: int | str = "auto",
         optimizer: Any = "adam",
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 100,
+        snapshots: str | Sequence[int] | None = None,
+        warm_start: bool = False,
+        checkpoint_path: str | os.PathLike[str] | None = None,
+        checkpoint_interval: int = 100,
         block_size: int | str = "auto",
         dtype: str = "float32",
         random_state: Any = None,
@@ -178,23 +264,35 @@ class KIPDistiller(BaseDistiller):
     ) -> None:
         self.kernel = kernel
         self.ipc = ipc
+        self.kernel_weights = kernel_weights
+        self.image_shape = image_shape
         self.reg = reg
         self.labels = labels
         self.label_reg = label_reg
         self.init = init
         self.loss = loss
-        self.validation_fraction = validation_fraction
+        self.augment = augment
+        self.preprocess = preprocess
+        self.corruption = corruption
         self.predict_kernel = predict_kernel
         self.max_iter = max_iter
         self.learning_rate = learning_rate
         self.schedule = schedule
         self.batch_size = batch_size
         self.optimizer = optimizer
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.snapshots = snapshots
+        self.warm_start = warm_start
+        self.checkpoint_path = checkpoint_path
+        self.checkpoint_interval = checkpoint_interval
         self.block_size = block_size
         self.dtype = dtype
         self.random_state = random_state
         self.verbose = verbose
 
+    @with_callbacks
     def fit(self, X: Any, y: Any) -> Self:
         """Learn the support set.
 
@@ -209,62 +307,122 @@ class KIPDistiller(BaseDistiller):
         -------
         self
         """
-        kernel, reg = self._kernel_and_reg()
-        optimizer, rates = self._optimizer(kernel)
+        settings = self._settings()
         data = self._validate(X, y)
-        kernel = kernel.resolve(data.X)
-        predict_kernel = kernel.for_prediction()
-        if self.predict_kernel is not None:
-            predict_kernel = get_kernel(self.predict_kernel).resolve(data.X)
-        rng = check_random_state(self.random_state)
-        data, held_out = self._hold_out(data, rng)
-        X_s, y_s = self._initial_support(data, rng)
-        scale = _deviation(data.X)
+        checkpoint, saved, rng = self._open_checkpoint(data)
+        tasks = FitTasks(self, len(settings.rates), data.X, data.classes[data.codes])
+        rows, held_out = hold_out(self, data, rng)
+        data = self._fit_preprocess(rows)  # from here on in the units that the kernel sees
+        held_out = held_out._replace(X=self._into_space(held_out.X))
+        start = start_of(self, settings, data, rng)
         with jax.enable_x64(True), single_threaded_blas:
-            function = kernel.function()
-            objective = Objective(
-                function,
-                reg,
-                self.label_reg_,
-                scale,
-                y_s=None if self.labels == "learned" else jnp.asarray(y_s),
-                solves_labels=self.labels == "solved",
-                loss=self.loss,
-                key=jax.random.key(rng.randint(2**31), impl=PRNG) if function.is_random else None,
-            )
-            _check_start(function, X_s, y_s, reg)
-            if predict_kernel is not kernel:  # now, and not after the last step
-                _check_start(predict_kernel.function(), X_s, y_s, reg)
-            params = {"X": jnp.asarray(X_s / X_s.dtype.type(scale))}
-            if self.labels == "learned":
-                params["y"] = jnp.asarray(y_s)
-            if self.loss == "platt":
-                params["log_scale"] = jnp.asarray(_LOG_SCALE, X_s.dtype)
-            batches = _batches(function, data, self.batch_size_, rng)
-            learned = self._run(objective, optimizer, params, batches, rates, rng)
-        X_s = learned["X"] * X_s.dtype.type(scale)
-        y_s = learned.get("y", y_s)
-        if self.loss == "platt":
-            # Softmax does not see what all classes have in common; other models would.
-            y_s = y_s - y_s.mean(axis=1, keepdims=True)
-        if self.labels == "solved":
-            y_s = solve_labels_over(
-                predict_kernel.function(),
-                X_s,
-                data.X,
-                data.y,
-                reg,
-                self.label_reg_,
-                self.block_size,
+            objectives = objectives_of(self, settings, start)
+            attributes = partial(self._attributes, objectives[0], start, data, held_out)
+
+            def after(params: Callable[[], Params]) -> bool:
+                return tasks.after_step(lambda: attributes(params()))
+
+            watch = Watch(
                 self.verbose,
+                held_out=as_rows(held_out) if self.early_stopping else None,
+                score_every=settings.score_every,
+                patience=self.n_iter_no_change,
+                snapshots=settings.snapshots,
+                checkpoint=checkpoint,
+                checkpoint_every=self.checkpoint_interval,
+                after=after if tasks.are_watched else None,
             )
-        self._publish(X_s, y_s, data.classes, kernel, reg, predict_kernel)
-        self.__dict__.pop("temperature_", None)  # of an earlier fit
-        if self.loss == "platt":
-            self.temperature_ = float(np.exp(-learned["log_scale"]))
-            if len(held_out.X):
-                scores = self.predictor_.predict(held_out.X)
-                self.temperature_ = best_temperature(scores, held_out.codes)
+            rows = rows if settings.augmentation is not None else data
+            problem = Problem(
+                objectives,
+                settings.weights,
+                settings.optimizer,
+                params_of(start, objectives[0]),
+                batches_of(type(self).__name__, objectives[0], rows, settings.batch_size, rng),
+                settings.rates,
+                rng,
+            )
+            history = _descent.descend(problem, watch, saved)
+            self.n_iter_, self.loss_curve_ = history.n_steps, history.loss_curve()
+            message = diagnose(history, problem, self)
+            if message:
+                warnings.warn(f"{type(self).__name__} {message}", ConvergenceWarning, stacklevel=3)
+            self._publish_run(settings, start, attributes(history.params))
+            self.snapshots_ = {
+                step: self._support(objectives[0], start, data, params)
+                for step, params in sorted(history.snapshots.items())
+            }
+        if self.early_stopping:
+            self.validation_steps_ = np.array(history.scored)
+            self.validation_scores_ = np.array(history.scores)
+            self.best_iter_ = history.best_step
+        tasks.end()
+        return self
+
+    def partial_fit(self, X: Any, y: Any, classes: ArrayLike | None = None) -> Self:
+        """Take one step on every batch of X: one pass over data that need not fit in memory.
+
+        The first call draws the initial support, and fits `preprocess` and whatever else depends
+        on the data, on ten batches of its rows. From then on one batch is in memory at a time: X
+        may be a memory-mapped array larger than it. The learning rate is constant, unless
+        `schedule` is a function. Labels are learned or fixed.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        classes : array-like of shape (n_classes,), default=None
+            All classes that will ever come. Needed in the first call.
+
+        Returns
+        -------
+        self
+        """
+        settings = self._settings()
+        check_streaming(self)
+        stream: Stream | None = self.__dict__.get("_stream")
+        reader = Reader(self, X, y, classes, None if stream is None else self.classes_)
+        rng = check_random_state(self.random_state) if stream is None else stream.rng()
+        indices = balanced_batches(reader.codes, settings.batch_size, rng)
+        if stream is None:
+            first = np.unique(np.concatenate(indices[:_START_BATCHES]))
+            data = self._fit_preprocess(reader.read(first, reset=True))
+            start = start_of(self, settings, data, rng)
+        else:
+            start = stream.start
+        with jax.enable_x64(True), single_threaded_blas:
+            objectives = objectives_of(self, settings, start)
+            state = _optimize.initial_state(settings.optimizer, params_of(start, objectives[0]))
+            losses: NDArray[np.float64] = np.zeros(0)
+            if stream is not None:
+                state, losses = _optimize.restore(state, stream.leaves), self.loss_curve_
+
+            def batches() -> Iterator[Targets]:
+                for index in tqdm(indices, disable=not self.verbose, desc="KIP", unit="step"):
+                    rows = reader.read(index)
+                    if settings.augmentation is None:
+                        rows = rows._replace(X=self._into_space(rows.X))
+                    yield as_targets(objectives[0], rows)
+
+            rates = streaming_rates(self, settings, int(state.n_steps), len(indices))
+            state, more = _descent.pass_over(
+                objectives, settings.weights, settings.optimizer, state, batches(), rates, rng
+            )
+            params = _descent.finite_params(state)
+            nothing = Data(start.X_s[:0], reader.classes, reader.codes[:0], start.y_s[:0])
+            attributes = self._attributes(objectives[0], start, nothing, nothing, params)
+            self._publish_run(settings, start, attributes)
+        self.n_iter_ = int(state.n_steps)
+        self.loss_curve_ = np.concatenate([losses, more])[: self.n_iter_]
+        self._stream = Stream(start, _optimize.leaves(state), rng.get_state(legacy=True))
+        if state.failed:
+            warnings.warn(
+                f"{type(self).__name__} met a loss that is not finite after {self.n_iter_} steps, "
+                "and takes no more. The last finite support is kept. Lower 'learning_rate' (now "
+                f"{settings.learning_rate:.3g}) or raise 'reg', and begin again with a clone.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         return self
 
     @available_if(_has_probabilities)
@@ -278,167 +436,100 @@ class KIPDistiller(BaseDistiller):
         )
         return softmax(self._predict_targets(X) / self.temperature_, axis=1)
 
-    def _optimizer(self, kernel: JaxKernel) -> tuple[Any, NDArray[np.floating]]:
-        """Check the parameters of the run; return the optimiser and each step's size."""
-        name = type(self).__name__
-        check_option(name, "labels", self.labels, ("learned", "fixed", "solved"))
-        check_option(name, "schedule", self.schedule, ("cosine", "constant"))
-        if check_option(name, "loss", self.loss, ("mse", "platt")) == "platt":
-            check_fraction(name, "validation_fraction", self.validation_fraction)
-            if self.labels == "solved":
-                raise refuse(name, "loss", '"mse" with labels="solved"', self.loss)
-        self.batch_size_ = kernel.recommended_batch_size
-        if self.batch_size != "auto":
-            self.batch_size_ = check_integer(
-                name, "batch_size", self.batch_size, minimum=1, also=' or "auto"'
-            )
-        check_integer(name, "ipc", self.ipc, minimum=1)
-        if isinstance(self.init, str):
-            check_option(name, "init", self.init, _INITS, also=" or a tuple (X, y) of arrays")
-        max_iter = check_integer(name, "max_iter", self.max_iter, minimum=1)
-        self.learning_rate_ = check_auto(
-            name, "learning_rate", self.learning_rate, kernel.recommended_learning_rate
-        )
-        self.label_reg_ = check_auto(name, "label_reg", self.label_reg, _LABEL_REG, zero=True)
-        if _optimize.is_transformation(self.optimizer):
-            return self.optimizer, -np.ones(max_iter)  # optax's updates are there to be added
-        also = " or an optax.GradientTransformation"
-        check_option(name, "optimizer", self.optimizer, _optimize.OPTIMIZERS, also=also)
-        return (
-            _optimize.get_optimizer(self.optimizer),
-            _optimize.learning_rates(self.schedule, self.learning_rate_, max_iter),
-        )
+    def _kernels(self) -> list[Any]:
+        """Return the members of the family, or the one kernel."""
+        if not isinstance(self.kernel, list | tuple):
+            return [self.kernel]
+        if not self.kernel:
+            raise refuse(type(self).__name__, "kernel", "a kernel or a list of them", self.kernel)
+        return list(self.kernel)
 
-    def _hold_out(self, data: Data, rng: np.random.RandomState) -> tuple[Data, Data]:
-        """Return the rows to train on and, to calibrate on, `validation_fraction` of each class."""
-        fraction = self.validation_fraction if self.loss == "platt" else 0.0
-        held_out = np.zeros(len(data.X), bool)
-        if fraction:
-            for code in range(len(data.classes)):
-                members = rng.permutation(np.flatnonzero(data.codes == code))
-                held_out[members[: int(fraction * len(members))]] = True
-        if not held_out.any():
-            return data, data.rows(held_out)
-        return data.rows(~held_out), data.rows(held_out)
+    def _settings(self) -> Settings:
+        """Return what the parameters stand for; raise ValueError for one that breaks its rule."""
+        self._kernel_and_reg()  # checks what all distillers have
+        predict = None if self.predict_kernel is None else self._get_kernel(self.predict_kernel)
+        kernels = [self._get_kernel(kernel) for kernel in self._kernels()]
+        return check_settings(self, kernels, predict)
 
-    def _initial_support(
-        self, data: Data, rng: np.random.RandomState
+    def _open_checkpoint(
+        self, data: Data
+    ) -> tuple[Checkpoint | None, dict[str, NDArray[Any]] | None, np.random.RandomState]:
+        """Return the file, what it holds, and the generator as it was before the first draw."""
+        rng = check_random_state(self.random_state)
+        if self.checkpoint_path is None:
+            return None, None, rng
+        params = self.get_params(deep=False)
+        facts = {f"'{name}'": describe(params[name]) for name in params.keys() - _FREE}
+        facts |= {"X": describe(data.X), "y": describe(data.classes[data.codes])}
+        checkpoint = Checkpoint(self.checkpoint_path, facts)
+        saved = checkpoint.load()
+        if saved is not None:
+            rng = np.random.RandomState()
+            rng.set_state(("MT19937", saved["rng keys"], *saved["rng rest"].tolist()))
+        _, keys, *rest = rng.get_state()
+        checkpoint.always = {"rng keys": np.asarray(keys), "rng rest": np.array(rest, float)}
+        return checkpoint, saved, rng
+
+    def _fit_preprocess(self, data: Data) -> Data:
+        """Fit `preprocess`; return the data in the units that the kernel sees."""
+        self.__dict__.pop("preprocess_", None)
+        if self.preprocess is None:
+            return data
+        self.preprocess_ = clone(self.preprocess).fit(data.X, data.classes[data.codes])
+        return data._replace(X=self._into_space(data.X))
+
+    def _into_space(self, X: NDArray[Any]) -> NDArray[Any]:
+        if self.preprocess is None or not len(X):
+            return X
+        return check_array(self.preprocess_.transform(X), dtype=self.dtype, input_name="X")
+
+    def _support(
+        self, objective: Objective, start: Start, data: Data, params: Params
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the rows and centred labels to start from, in the estimator's dtype."""
-        name = type(self).__name__
-        n_classes = len(data.classes)
-        if isinstance(self.init, str):
-            X_s, codes, _ = initial_support(
-                data.X, data.codes, data.classes, self.ipc, self.init, rng
+        """Return X_s and y_s of the parameters; solved labels are those of all the data."""
+        X_s = np.asarray(_losses.support(objective, params))
+        if self.labels == "solved":
+            function = start.predict_kernel.function()
+            y_s, self.label_reg_ = solve_labels_over(
+                function,
+                X_s,
+                data.X,
+                data.y,
+                objective.reg,
+                objective.label_reg,
+                self.block_size,
+                self.verbose,
             )
-            return X_s, one_hot(codes, n_classes, self.dtype)
-        try:
-            X_init, y_init = self.init
-        except (TypeError, ValueError):
-            rule = f"one of {list(_INITS)} or a tuple (X, y) of arrays"
-            raise refuse(name, "init", rule, self.init) from None
-        X_s = check_array(X_init, dtype=self.dtype, input_name="init[0]", copy=True)
-        y_s = np.asarray(y_init)
-        if y_s.ndim == 1 and np.isin(y_s, data.classes).all():
-            y_s = one_hot(np.searchsorted(data.classes, y_s), n_classes, self.dtype)
-        if X_s.shape[1] != data.X.shape[1] or y_s.shape != (len(X_s), n_classes):
-            raise ValueError(
-                f"The 'init' parameter of {name} must hold X of shape (n_support, "
-                f"{data.X.shape[1]}) and y of {n_classes} columns or of known class labels. Got X "
-                f"of shape {X_s.shape} and y of shape {y_s.shape} instead."
-            )
-        return X_s, check_array(y_s, dtype=self.dtype, input_name="init[1]", copy=True)
-
-    def _run(
-        self,
-        objective: Objective,
-        optimizer: Any,
-        params: dict[str, jax.Array],
-        batches: list[Targets],
-        rates: NDArray[np.floating],
-        rng: np.random.RandomState,
-    ) -> dict[str, NDArray[Any]]:
-        """Descend; set ``loss_curve_`` and ``n_iter_``; return the last good parameters."""
-        state = _optimize.initial_state(optimizer, params)
-        is_slow = objective.function.pair_size(params["X"].shape[1]) > 1
-        look_every = 1 if is_slow else _optimize.LOOK_EVERY
-        losses: list[Any] = []
-        with tqdm(total=len(rates), disable=not self.verbose, desc="KIP", unit="step") as bar:
-            steps = _optimize.run(
-                objective, optimizer, state, batches, rates, rng, one_a_call=is_slow
-            )
-            for call, (state, (loss, accuracy), n_steps) in enumerate(steps):
-                losses.append(loss[:n_steps])
-                bar.update(n_steps)
-                if n_steps > 1 or call % look_every == 0:
-                    if self.verbose:
-                        last = max(0, n_steps - 1)
-                        bar.set_postfix(loss=f"{loss[last]:.5f}", accuracy=f"{accuracy[last]:.3f}")
-                    if state.failed:
-                        break
-        n_good, failed = int(state.n_steps), bool(state.failed)
-        if not n_good:
-            raise ValueError(
-                "The loss of the initial support, or its gradient, is not finite. Scale the "
-                "features (for instance with StandardScaler), or raise 'reg'"
-                f"{', label_reg' if self.labels == 'solved' else ''} or 'batch_size'; check that "
-                f"the kernel {self.kernel!r} is finite and differentiable on them."
-            )
-        self.n_iter_ = min(n_good, len(rates))
-        self.loss_curve_ = np.concatenate(losses)[: self.n_iter_]
-        first, last = self.loss_curve_[[0, -1]]
-        y_t = batches[0].y_t
-        # Clearly worse than no prediction at all; or as bad, where a learned scale went to zero.
-        diverged = last > 1.1 * max(first, mse(0.0, y_t))
+            return X_s, y_s
+        y_s = params.get("y", start.y_s)
         if self.loss == "platt":
-            diverged = last > max(first, 0.999 * np.log(y_t.shape[1]))
-        if failed or diverged:
-            what = f"diverged: its loss went from {first:.3g} to {last:.3g}"
-            if failed:
-                what = (
-                    f"stopped after {self.n_iter_} of {len(rates)} steps: its loss was no longer "
-                    "finite"
-                )
-            advice = "'max_iter' or use smaller steps"
-            if isinstance(self.optimizer, str):
-                advice = f"'learning_rate' (now {self.learning_rate_:.3g})"
-            warnings.warn(
-                f"{type(self).__name__} {what}. The last finite support is kept. Lower {advice}, "
-                f"or raise 'reg' (now {float(objective.reg):.3g}).",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
-        return jax.tree.map(np.asarray, state.good)
+            # Softmax does not see what all classes have in common; other models would.
+            y_s = y_s - y_s.mean(axis=1, keepdims=True)
+        return X_s, y_s.astype(np.float64)
 
-
-def _deviation(X: NDArray[Any]) -> float:
-    """Return the root mean square of all entries about their features' means; 1 if they are."""
-    mean = X.mean(axis=0, dtype=np.float64)
-    # In blocks: no second copy of the data.
-    squares = [np.sum(np.square(X[s] - mean)) for s in slices(len(X), 4096)]
-    return float(np.sqrt(np.sum(squares) / X.size)) or 1.0
-
-
-def _batches(
-    function: KernelFunction, data: Data, batch_size: int, rng: np.random.RandomState
-) -> list[Targets]:
-    """Return the target batches on the device, with what the kernel needs of each row."""
-    indices = balanced_batches(data.codes, batch_size, rng)
-    # A single batch is all rows in their order: no copy.
-    parts = [data] if len(indices) == 1 else (data.rows(rows) for rows in indices)
-    return [
-        Targets(
-            # Networks that are drawn at each step see the rows only then.
-            jnp.asarray(part.X) if function.is_random else prepare(function, jnp.asarray(part.X)),
-            jnp.asarray(part.y),
+    def _attributes(
+        self, objective: Objective, start: Start, data: Data, held_out: Data, params: Params
+    ) -> dict[str, Any]:
+        """Return the fitted attributes that predictions with some parameters need."""
+        X_s, y_s = self._support(objective, start, data, params)
+        attributes = self._fitted(
+            X_s, y_s, data.classes, start.kernels[0], float(objective.reg), start.predict_kernel
         )
-        for part in parts
-    ]
+        if self.loss == "platt":
+            temperature = float(np.exp(-params["log_scale"]))
+            if len(held_out.X):
+                scores = attributes["predictor_"].predict(held_out.X)
+                temperature = best_temperature(scores, held_out.codes)
+            attributes["temperature_"] = temperature
+        return attributes
 
-
-def _check_start(
-    function: KernelFunction, X_s: NDArray[Any], y_s: NDArray[Any], reg: float
-) -> None:
-    """Raise ValueError if the initial support's kernel matrix cannot be factored."""
-    K_ss = np.asarray(evaluate(function, X_s.astype(np.float64)))
-    _ridge.fit_alpha(K_ss, y_s.astype(np.float64), reg * np.trace(K_ss) / len(K_ss))
+    def _publish_run(self, settings: Settings, start: Start, attributes: dict[str, Any]) -> None:
+        """Store what a run led to, and nothing of an earlier one."""
+        for name in _NOT_ALWAYS:
+            self.__dict__.pop(name, None)
+        self.__dict__.update(attributes)
+        self.learning_rate_ = settings.learning_rate
+        self.batch_size_ = settings.batch_size
+        self._ipc = self.ipc
+        if start.frozen is not None:
+            self.frozen_ = start.frozen

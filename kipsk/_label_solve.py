@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 
 from kipsk import _ridge
 from kipsk._blocks import block_size_for, sum_rows
-from kipsk._checks import check_integer, check_option, check_positive, refuse
+from kipsk._checks import check_auto, check_integer, check_option, refuse
 from kipsk._distiller import BaseDistiller, Data
 from kipsk._support import initial_support
 from kipsk.kernels._base import JaxKernel, KernelFunction, evaluate
@@ -35,13 +35,16 @@ class LabelSolver(BaseDistiller):
         A name known to `kipsk.kernels.get_kernel` or a kernel object.
     ipc : int, default=10
         Support rows per class; a class with fewer contributes all its rows, with a warning.
+    image_shape : tuple (H, W, C), default=None
+        The images whose pixels are a row of X, for a kernel that needs it and has none.
     support : {"sample", "kmeans"} or array-like of int, default="sample"
         Random rows of each class, the centres of k-means within each class, or the indices of
         rows of X (`ipc` is then not used).
     reg : float or "auto", default="auto"
         Relative ridge of the prediction. "auto" is the kernel's recommended value.
-    label_reg : float, default=0
-        Relative ridge of the labels; 0 is the exact minimiser (the smallest one, if several).
+    label_reg : float or "auto", default=0
+        Relative ridge of the labels; 0 is the exact minimiser (the smallest one, if several),
+        "auto" the one of the smallest generalised cross-validation error.
     block_size : int or "auto", default="auto"
         Targets of one block. "auto" bounds the memory.
     dtype : {"float32", "float64"}, default="float32"
@@ -61,7 +64,8 @@ class LabelSolver(BaseDistiller):
     classes_ : ndarray of shape (n_classes,)
     kernel_ : kernel object
         The kernel with its data-dependent parameters set.
-    reg_ : float
+    reg_, label_reg_ : float
+        What "auto" stood for.
     predictor_ : KernelRidgeNTK
         Fitted on (X_s_, y_s_); what `predict` uses.
     n_features_in_ : int
@@ -82,9 +86,10 @@ class LabelSolver(BaseDistiller):
         kernel: str | JaxKernel = "fc1",
         ipc: int = 10,
         *,
+        image_shape: tuple[int, int, int] | None = None,
         support: str | ArrayLike = "sample",
         reg: float | str = "auto",
-        label_reg: float = 0.0,
+        label_reg: float | str = 0.0,
         block_size: int | str = "auto",
         dtype: str = "float32",
         random_state: Any = None,
@@ -92,6 +97,7 @@ class LabelSolver(BaseDistiller):
     ) -> None:
         self.kernel = kernel
         self.ipc = ipc
+        self.image_shape = image_shape
         self.support = support
         self.reg = reg
         self.label_reg = label_reg
@@ -113,13 +119,20 @@ class LabelSolver(BaseDistiller):
         -------
         self
         """
-        label_reg = check_positive("LabelSolver", "label_reg", self.label_reg, zero=True)
+        label_reg = check_auto("LabelSolver", "label_reg", self.label_reg, None, zero=True)
         kernel, reg = self._kernel_and_reg()
         data = self._validate(X, y)
         kernel = kernel.resolve(data.X)
         X_s, self.support_indices_ = self._support(data)
-        y_s = solve_labels_over(
-            kernel.function(), X_s, data.X, data.y, reg, label_reg, self.block_size, self.verbose
+        y_s, self.label_reg_ = solve_labels_over(
+            kernel.function(),
+            X_s,
+            data.X,
+            data.y,
+            reg,
+            label_reg,
+            self.block_size,
+            self.verbose,
         )
         self._publish(X_s, y_s, data.classes, kernel, reg)
         return self
@@ -164,10 +177,10 @@ def solve_labels_over(
     X: NDArray[Any],
     y: NDArray[Any],
     reg: float,
-    label_reg: float,
+    label_reg: float | None,
     block_size: int | str = "auto",
     verbose: int = 0,
-) -> NDArray[np.float64]:
+) -> tuple[NDArray[np.float64], float]:
     """Return the best labels of a support set for all targets, in memory of (n_s, n_s).
 
     Parameters
@@ -176,10 +189,17 @@ def solve_labels_over(
     X_s : ndarray of shape (n_s, n_features)
     X : ndarray of shape (n, n_features)
     y : ndarray of shape (n, n_outputs)
-    reg, label_reg : float
-        Relative ridges of the prediction and of the labels.
+    reg : float
+        Relative ridge of the prediction.
+    label_reg : float or None
+        Relative ridge of the labels; None chooses it by generalised cross-validation.
     block_size : int or "auto"
     verbose : int
+
+    Returns
+    -------
+    y_s : ndarray of shape (n_s, n_outputs)
+    label_reg : float
     """
     n_features = X.shape[1]
     row_size = n_features + function.row_size(n_features)
@@ -193,4 +213,7 @@ def solve_labels_over(
         regularised = _ridge.add_to_diagonal(K_ss, ridge)
         sums = partial(_normal_equations, function, X_s, regularised)
         normal, moments = sum_rows(sums, (X, y), size, progress="labels" if verbose else None)
-    return _ridge.solve_labels(normal, moments, regularised, label_reg)
+    if label_reg is None:
+        y_squared = float(np.sum(np.square(y, dtype=np.float64)))
+        label_reg = _ridge.best_label_reg(normal, moments, regularised, y_squared, len(y))
+    return _ridge.solve_labels(normal, moments, regularised, label_reg), label_reg

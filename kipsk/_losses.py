@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import register_dataclass
 
-from kipsk import _ridge
+from kipsk import _ridge, augment
+from kipsk.architectures import Shape
 from kipsk.kernels._base import KernelFunction
 
 
@@ -20,8 +21,8 @@ class Targets(NamedTuple):
     Attributes
     ----------
     prepared : pytree
-        ``function.prepare(X_t)``: the targets never change, so this is evaluated once a fit. For
-        a kernel that is drawn anew at every step, X_t itself.
+        ``function.prepare(X_t)``: the targets never change, so this is evaluated once a fit. X_t
+        itself where kernel or targets do change from step to step (`Objective.takes_rows`).
     y_t : Array of shape (n_t, n_outputs)
     """
 
@@ -49,16 +50,18 @@ class Objective:
     """KIP's loss of a support set on a batch of targets (arXiv 2011.00050, eq. 7).
 
     ``1/2 mean |y_t - K_ts (K_ss + reg trace(K_ss)/n_s I)^-1 y_s|^2``, or the cross-entropy of the
-    same predictions. A pytree: numbers are leaves, so another ridge or length scale runs the same
-    compiled code.
+    same predictions. Labels solved on the batch would fit it too well, so then each target's
+    prediction is the one by the labels that all others give (leave-one-out, in closed form). A
+    pytree: numbers are leaves, so another ridge or length scale runs the same compiled code.
 
     Attributes
     ----------
     function : KernelFunction
     reg : float
         Relative ridge of the prediction.
-    label_reg : float
-        Relative ridge of the labels, used if they are solved.
+    label_reg : float or None
+        Relative ridge of the labels, used if they are solved. None reads
+        ``params["log_label_reg"]``: it is learned with the rows.
     scale : float
         Deviation of the training features; ``params["X"]`` is in its units.
     y_s : Array of shape (n_s, n_outputs) or None
@@ -69,39 +72,137 @@ class Objective:
         "platt" reads ``params["log_scale"]``.
     key : Array or None
         Draws the networks of each step; for a kernel that is random (`is_random`).
+    frozen : tuple of Arrays (mask, X) of shape (n_s, n_features), or None
+        Where the mask is true the support stays X.
+    takes_rows : bool
+        Targets are rows, to be augmented, preprocessed and prepared at every step.
+    augment_key : Array or None
+        Draws the augmentation of each step.
+    augmentation : callable or None
+        What `kipsk.augment.apply` takes.
+    image_shape : tuple (H, W, C) or None
+        Of the images that are augmented.
+    preprocess : pytree, callable, or None
+        From augmented rows to those that the kernel sees.
     """
 
     function: KernelFunction
-    reg: Array | float
-    label_reg: Array | float
+    reg: float
+    label_reg: float | None
     scale: Array | float
     y_s: Array | None
     solves_labels: bool = field(metadata={"static": True})
     loss: str = field(default="mse", metadata={"static": True})
     key: Array | None = None
+    frozen: tuple[Array, Array] | None = None
+    takes_rows: bool = field(default=False, metadata={"static": True})
+    augment_key: Array | None = None
+    augmentation: Any = field(default=None, metadata={"static": True})
+    image_shape: Shape | None = field(default=None, metadata={"static": True})
+    preprocess: Any = None
 
     def __call__(
         self, params: dict[str, Array], targets: Targets, n_steps: Array | int = 0
     ) -> tuple[Array, Array]:
         """Return the loss and the share of targets whose largest output is the right one."""
-        function, prepared_t = self.function, targets.prepared
-        if self.key is not None:
-            function = function.draw(jax.random.fold_in(self.key, n_steps))
-            prepared_t = jax.lax.stop_gradient(function.prepare(targets.prepared))
-        prepared = function.prepare(params["X"] * self.scale)
-        K_st = function.cross(prepared, prepared_t)
-        regularised = _ridge.regularise(function.gram(prepared), self.reg)
+        function = self._drawn(n_steps)
+        prepared_t, y_t = self._prepared(function, targets, n_steps)
+        prepared = function.prepare(self.support(params))
+        K_st, K_ss = function.cross(prepared, prepared_t), function.gram(prepared)
         if self.solves_labels:
-            K = K_st.astype(jnp.float64)
-            alpha = _ridge.solved_alpha(
-                K @ K.T, K @ targets.y_t.astype(jnp.float64), regularised, self.label_reg
-            )
+            alpha, leverage = self._solve_labels(params, K_ss, K_st, y_t)
+            residual = (y_t - _ridge.predict(K_st, alpha)) / (1 - leverage)[:, None]
+            prediction = y_t - residual.astype(y_t.dtype)
         else:
-            y_s = params["y"] if self.y_s is None else self.y_s
-            alpha = _ridge.solve(regularised, y_s)
-        prediction = _ridge.predict(K_st, alpha)
-        hits = jnp.argmax(prediction, axis=1) == jnp.argmax(targets.y_t, axis=1)
-        accuracy = jnp.mean(hits, dtype=jnp.float32)
+            prediction = _ridge.predict(K_st, self._alpha(params, K_ss))
+        accuracy = _accuracy(prediction, y_t)
         if self.loss == "platt":
-            return platt(prediction, targets.y_t, params["log_scale"]), accuracy
-        return mse(prediction, targets.y_t), accuracy
+            return platt(prediction, y_t, params["log_scale"]), accuracy
+        return mse(prediction, y_t), accuracy
+
+    def support(self, params: dict[str, Array]) -> Array:
+        """Return X_s, in the units of the training features."""
+        X_s = params["X"] * self.scale
+        return X_s if self.frozen is None else jnp.where(self.frozen[0], self.frozen[1], X_s)
+
+    def score(self, params: dict[str, Array], targets: Targets, held_out: Targets) -> Array:
+        """Return the accuracy on other rows, with the networks of one fixed draw.
+
+        Parameters
+        ----------
+        params : dict of Arrays
+        targets : Targets
+            Where solved labels come from.
+        held_out : Targets
+            Rows that the kernel sees, not prepared.
+        """
+        function = self._drawn(_FIXED_DRAW)
+        prepared = function.prepare(self.support(params))
+        K_ss = function.gram(prepared)
+        if self.solves_labels:
+            prepared_t, y_t = self._prepared(function, targets, _FIXED_DRAW)
+            K_st = function.cross(prepared, prepared_t)
+            alpha, _ = self._solve_labels(params, K_ss, K_st, y_t)
+        else:
+            alpha = self._alpha(params, K_ss)
+        K_sv = function.cross(prepared, function.prepare(held_out.prepared))
+        return _accuracy(_ridge.predict(K_sv, alpha), held_out.y_t)
+
+    def _drawn(self, n_steps: Array | int) -> KernelFunction:
+        if self.key is None:
+            return self.function
+        return self.function.draw(jax.random.fold_in(self.key, n_steps))
+
+    def _prepared(
+        self, function: KernelFunction, targets: Targets, n_steps: Array | int
+    ) -> tuple[Any, Array]:
+        """Return the targets as the kernel takes them: constants, without a gradient."""
+        if not self.takes_rows:
+            return targets
+        X_t, y_t = targets
+        if self.augmentation is not None and self.augment_key is not None:
+            key = jax.random.fold_in(self.augment_key, n_steps)
+            X_t, y_t = augment.apply(self.augmentation, key, X_t, y_t, self.image_shape)
+        if self.preprocess is not None:
+            X_t = self.preprocess(X_t)
+        return jax.lax.stop_gradient((function.prepare(X_t), y_t))
+
+    def _alpha(self, params: dict[str, Array], K_ss: Array) -> Array:
+        """Return the dual coefficients of labels that are learned or fixed."""
+        y_s = params["y"] if self.y_s is None else self.y_s
+        return _ridge.solve(_ridge.regularise(K_ss, self.reg), y_s)
+
+    def _solve_labels(
+        self, params: dict[str, Array], K_ss: Array, K_st: Array, y_t: Array
+    ) -> tuple[Array, Array]:
+        """Return the dual coefficients of the targets' best labels, and each target's leverage."""
+        label_reg: Array | float | None = self.label_reg
+        if label_reg is None:
+            label_reg = jnp.exp(params["log_label_reg"])
+        regularised = _ridge.regularise(K_ss, self.reg)
+        return _ridge.solved_alpha_and_leverage(
+            K_st.astype(jnp.float64), y_t.astype(jnp.float64), regularised, label_reg
+        )
+
+
+# The step whose draw of networks `score` takes: the same for all calls, and no step's.
+_FIXED_DRAW = 2**31 - 1
+
+
+@jax.jit
+def score(
+    objective: Objective, params: dict[str, Array], targets: Targets, held_out: Targets
+) -> Array:
+    """Return ``objective.score(...)``, compiled."""
+    return objective.score(params, targets, held_out)
+
+
+@jax.jit
+def support(objective: Objective, params: dict[str, Array]) -> Array:
+    """Return ``objective.support(params)``, compiled as it is in a step."""
+    return objective.support(params)
+
+
+def _accuracy(prediction: Array, y_t: Array) -> Array:
+    hits = jnp.argmax(prediction, axis=1) == jnp.argmax(y_t, axis=1)
+    return jnp.mean(hits, dtype=jnp.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache, partial
 from threading import Lock
 from typing import Any, NamedTuple
@@ -21,6 +21,9 @@ MAX_STEPS_PER_CALL = 32
 #: Calls between two looks at a run of one step a call: looking waits for the result, and the next
 #: step could have been under way.
 LOOK_EVERY = 10
+
+#: Names of schedules.
+SCHEDULES = ("cosine", "linear", "constant")
 
 
 class State(NamedTuple):
@@ -93,18 +96,54 @@ def is_transformation(optimizer: Any) -> bool:
     return hasattr(optimizer, "init") and hasattr(optimizer, "update")
 
 
-def learning_rates(schedule: str, learning_rate: float, n_steps: int) -> np.ndarray:
-    """Return the step size of every step: "constant", or "cosine" from its value down to zero."""
-    if schedule == "constant":
-        return np.full(n_steps, learning_rate)
-    return learning_rate * 0.5 * (1 + np.cos(np.pi * np.arange(n_steps) / n_steps))
+def learning_rates(schedule: Any, learning_rate: float, n_steps: int) -> np.ndarray:
+    """Return the step size of every step.
+
+    Parameters
+    ----------
+    schedule : {"cosine", "linear", "constant"} or callable
+        From its value down to zero, or not; or a function of the step that returns what to
+        multiply with, such as optax's schedules.
+    learning_rate : float
+    n_steps : int
+    """
+    if callable(schedule):
+        factors = np.array([float(schedule(i)) for i in range(n_steps)])
+        if not np.isfinite(factors).all():
+            raise ValueError(
+                "The 'schedule' must return finite numbers. Got "
+                f"{factors[~np.isfinite(factors)][0]} at step "
+                f"{np.flatnonzero(~np.isfinite(factors))[0]} instead."
+            )
+        return learning_rate * factors
+    part = np.arange(n_steps) / n_steps
+    factor = {"cosine": 0.5 * (1 + np.cos(np.pi * part)), "linear": 1 - part}
+    return learning_rate * factor.get(schedule, np.ones(n_steps))
 
 
 def initial_state(optimizer: Any, params: Params) -> State:
     """Return the state before the first step."""
-    state = State(params, params, optimizer.init(params), jnp.array(0), jnp.array(False))
-    # Every leaf its own buffer: the state is donated as a whole.
-    return jax.tree.map(jnp.copy, state)
+    return State(params, params, optimizer.init(params), jnp.array(0), jnp.array(False))
+
+
+def leaves(state: State) -> list[np.ndarray]:
+    """Return the state's numbers as numpy, to be stored."""
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
+
+
+def restore(state: State, stored: Sequence[np.ndarray]) -> State:
+    """Return the state that `leaves` was called on, in the structure of another of its kind.
+
+    Raises
+    ------
+    ValueError
+        If the stored numbers are of another optimiser or of other shapes.
+    """
+    own, structure = jax.tree.flatten(state)
+    kinds = [[(leaf.shape, leaf.dtype) for leaf in tree] for tree in (own, stored)]
+    if kinds[0] != kinds[1]:
+        raise ValueError("The stored state is of another optimizer, or of rows of another shape.")
+    return jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in stored])
 
 
 def step(
@@ -118,15 +157,16 @@ def step(
     params = jax.tree.map(
         lambda p, u: (p - learning_rate * u).astype(p.dtype), state.params, direction
     )
-    leaves = jax.tree.leaves(gradient)
-    finite = jnp.isfinite(loss) & jnp.all(jnp.array([jnp.all(jnp.isfinite(g)) for g in leaves]))
+    parts = [jnp.all(jnp.isfinite(part)) for part in jax.tree.leaves(gradient)]
+    finite = jnp.isfinite(loss) & jnp.all(jnp.array(parts))
     moved = State(params, state.params, opt_state, state.n_steps + 1, jnp.array(False))
     stays = state._replace(failed=jnp.array(True))
     ok = finite & ~state.failed
     return jax.tree.map(partial(jnp.where, ok), moved, stays), (loss, accuracy)
 
 
-@partial(jax.jit, static_argnames="optimizer", donate_argnames="state")
+# The state is small and not donated: one that was interrupted can be published.
+@partial(jax.jit, static_argnames="optimizer")
 def steps(
     objective: Callable[..., Any],
     optimizer: Any,
@@ -161,13 +201,16 @@ def steps(
 
 
 def run(
-    objective: Callable[..., Any],
+    objectives: Sequence[Callable[..., Any]],
     optimizer: Any,
     state: State,
-    batches: list[Any],
+    batches: Sequence[Any],
     rates: np.ndarray,
     rng: np.random.RandomState,
     *,
+    weights: np.ndarray | None = None,
+    stops: Collection[int] = (),
+    done: int = 0,
     one_a_call: bool = False,
 ) -> Iterator[tuple[State, Any, int]]:
     """Yield (state, history, number of steps) after every jitted call.
@@ -176,17 +219,49 @@ def run(
     are visited in a new random order each epoch, one step a call, so that no batch is ever copied.
     A last step of length zero (yielded with 0 steps) looks at where the others led: ``state.good``
     is then the end of the run, or, if it failed, the last parameters of finite loss.
+
+    Parameters
+    ----------
+    objectives : sequence of callables
+        Each step takes one of them: always the same, or drawn with `weights`.
+    optimizer : optax.GradientTransformation
+    state : State
+        After `done` steps.
+    batches : sequence of pytrees
+    rates : ndarray of shape (n_steps,)
+    rng : RandomState
+        As it was before the first step: the draws of the steps done are repeated.
+    weights : ndarray of shape (len(objectives),), default=None
+    stops : collection of int
+        Numbers of steps after which a call has to end. What is computed does not depend on it.
+    done : int
+    one_a_call : bool
     """
-    per_call = MAX_STEPS_PER_CALL if len(batches) == 1 and not one_a_call else 1
-    order: list[int] = []
-    done = 0
+    single = len(batches) == 1 and len(objectives) == 1 and not one_a_call
+    per_call = MAX_STEPS_PER_CALL if single else 1
+    drawn = draws(len(objectives), weights, len(batches), rng)
+    for _ in range(0 if single else done):
+        next(drawn)
+    ends = np.unique([len(rates), *(stop for stop in stops if 0 < stop < len(rates))])
     while done < len(rates):
-        order = order or rng.permutation(len(batches)).tolist()
-        n_steps = min(per_call, len(rates) - done)
+        end = min(done + per_call, int(ends[np.searchsorted(ends, done, side="right")]))
+        n_steps = end - done
         part = np.zeros(per_call, np.float32)
-        part[:n_steps] = rates[done : done + n_steps]
-        state, history = steps(objective, optimizer, state, batches[order.pop()], part, n_steps)
-        done += n_steps
+        part[:n_steps] = rates[done:end]
+        which, batch = next(drawn)
+        state, history = steps(objectives[which], optimizer, state, batches[batch], part, n_steps)
+        done = end
         yield state, history, n_steps
     look = np.zeros(per_call, np.float32)
-    yield *steps(objective, optimizer, state, batches[0], look, 1), 0
+    yield *steps(objectives[0], optimizer, state, batches[0], look, 1), 0
+
+
+def draws(
+    n_objectives: int, weights: np.ndarray | None, n_batches: int, rng: np.random.RandomState
+) -> Iterator[tuple[int, int]]:
+    """Yield the objective and the batch of each call."""
+    order: list[int] = []
+    while True:
+        order = order or rng.permutation(n_batches).tolist()
+        which = 0 if n_objectives == 1 else int(rng.choice(n_objectives, p=weights))
+        yield which, order.pop()

@@ -31,6 +31,8 @@ MODULES = {
     "architectures": Room("description"),
     "_checks": Room("description"),
     "_layers": Room("description"),
+    # random changes of rows
+    "augment": Room("models"),
     # what a kernel is; scikit-learn in the shell of the kernel objects only
     "kernels": Room("models"),
     "kernels._base": Room("models", sklearn=True),
@@ -46,15 +48,14 @@ MODULES = {
     "kernels._stax": Room("models", sklearn=True),
     "networks": Room("models"),
     "networks._frozen": Room("models"),
-    "networks._augment": Room("models"),
     "networks._network": Room("models"),
     # matrices and blocks, which know no estimator
     "_blocks": Room("mathematics"),
+    "_checkpoint": Room("mathematics"),
     "_calibration": Room("mathematics"),
     "_losses": Room("mathematics"),
     "_ridge": Room("mathematics"),
     # what an estimator is wired from
-    "_augment": Room("steps"),
     "_engine": Room("steps"),
     "_optimize": Room("steps"),
     "_support": Room("steps", sklearn=True),
@@ -62,6 +63,13 @@ MODULES = {
     "networks._rates": Room("steps"),
     "networks._training": Room("steps"),
     # estimators, and what they share
+    "_callbacks": Room("estimators", sklearn=True),
+    "_descent": Room("estimators"),
+    "_preprocess": Room("estimators", sklearn=True),
+    "_settings": Room("estimators"),
+    "_start": Room("estimators", sklearn=True),
+    "_streaming": Room("estimators", sklearn=True),
+    "_support_file": Room("estimators"),
     "_distiller": Room("estimators", sklearn=True),
     "_kernel_ridge": Room("estimators", sklearn=True),
     "_kip": Room("estimators", sklearn=True),

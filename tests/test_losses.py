@@ -72,12 +72,17 @@ def numpy_prediction(kernel, params, X_t, y_t, labels):
     if labels != "solved":
         y_s = params["y"] if labels == "learned" else one_hot(CODES_S, N_CLASSES)
         return K_ts @ np.linalg.solve(regularised, y_s)
-    # Ridge regression as ordinary least squares on more rows: |y - K a|^2 + penalty |L^T a|^2.
+    # Ridge regression as ordinary least squares on more rows: |y - K a|^2 + penalty |L^T a|^2,
+    # for each target without itself.
     penalty = LABEL_REG * np.sum(K_ts**2) / np.trace(regularised)
     L = np.linalg.cholesky(regularised)
-    rows = np.concatenate([K_ts, np.sqrt(penalty) * L.T])
-    targets = np.concatenate([y_t, np.zeros((N_S, N_CLASSES))])
-    return K_ts @ np.linalg.lstsq(rows, targets, rcond=None)[0]
+    predictions = []
+    for t in range(N_T):
+        others = np.arange(N_T) != t
+        rows = np.concatenate([K_ts[others], np.sqrt(penalty) * L.T])
+        targets = np.concatenate([y_t[others], np.zeros((N_S, N_CLASSES))])
+        predictions.append(K_ts[t] @ np.linalg.lstsq(rows, targets, rcond=None)[0])
+    return np.array(predictions)
 
 
 def numpy_loss(kernel, params, X_t, y_t, labels):
@@ -96,7 +101,7 @@ def make(function, params, X_t, y_t, labels, dtype=np.float64):
 @pytest.mark.parametrize("labels", LABELS)
 @pytest.mark.parametrize("name", KERNELS)
 def test_value_equals_numpy(name, labels, data):
-    """Oracle: numpy's solve (lstsq on augmented rows for solved labels)."""
+    """Oracle: numpy's solve; for solved labels lstsq on augmented rows, once for each left out."""
     function, kernel = KERNELS[name]
     loss, accuracy = jax.jit(Objective.__call__)(*make(function, *data, labels))
     prediction = numpy_prediction(kernel, *data, labels)
@@ -172,7 +177,7 @@ def test_solved_labels_minimise_the_penalised_loss(name, label_reg, data):
     function, kernel = KERNELS[name]
     params, X_t, y_t = data
     X_s = params["X"] * SCALE
-    y_s = solve_labels_over(function, X_s, X_t, y_t, REG, label_reg)
+    y_s, _ = solve_labels_over(function, X_s, X_t, y_t, REG, label_reg)
     K_ss, K_ts = kernel(X_s, X_s), kernel(X_t, X_s)
     regularised = K_ss + REG * np.trace(K_ss) / N_S * np.eye(N_S)
     penalty = label_reg * np.sum(K_ts**2) / np.trace(regularised)
@@ -200,7 +205,7 @@ def test_solved_alpha_is_the_alpha_of_the_solved_labels(data):
     function, kernel = KERNELS["fc1"]
     params, X_t, y_t = data
     X_s = params["X"] * SCALE
-    y_s = solve_labels_over(function, X_s, X_t, y_t, REG, LABEL_REG)
+    y_s, _ = solve_labels_over(function, X_s, X_t, y_t, REG, LABEL_REG)
     K_ss, K_ts = kernel(X_s, X_s), kernel(X_t, X_s)
     regularised = K_ss + REG * np.trace(K_ss) / N_S * np.eye(N_S)
     alpha = _ridge.solved_alpha(K_ts.T @ K_ts, K_ts.T @ y_t, regularised, LABEL_REG)
@@ -238,7 +243,7 @@ def test_random_kernel_is_drawn_by_the_step(data):
     objective, params, targets = make(function, *data, "learned")
     X_t = jax.numpy.asarray(data[1])
     key = jax.random.key(5)
-    random = replace(objective, key=key)
+    random = replace(objective, key=key, takes_rows=True)
     for step in (0, 3):
         drawn = function.draw(jax.random.fold_in(key, step))
         fixed = replace(objective, function=drawn)

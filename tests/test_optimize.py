@@ -107,10 +107,11 @@ def test_learning_rates():
     assert_allclose(_optimize.learning_rates("cosine", 0.3, 1), [0.3])
 
 
-def make_run(objective, batches, rates, start=START, optimizer=None):
+def make_run(objective, batches, rates, start=START, optimizer=None, **params):
     optimizer = optimizer or _optimize.get_optimizer("adam")
     state = _optimize.initial_state(optimizer, {"x": jnp.asarray(start, jnp.float32)})
-    return _optimize.run(objective, optimizer, state, batches, rates, np.random.RandomState(0))
+    rng = np.random.RandomState(0)
+    return _optimize.run([objective], optimizer, state, batches, rates, rng, **params)
 
 
 QUADRATIC = Quadratic(jnp.asarray(CURVATURE, jnp.float32))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 import jax
@@ -23,8 +24,9 @@ from kipsk._kernel_ridge import OneHotClassifierMixin
 from kipsk._optimize import LOOK_EVERY, is_transformation, learning_rates
 from kipsk._targets import class_targets, is_target_matrix
 from kipsk.architectures import Architecture, get_architecture
+from kipsk.augment import Augmentation, get_augmentation
+from kipsk.augment import check as check_augmentation
 from kipsk.networks import _training
-from kipsk.networks._augment import AUGMENTATIONS
 from kipsk.networks._rates import ADAM_RATES, sgd_rate
 from kipsk.networks._training import Data, Problem
 
@@ -68,7 +70,8 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
     width : int, default=256
         Channels of every convolution, units of every Dense layer but the last.
     image_shape : tuple (H, W, C), default=None
-        What the rows of X are, flattened. Needed by convolutional architectures and by `augment`.
+        What the rows of X are, flattened. Needed by convolutional architectures, and where
+        `augment` changes images.
     loss : {"mse", "cross_entropy"}, default="mse"
         Squared error to one-hot labels minus ``1 / n_classes``, or cross-entropy. Soft labels y are
         targets of the squared error as they are; for cross-entropy they become probabilities:
@@ -99,9 +102,14 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
     batch_size : int or "auto", default="auto"
         Rows of a step. "auto" is all rows if there are at most 500, else 100; less if a network's
         activations on them would take more than 2 GiB.
-    augment : {None, "flip", "flip_shift"}, default=None
-        Changes to the images, drawn anew at each step: mirror half of them left to right; also
-        move each by up to an eighth of its sides, zeros filling in.
+    augment : None, str, Augmentation, callable or list, default=None
+        Changes to the rows of a step, drawn anew each time: an object of `kipsk.augment`, such as
+        ``Flip() >> Shift()`` or, for tables too, ``MixUp()``; a function ``(key, images) ->
+        images`` of JAX arrays; a list of these, one after the other. "flip" is ``Flip()``,
+        "flip_shift" ``Flip() >> Shift()``: mirror half of the images left to right; also move each
+        by up to an eighth of its sides, zeros filling in. Images have shape (n, H, W, C), or are
+        rows (n, n_features) if `image_shape` is None. Those that mix targets mix soft labels or,
+        with cross-entropy, probabilities.
     centering : bool, default=False
         Whether to train the network minus its initial function, which removes the noise that
         random outputs are at the start. Goes with ``l2=0`` or a small one: what is subtracted does
@@ -177,7 +185,7 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         l2: float = 1e-3,
         max_iter: int = 1000,
         batch_size: int | str = "auto",
-        augment: str | None = None,
+        augment: str | Augmentation | Callable[..., Any] | list[Any] | None = None,
         centering: bool = False,
         label_scale: float = 1.0,
         n_ensembles: int = 1,
@@ -231,6 +239,9 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         # Settings of the user's would change the bits, or the dtype; not here.
         with jax.enable_x64(False):
             data = Data(jax.numpy.asarray(X), jax.numpy.asarray(self._fitted_to(targets)))
+            if problem.augment is not None:
+                name = type(self).__name__
+                check_augmentation(name, problem.augment, *data, problem.image_shape)
             drawn = [self._draw(problem, len(classes), rng) for _ in range(self.n_ensembles)]
             rates = self._rates(problem, drawn[0], data, batch_size, rng)
             runs = [self._run(problem, params, data, rates, batch_size, rng) for params in drawn]
@@ -302,8 +313,7 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         check_integer(name, "max_iter", self.max_iter, minimum=1)
         if not (isinstance(self.batch_size, str) and self.batch_size == "auto"):
             check_integer(name, "batch_size", self.batch_size, minimum=1, also=' or "auto"')
-        if self.augment is not None:
-            check_option(name, "augment", self.augment, AUGMENTATIONS, also=" or None")
+        get_augmentation(name, self.augment)
         if not isinstance(self.centering, bool | np.bool_):
             raise refuse(name, "centering", "True or False", self.centering)
         check_positive(name, "label_scale", self.label_scale)
@@ -314,17 +324,14 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         """Return what compiled code depends on."""
         name = type(self).__name__
         input_shape = architecture.input_shape(n_features, self.image_shape, owner=name)
-        if self.augment is not None and self.image_shape is None:
-            raise ValueError(
-                f"The 'image_shape' parameter of {name} must be (height, width, channels) if "
-                f"augment={self.augment!r}. Got None instead: pass the shape of the images whose "
-                f"{n_features} values are a row of X."
-            )
         optimizer = self.optimizer
         if not is_transformation(optimizer):
             optimizer = _training.get_optimizer(optimizer, float(self.momentum))
-        images = None if self.augment is None else tuple(int(n) for n in self.image_shape or ())
-        return Problem(architecture, input_shape, self.loss, optimizer, self.augment, images)
+        augment = get_augmentation(name, self.augment)
+        images = None
+        if augment is not None and self.image_shape is not None:
+            images = tuple(int(n) for n in self.image_shape)
+        return Problem(architecture, input_shape, self.loss, optimizer, augment, images)
 
     def _fitted_to(self, targets: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return what the loss compares outputs with: scaled targets, or probabilities."""

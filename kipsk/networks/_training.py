@@ -15,7 +15,8 @@ from jax import Array
 from kipsk import _optimize
 from kipsk._optimize import State
 from kipsk.architectures import Architecture, Shape
-from kipsk.networks._augment import augment
+from kipsk.augment import Function
+from kipsk.augment import apply as augmented
 from kipsk.networks._network import Params, _scaled, apply, init
 
 #: Steps of one jitted call, at most. A call returns after this many so that the host can look.
@@ -44,16 +45,17 @@ class Problem:
     loss : {"mse", "cross_entropy"}
     optimizer : optax.GradientTransformation
         Its updates are multiplied by a step's rate and subtracted.
-    augment : {"flip", "flip_shift"} or None
+    augment : callable or None
+        As `kipsk.augment.get_augmentation` returns it.
     image_shape : tuple of int or None
-        (H, W, C) of the images that are augmented.
+        (H, W, C) of the images that are augmented; None if it is rows.
     """
 
     architecture: Architecture
     input_shape: Shape
     loss: str
     optimizer: Any = None
-    augment: str | None = None
+    augment: Function | None = None
     image_shape: Shape | None = None
 
 
@@ -172,10 +174,9 @@ def steps(
     def body(i: Array, carry: tuple[State, Array]) -> tuple[State, Array]:
         state, losses = carry
         batch = data if rows is None else Data(data.X[rows[i]], data.y[rows[i]])
-        if problem.augment is not None and problem.image_shape is not None:
-            images = batch.X.reshape(len(batch.X), *problem.image_shape)
-            images = augment(problem.augment, jax.random.fold_in(key, state.n_steps), images)
-            batch = batch._replace(X=images.reshape(batch.X.shape))
+        if problem.augment is not None:
+            own_key = jax.random.fold_in(key, state.n_steps)
+            batch = Data(*augmented(problem.augment, own_key, *batch, problem.image_shape))
         state, loss = step(problem, state, initial, batch, rates[i], l2)
         return state, losses.at[i].set(loss)
 

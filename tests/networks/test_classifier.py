@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from kipsk import KernelRidgeNTK, networks
 from kipsk.architectures import Activation, Architecture, Dense, Flatten, fully_connected
+from kipsk.augment import Flip, MixUp, Noise, Shift
 from kipsk.kernels import FullyConnected
 from kipsk.networks import FiniteNetworkClassifier, apply
 from kipsk.networks._classifier import _outputs
@@ -116,6 +117,32 @@ def test_learns_in_batches_with_augmented_images(scaled_digits):
         random_state=0,
     ).fit(X, y)
     assert network.score(X_test, y_test) > 0.5  # mirrored digits are other digits
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_learns_from_mixed_rows(loss, blobs):
+    X, y = blobs
+    augment = Noise() >> MixUp()
+    network = FiniteNetworkClassifier(loss=loss, augment=augment, **FAST).fit(X, y)
+    assert network.score(X, y) > 0.9
+    assert len(np.unique(network.loss_curve_)) == network.n_iter_  # no batch like another
+    copy = clone(network)
+    assert copy.augment == augment
+    assert_array_equal(copy.fit(X, y).loss_curve_, network.loss_curve_)
+
+
+def test_names_of_augmentations(blobs):
+    """Oracle: the objects that they stand for."""
+    X, y = blobs
+    settings = FAST | {"image_shape": (2, 2, 1), "max_iter": 10}
+    trained = [
+        FiniteNetworkClassifier(augment=augment, **settings).fit(X, y)
+        for augment in ("flip", Flip(), "flip_shift", Flip() >> Shift(), ["flip", Shift()])
+    ]
+    first, *others = [network.loss_curve_ for network in trained]
+    assert_array_equal(first, others[0])
+    assert_array_equal(others[1], others[2])
+    assert_array_equal(others[1], others[3])
 
 
 def test_learning_rate_auto_is_a_quarter_of_the_stable_rate(blobs):
@@ -291,8 +318,10 @@ PARAMETERS = [
     ({"image_shape": (2, 3, 1)}, ["'image_shape'", "= 4", "Got (2, 3, 1) "]),
     ({"architecture": "convnet1"}, ["'image_shape'", "look at pixels", "Got None "]),
     ({"architecture": "convnet2", "image_shape": (2, 2, 1)}, ["AvgPool", "1 x 1 pixels"]),
-    ({"augment": "flip"}, ["'image_shape'", "augment='flip'", "Got None "]),
-    ({"augment": "mirror"}, ["'augment'", "['flip', 'flip_shift'] or None", "Got 'mirror' "]),
+    ({"augment": "flip"}, ["'image_shape'", "augment=Flip(p=0.5)", "Got None "]),
+    ({"augment": "mirror"}, ["'augment'", "None, one of ['flip', 'flip_shift'], an Augmentation"]),
+    ({"augment": MixUp}, ["'augment'", "Write it with brackets, such as MixUp()"]),
+    ({"augment": lambda key, x: x[:, :2]}, ["'augment'", "(30, 4). Got shape (30, 2)"]),
     ({"loss": "hinge"}, ["'loss'", "['mse', 'cross_entropy']", "Got 'hinge' "]),
     ({"optimizer": "lion"}, ["'optimizer'", "or an optax.Gradient", "Got 'lion' "]),
     ({"learning_rate": 0}, ["'learning_rate'", 'a finite number > 0 or "auto"', "Got 0 "]),

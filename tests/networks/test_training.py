@@ -1,4 +1,4 @@
-"""Losses, steps and rates of training, and the augmentations.
+"""Losses, steps and rates of training.
 
 Oracles: formulas in numpy, jax.jacobian's explicit matrix.
 """
@@ -12,8 +12,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from kipsk.architectures import convnet, fully_connected
+from kipsk.augment import Flip, MixUp, Noise, Shift, apply
 from kipsk.networks import _training, init
-from kipsk.networks._augment import augment, flip, shift
 from kipsk.networks._rates import largest_curvature
 from kipsk.networks._training import (
     MAX_STEPS_PER_CALL,
@@ -226,56 +226,33 @@ def test_probabilities():
 # --- augmentation --------------------------------------------------------------------------------
 
 
-def test_flip_and_shift():
-    """Oracle: numpy, pixel by pixel."""
-    images = np.random.default_rng(0).standard_normal((4, 5, 6, 2))
-    which = np.array([True, False, True, False])
-    flipped = np.asarray(flip(jnp.asarray(images), jnp.asarray(which)))
-    down, right = np.array([0, 1, -2, 2]), np.array([1, 0, 3, -3])
-    moved = np.asarray(shift(jnp.asarray(images), jnp.asarray(down), jnp.asarray(right), (2, 3)))
-    for k, image in enumerate(images):
-        assert_allclose(flipped[k], image[:, ::-1] if which[k] else image, rtol=1e-6)
-        expected = np.zeros_like(image)
-        for i in range(5):
-            for j in range(6):
-                if 0 <= i - down[k] < 5 and 0 <= j - right[k] < 6:
-                    expected[i, j] = image[i - down[k], j - right[k]]
-        assert_allclose(moved[k], expected, rtol=1e-6)
-
-
-def place(images):
-    """Return where the mark of each image is, and whether it is mirrored."""
-    values = np.asarray(images)[..., 0].reshape(len(images), -1)
-    width = images.shape[2]
-    left, right = (np.argmax(values == mark, axis=1) for mark in (1, 2))
-    return left // width, left % width, left > right
-
-
-def test_augment_draws_each_change_equally_often():
-    """Oracle: 4000 images with a mark of two pixels, so that the place tells what was done."""
-    image = np.zeros((16, 24, 1), np.float32)
-    image[8, 11:13, 0] = 1, 2
-    images = jnp.asarray(np.repeat(image[None], 4000, axis=0))
-    row, column, mirrored = place(augment("flip", jax.random.key(0), images))
-    assert_array_equal(row, 8)
-    assert_array_equal(column, np.where(mirrored, 12, 11))
-    assert abs(mirrored.mean() - 0.5) < 0.04
-    row, column, mirrored = place(augment("flip_shift", jax.random.key(1), images))
-    for moved, reach in [(row - 8, 2), (column - np.where(mirrored, 12, 11), 3)]:
-        values, counts = np.unique(moved, return_counts=True)
-        assert_array_equal(values, np.arange(-reach, reach + 1))
-        assert np.abs(counts / 4000 - 1 / len(values)).max() < 0.04
-
-
-def test_steps_draw_new_changes():
+@pytest.mark.parametrize(
+    "augment, image_shape, n_losses",
+    [
+        (None, None, 1),
+        (Flip() >> Shift(), (8, 8, 1), 4),
+        (lambda key, images: images + jax.random.normal(key, (8, 8, 1)), (8, 8, 1), 4),
+        (Noise() >> MixUp(1.0), None, 4),
+    ],
+    ids=["none", "images", "function", "rows"],
+)
+def test_steps_draw_new_changes(augment, image_shape, n_losses):
     """Oracle: a loss that stays the same without augmentation."""
-    rng = np.random.default_rng(0)
-    data = Data(
-        jnp.asarray(rng.standard_normal((6, 64)), jnp.float32),
-        jnp.asarray(rng.standard_normal((6, 3)), jnp.float32),
-    )
-    optimizer = get_optimizer("sgd", 0.0)
-    for kind, n_losses in [(None, 1), ("flip_shift", 4)]:
-        problem = Problem(convnet(1), (8, 8, 1), "mse", optimizer, kind, (8, 8, 1))
-        _, losses, _ = descend(problem, draw(problem), data, np.zeros(4))
-        assert len(np.unique(losses)) == n_losses
+    data = make_data(n_features=64)
+    architecture, shape = (LINEAR, (64,)) if image_shape is None else (convnet(1), image_shape)
+    problem = Problem(architecture, shape, "mse", get_optimizer("sgd", 0.0), augment, image_shape)
+    _, losses, _ = descend(problem, draw(problem), data, np.zeros(4))
+    assert len(np.unique(losses)) == n_losses
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_a_step_mixes_targets_too(loss, close):
+    """Oracle: the objective on what the augmentation makes of the data."""
+    data, augment = make_data(), MixUp(1.0)
+    problem = Problem(LINEAR, (4,), loss, get_optimizer("sgd", 0.0), augment)
+    params = draw(problem)
+    _, losses, _ = descend(problem, params, data, np.zeros(2))
+    key = jax.random.key(np.random.RandomState(0).randint(2**31))
+    for i, found in enumerate(losses):
+        mixed = Data(*apply(augment, jax.random.fold_in(key, i), *data, None))
+        close(found, float(objective(problem, params, None, mixed, 0.0)))

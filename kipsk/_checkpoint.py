@@ -1,0 +1,141 @@
+"""A run's state in one file, written whole or not at all, and what it belongs to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kipsk._blocks import slices
+
+_FORMAT = "kipsk checkpoint 1"
+
+#: What `numpy.load` and what follows it raise for a file that is not whole or not ours.
+DAMAGED = (zipfile.BadZipFile, ValueError, KeyError, EOFError, NotImplementedError)
+
+
+def write_atomically(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> None:
+    """Write an .npz that is there whole or not at all, whatever happens on the way.
+
+    A temporary file beside it is written, brought to the disk and renamed.
+    """
+    temporary = Path(f"{os.fspath(path)}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def fingerprint(array: Any) -> str:
+    """Return a hash of an array's values, shape and dtype."""
+    array = np.asarray(array)
+    digest = hashlib.blake2b(f"{array.dtype} {array.shape}".encode(), digest_size=16)
+    if array.dtype.hasobject:
+        digest.update(repr(array.tolist()).encode())
+    else:
+        rows = np.atleast_1d(array)
+        for block in slices(len(rows), 4096):  # no second copy of the data
+            digest.update(np.ascontiguousarray(rows[block]).tobytes())
+    return digest.hexdigest()
+
+
+def describe(value: Any) -> str:
+    """Return a text that is the same for equal parameters, in any process."""
+    match value:
+        case np.ndarray():
+            return f"array of shape {value.shape}, {fingerprint(value)[:8]}"
+        case np.random.RandomState() | np.random.Generator():
+            return type(value).__name__  # its state is what goes on
+        case list() | tuple():
+            return f"{type(value).__name__}({', '.join(map(describe, value))})"
+        case _ if hasattr(value, "get_params") and not isinstance(value, type):
+            params = value.get_params(deep=False)
+            inside = ", ".join(f"{name}={describe(params[name])}" for name in params)
+            return f"{type(value).__name__}({inside})"
+        case _ if hasattr(value, "__qualname__"):
+            return f"{value.__module__}.{value.__qualname__}"
+    return repr(value)
+
+
+class Checkpoint:
+    """The file of one run.
+
+    Parameters
+    ----------
+    path : str or path-like
+    facts : dict of str to str
+        What the run is of. A file with other facts is refused.
+
+    Attributes
+    ----------
+    always : dict of str to ndarray
+        Arrays that every save includes.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], facts: dict[str, str]) -> None:
+        self.path = os.fspath(path)
+        self.facts = facts
+        self.always: dict[str, NDArray[Any]] = {}
+        self._warned = False
+
+    def load(self) -> dict[str, NDArray[Any]] | None:
+        """Return the arrays that were saved, or None if nothing was.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, is no checkpoint, or belongs to other data or parameters.
+        """
+        if not os.path.exists(self.path):
+            return None
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            stored = json.loads(str(arrays.pop("facts")))
+            if stored.pop("format") != _FORMAT:
+                raise ValueError("of another format")
+        except DAMAGED as error:
+            raise ValueError(
+                f"The file {self.path!r} is damaged or no checkpoint of this version of kipsk "
+                f"({type(error).__name__}: {error}). Delete it to start anew, or choose another "
+                "'checkpoint_path'."
+            ) from error
+        differences = [
+            f"{name} was {stored.get(name, 'not there')} and is {self.facts.get(name, 'not there')}"
+            for name in sorted(self.facts.keys() | stored.keys())
+            if stored.get(name) != self.facts.get(name)
+        ]
+        if differences:
+            raise ValueError(
+                f"The checkpoint {self.path!r} belongs to another fit: {'; '.join(differences)}. "
+                "Fit with the parameters and data it was made with to resume, delete it to start "
+                "anew, or choose another 'checkpoint_path'."
+            )
+        return arrays
+
+    def save(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Save the arrays; a disk that is full or read-only gives a warning and no error."""
+        facts = np.array(json.dumps({"format": _FORMAT, **self.facts}))
+        try:
+            write_atomically(self.path, {"facts": facts, **self.always, **arrays})
+        except OSError as error:
+            if not self._warned:
+                warnings.warn(
+                    f"The checkpoint {self.path!r} could not be written ({error}). The fit goes "
+                    "on, and tries again at the next interval: make room, or allow writing there.",
+                    UserWarning,
+                    stacklevel=2,
+                )
+            self._warned = True

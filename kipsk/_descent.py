@@ -1,0 +1,339 @@
+"""A run of KIP: steps, and on the way scores, snapshots, checkpoints and the way out of each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from kipsk import _optimize
+from kipsk._checkpoint import Checkpoint
+from kipsk._losses import Objective, Targets, mse, score
+
+Params = dict[str, NDArray[Any]]
+
+
+class Problem(NamedTuple):
+    """What is descended on.
+
+    Attributes
+    ----------
+    objectives : sequence of Objective
+        One for each kernel of a family.
+    weights : ndarray of shape (len(objectives),) or None
+        Probabilities of drawing each.
+    optimizer : optax.GradientTransformation
+    params : dict of Arrays
+        To start from.
+    batches : sequence of Targets
+    rates : ndarray of shape (n_steps,)
+    rng : RandomState
+        Draws the order of batches and kernels.
+    """
+
+    objectives: Sequence[Objective]
+    weights: NDArray[np.float64] | None
+    optimizer: Any
+    params: dict[str, jax.Array]
+    batches: Sequence[Targets]
+    rates: NDArray[np.floating]
+    rng: np.random.RandomState
+
+
+class Watch(NamedTuple):
+    """What is looked at on the way; none of it changes what a step computes.
+
+    Attributes
+    ----------
+    verbose : int
+    held_out : Targets or None
+        Rows that the kernel sees, to score the support on; None scores nothing and never ends.
+    score_every, patience : int
+        Steps between two scores, and without a better one until the run ends.
+    snapshots : set of int
+        Steps done at which the support is kept.
+    checkpoint : Checkpoint or None
+    checkpoint_every : int
+        Steps between two of them.
+    after : callable or None
+        Called after each step with a function that returns the parameters; ends the run if it
+        returns True.
+    """
+
+    verbose: int = 0
+    held_out: Targets | None = None
+    score_every: int = 1
+    patience: int = 1
+    snapshots: frozenset[int] = frozenset()
+    checkpoint: Checkpoint | None = None
+    checkpoint_every: int = 1
+    after: Callable[[Callable[[], Params]], bool] | None = None
+
+    def stops(self, n_steps: int) -> set[int]:
+        """Return the numbers of steps after which the host has to look."""
+        stops = set(self.snapshots)
+        if self.held_out is not None:
+            stops.update(range(self.score_every, n_steps, self.score_every))
+        if self.checkpoint is not None:
+            stops.update(range(self.checkpoint_every, n_steps, self.checkpoint_every))
+        if self.after is not None:
+            stops.update(range(1, n_steps))
+        return stops
+
+
+@dataclass
+class History:
+    """What a run leaves behind.
+
+    Attributes
+    ----------
+    params : dict of ndarrays
+        The result: the best that was scored, else the last of finite loss.
+    losses : list of arrays
+        On the batch before each step, in parts.
+    scored, scores : list
+        Steps done, and the accuracy on held-out rows then.
+    snapshots : dict of int to dict of ndarrays
+        Parameters after so many steps.
+    n_good : int
+        Parameters whose loss was finite, known at the end.
+    failed, interrupted : bool
+    """
+
+    params: Params = field(default_factory=dict)
+    losses: list[Any] = field(default_factory=list)
+    scored: list[int] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    snapshots: dict[int, Params] = field(default_factory=dict)
+    best: Params = field(default_factory=dict)
+    n_good: int = sys.maxsize
+    failed: bool = False
+    interrupted: bool = False
+
+    def add_score(self, n_steps: int, value: float, params: Params) -> None:
+        """Keep a score, and the parameters if none before was as high."""
+        if not self.scores or value > max(self.scores):
+            self.best = params
+        self.scored.append(n_steps)
+        self.scores.append(value)
+
+    def is_stale(self, patience: int) -> bool:
+        """Return whether the best score is `patience` steps old."""
+        return bool(self.scores) and self.scored[-1] - self.best_step >= patience
+
+    @property
+    def best_step(self) -> int:
+        """Steps done when the best score was reached first."""
+        return self.scored[int(np.argmax(self.scores))]
+
+    def loss_curve(self) -> NDArray[np.float64]:
+        """Return the losses so far as one array."""
+        losses = np.concatenate([np.zeros(0), *map(np.asarray, self.losses)])
+        return losses[: self.n_good]
+
+    @property
+    def n_steps(self) -> int:
+        """Steps done."""
+        return len(self.loss_curve())
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return all of it by names, to be saved."""
+        kept = {("best", name): value for name, value in self.best.items()}
+        for step, params in self.snapshots.items():
+            kept |= {(f"snapshot {step}", name): value for name, value in params.items()}
+        arrays = {" ".join(key): value for key, value in kept.items()}
+        scored = {"scored": np.array(self.scored, int), "scores": np.array(self.scores, float)}
+        return {"losses": self.loss_curve(), **scored, **arrays}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> History:
+        """Return what `to_arrays` was called on."""
+        history = cls(losses=[arrays["losses"]])
+        history.scored, history.scores = arrays["scored"].tolist(), arrays["scores"].tolist()
+        for name, value in arrays.items():
+            match name.split():
+                case ["best", key]:
+                    history.best[key] = value
+                case ["snapshot", step, key]:
+                    history.snapshots.setdefault(int(step), {})[key] = value
+        return history
+
+
+def descend(
+    problem: Problem, watch: Watch, saved: dict[str, NDArray[Any]] | None = None
+) -> History:
+    """Run the steps, all or those that are left after `saved`, and return what they led to.
+
+    `KeyboardInterrupt` ends the run as its last step would.
+    """
+    state = _optimize.initial_state(problem.optimizer, problem.params)
+    history, done = History(), 0
+    if saved is not None:
+        stored = [
+            saved[f"state {i}"] for i in range(sum(key.startswith("state ") for key in saved))
+        ]
+        history, state = History.from_arrays(saved), _optimize.restore(state, stored)
+        done = len(saved["losses"])
+    else:
+        _look(problem, watch, history, state, 0)
+    try:
+        if not (state.failed or history.is_stale(watch.patience)):
+            state = _steps(problem, watch, history, state, done)
+    except _Interrupted as interruption:
+        state, history.interrupted = interruption.state, True
+    history.n_good, history.failed = int(state.n_steps), bool(state.failed)
+    history.params = history.best or _numpy(state.good)
+    return history
+
+
+class _Interrupted(Exception):
+    """The user ended the run; carries the last state."""
+
+    def __init__(self, state: _optimize.State) -> None:
+        self.state = state
+
+
+def _steps(
+    problem: Problem, watch: Watch, history: History, state: _optimize.State, done: int
+) -> _optimize.State:
+    """Take all steps that are left; return the last state."""
+    n_steps = len(problem.rates)
+    function, n_features = problem.objectives[0].function, problem.params["X"].shape[1]
+    is_slow = function.pair_size(n_features) > 1
+    look_every = 1 if is_slow else _optimize.LOOK_EVERY
+    stops = watch.stops(n_steps)
+    calls = _optimize.run(
+        problem.objectives,
+        problem.optimizer,
+        state,
+        problem.batches,
+        problem.rates,
+        problem.rng,
+        weights=problem.weights,
+        stops=stops,
+        done=done,
+        one_a_call=is_slow,
+    )
+    disable = not watch.verbose
+    with tqdm(total=n_steps, initial=done, disable=disable, desc="KIP", unit="step") as bar:
+        try:
+            for call, (state, (loss, accuracy), n) in enumerate(calls):
+                history.losses.append(loss[:n])
+                done += n
+                bar.update(n)
+                if n > 1 or call % look_every == 0 or done in stops or done == n_steps:
+                    if watch.verbose:
+                        shown = {"loss": f"{loss[n - 1]:.5f}", "accuracy": f"{accuracy[n - 1]:.3f}"}
+                        if history.scores:
+                            shown["held out"] = f"{max(history.scores):.3f}"
+                        bar.set_postfix(shown)
+                    if state.failed:
+                        break
+                if n and _look(problem, watch, history, state, done):
+                    break
+        except KeyboardInterrupt:
+            _save(watch, history, state, done)
+            raise _Interrupted(state) from None
+    return state
+
+
+def _look(
+    problem: Problem, watch: Watch, history: History, state: _optimize.State, done: int
+) -> bool:
+    """Do what is due after so many steps; return whether the run is to end."""
+    is_last = done == len(problem.rates)
+    if done in watch.snapshots:
+        history.snapshots[done] = _numpy(state.params)
+    if watch.held_out is not None and (is_last or done % watch.score_every == 0):
+        value = score(problem.objectives[0], state.params, problem.batches[0], watch.held_out)
+        history.add_score(done, float(value), _numpy(state.params))
+    if done and (is_last or done % watch.checkpoint_every == 0):
+        _save(watch, history, state, done)
+    is_over = bool(done) and watch.after is not None and watch.after(lambda: _numpy(state.params))
+    return is_over or history.is_stale(watch.patience)
+
+
+def _save(watch: Watch, history: History, state: _optimize.State, done: int) -> None:
+    # An interrupt may come between a step and the note of it: that state is not saved.
+    if watch.checkpoint is None or not (state.failed or int(state.n_steps) == done):
+        return
+    leaves = {f"state {i}": leaf for i, leaf in enumerate(_optimize.leaves(state))}
+    watch.checkpoint.save({**leaves, **history.to_arrays()})
+
+
+def diagnose(history: History, problem: Problem, estimator: Any) -> str | None:
+    """Return what went wrong in a run, in words for its user; None if nothing did.
+
+    Raises
+    ------
+    ValueError
+        If there is no good support at all.
+    """
+    n_steps, done = len(problem.rates), history.n_steps
+    if history.failed and not history.n_good:
+        label_reg = ", label_reg" if estimator.labels == "solved" else ""
+        raise ValueError(
+            "The loss of the initial support, or its gradient, is not finite. Scale the "
+            f"features (for instance with StandardScaler), or raise 'reg'{label_reg} or "
+            f"'batch_size'; check that the kernel {estimator.kernel!r} is finite and "
+            "differentiable on them."
+        )
+    if history.interrupted:
+        return (
+            f"was interrupted after {done} of {n_steps} steps. The support reached by then is kept."
+        )
+    first, last = history.loss_curve()[[0, -1]]
+    y_t = problem.batches[0].y_t
+    # Clearly worse than no prediction at all; or as bad, where a learned scale went to zero.
+    diverged = last > 1.1 * max(first, mse(0.0, y_t))
+    if estimator.loss == "platt":
+        diverged = last > max(first, 0.999 * np.log(y_t.shape[1]))
+    if not (history.failed or diverged):
+        return None
+    what = f"diverged: its loss went from {first:.3g} to {last:.3g}"
+    if history.failed:
+        what = f"stopped after {done} of {n_steps} steps: its loss was no longer finite"
+    advice = "'max_iter' or use smaller steps"
+    if isinstance(estimator.optimizer, str):
+        advice = f"'learning_rate' (now {np.max(problem.rates):.3g})"
+    return (
+        f"{what}. The last finite support is kept. Lower {advice}, or raise 'reg' (now "
+        f"{problem.objectives[0].reg:.3g})."
+    )
+
+
+def pass_over(
+    objectives: Sequence[Objective],
+    weights: NDArray[np.float64] | None,
+    optimizer: Any,
+    state: _optimize.State,
+    batches: Iterable[Targets],
+    rates: NDArray[np.floating],
+    rng: np.random.RandomState,
+) -> tuple[_optimize.State, NDArray[np.float64]]:
+    """Take one step on each batch; return the state and the losses before each."""
+    losses: list[Any] = []
+    drawn = _optimize.draws(len(objectives), weights, 1, rng)
+    for targets, rate in zip(batches, rates, strict=True):
+        objective = objectives[next(drawn)[0]]
+        size = np.array([rate], np.float32)
+        state, (loss, _) = _optimize.steps(objective, optimizer, state, targets, size, 1)
+        losses.append(loss)
+    return state, np.concatenate([np.zeros(0), *map(np.asarray, losses)])
+
+
+def finite_params(state: _optimize.State) -> Params:
+    """Return the parameters after the last step, or those before if they are not finite."""
+    params = _numpy(state.params)
+    is_finite = not state.failed and all(np.isfinite(value).all() for value in params.values())
+    return params if is_finite else _numpy(state.good)
+
+
+def _numpy(params: Any) -> Params:
+    return {name: np.asarray(value) for name, value in params.items()}

@@ -1,0 +1,260 @@
+"""What is decided before KIP's first step, and the objective and batches made of it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import check_array
+
+from kipsk import _ridge, augment
+from kipsk._blocks import slices
+from kipsk._checks import refuse
+from kipsk._distiller import Data
+from kipsk._losses import Objective, Targets
+from kipsk._preprocess import as_function
+from kipsk._settings import START_LABEL_REG, Settings
+from kipsk._support import INITS, gaussian_noise, initial_support, resize_support
+from kipsk._targets import balanced_batches, one_hot
+from kipsk.kernels._base import PRNG, JaxKernel, KernelFunction, evaluate, prepare
+
+#: Start of log(s) in the loss "platt": learned from 0 the first hundred steps are slower, and it
+#: ends between 1.5 and 2 on images.
+_LOG_SCALE = 1.5
+
+
+class Start(NamedTuple):
+    """Plain numbers and arrays, so that it can be stored.
+
+    Attributes
+    ----------
+    kernels : list of JaxKernel
+        With their data-dependent parameters set.
+    predict_kernel : JaxKernel
+    scale : float
+        Deviation of the features.
+    X_s, y_s : ndarrays of shapes (n_s, n_features) and (n_s, n_classes)
+        The initial support.
+    frozen : ndarray of bool of shape (n_s, n_features), or None
+        Entries of X_s that stay.
+    seeds : tuple of int
+        Of the networks and of the augmentation of each step.
+    """
+
+    kernels: list[JaxKernel]
+    predict_kernel: JaxKernel
+    scale: float
+    X_s: NDArray[Any]
+    y_s: NDArray[Any]
+    frozen: NDArray[np.bool_] | None
+    seeds: tuple[int, int]
+
+
+def hold_out(estimator: Any, data: Data, rng: np.random.RandomState) -> tuple[Data, Data]:
+    """Return the rows to train on and `validation_fraction` of each class, if it is needed."""
+    fraction, is_stopped = estimator.validation_fraction, estimator.early_stopping
+    held_out = np.zeros(len(data.X), bool)
+    if fraction and (is_stopped or estimator.loss == "platt"):
+        for code in range(len(data.classes)):
+            members = rng.permutation(np.flatnonzero(data.codes == code))
+            held_out[members[: int(fraction * len(members))]] = True
+    if held_out.any():
+        return data.rows(~held_out), data.rows(held_out)
+    if is_stopped:
+        raise ValueError(
+            f"validation_fraction={fraction} of {len(data.X)} rows holds no row out of any class, "
+            "so early_stopping has nothing to score on: raise it, or set early_stopping=False."
+        )
+    return data, data.rows(held_out)
+
+
+def start_of(estimator: Any, settings: Settings, data: Data, rng: np.random.RandomState) -> Start:
+    """Draw all that is drawn once.
+
+    Parameters
+    ----------
+    estimator : KIPDistiller
+    settings : Settings
+    data : Data
+        In the units that the kernel sees.
+    rng : RandomState
+    """
+    kernels = [kernel.resolve(data.X) for kernel in settings.kernels]
+    predict_kernel = kernels[0].for_prediction()
+    if settings.predict_kernel is not None:
+        predict_kernel = settings.predict_kernel.resolve(data.X)
+    is_drawn = False
+    if estimator.warm_start and hasattr(estimator, "X_s_"):
+        X_s, y_s = _last_support(estimator, data, rng)
+    elif isinstance(estimator.init, str):
+        X_s, codes, _ = initial_support(
+            data.X, data.codes, data.classes, estimator.ipc, estimator.init, rng
+        )
+        y_s = one_hot(codes, len(data.classes), estimator.dtype)
+        is_drawn = True
+    else:
+        X_s, y_s = _given_support(type(estimator).__name__, estimator.init, data, estimator.dtype)
+    seeds = _draw_seeds(kernels, settings.augmentation, rng)
+    frozen = None
+    if settings.corruption:
+        frozen = rng.uniform(size=X_s.shape) < settings.corruption
+        if is_drawn:
+            # Nothing of any one row is left in such an entry.
+            X_s = np.where(frozen, gaussian_noise(data.X, len(X_s), rng), X_s)
+    return Start(kernels, predict_kernel, _deviation(data.X), X_s, y_s, frozen, seeds)
+
+
+def _given_support(
+    owner: str, init: Any, data: Data, dtype: str
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return rows and centred labels that are given as arrays, checked."""
+    n_classes = len(data.classes)
+    try:
+        X_init, y_init = init
+    except (TypeError, ValueError):
+        rule = f"one of {list(INITS)} or a tuple (X, y) of arrays"
+        raise refuse(owner, "init", rule, init) from None
+    X_s = check_array(X_init, dtype=dtype, input_name="init[0]", copy=True)
+    y_s = np.asarray(y_init)
+    if y_s.ndim == 1 and np.isin(y_s, data.classes).all():
+        y_s = one_hot(np.searchsorted(data.classes, y_s), n_classes, dtype)
+    if X_s.shape[1] != data.X.shape[1] or y_s.shape != (len(X_s), n_classes):
+        raise ValueError(
+            f"The 'init' parameter of {owner} must hold X of shape (n_support, "
+            f"{data.X.shape[1]}) and y of {n_classes} columns or of known class labels. Got X "
+            f"of shape {X_s.shape} and y of shape {y_s.shape} instead."
+        )
+    return X_s, check_array(y_s, dtype=dtype, input_name="init[1]", copy=True)
+
+
+def _last_support(
+    estimator: Any, data: Data, rng: np.random.RandomState
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the support of the last fit, with rows added or taken away for another `ipc`."""
+    dtype, classes = estimator.dtype, estimator.classes_
+    X_s, y_s = estimator.X_s_.astype(dtype), estimator.y_s_.astype(dtype)
+    if X_s.shape[1] != data.X.shape[1] or not np.array_equal(classes, data.classes):
+        raise ValueError(
+            f"With warm_start=True the data must have the {X_s.shape[1]} features and the classes "
+            f"of the last fit, {classes.tolist()}. Got {data.X.shape[1]} features and "
+            f"{data.classes.tolist()} instead: set warm_start=False, or use a clone."
+        )
+    if estimator.ipc == getattr(estimator, "_ipc", estimator.ipc):
+        return X_s, y_s
+    init = estimator.init if isinstance(estimator.init, str) else "sample"
+    X_s, y_s, _ = resize_support(
+        X_s, y_s, y_s.argmax(axis=1), data.X, data.codes, classes, estimator.ipc, init, rng
+    )
+    return X_s, y_s
+
+
+def _draw_seeds(
+    kernels: list[JaxKernel], augmentation: Any, rng: np.random.RandomState
+) -> tuple[int, int]:
+    """Draw what each step's draws start from, if there are any."""
+    is_random = any(kernel.function().is_random for kernel in kernels)
+    seed = int(rng.randint(2**31)) if is_random else 0
+    return seed, int(rng.randint(2**31)) if augmentation is not None else 0
+
+
+def _deviation(X: NDArray[Any]) -> float:
+    """Return the root mean square of all entries about their features' means; 1 if they are."""
+    mean = X.mean(axis=0, dtype=np.float64)
+    # In blocks: no second copy of the data.
+    squares = [np.sum(np.square(X[s] - mean)) for s in slices(len(X), 4096)]
+    return float(np.sqrt(np.sum(squares) / X.size)) or 1.0
+
+
+def objectives_of(estimator: Any, settings: Settings, start: Start) -> list[Objective]:
+    """Return the loss under each kernel.
+
+    Raises
+    ------
+    ValueError
+        If the initial support's matrix under a kernel cannot be factored: now, and not after the
+        last step.
+    """
+    functions = [kernel.function() for kernel in start.kernels]
+    augmentation, preprocess = settings.augmentation, None
+    if augmentation is not None and estimator.preprocess is not None:
+        owner = type(estimator).__name__
+        preprocess = as_function(owner, estimator.preprocess_, estimator.dtype)
+    is_random = any(function.is_random for function in functions)
+    label_reg = settings.label_reg if estimator.labels == "solved" else 0.0
+    keys = [jax.random.key(seed, impl=PRNG) for seed in start.seeds]
+    shape, frozen = estimator.image_shape, start.frozen
+    objectives = [
+        Objective(
+            function,
+            reg,
+            label_reg,
+            start.scale,
+            y_s=None if estimator.labels == "learned" else jnp.asarray(start.y_s),
+            solves_labels=estimator.labels == "solved",
+            loss=estimator.loss,
+            key=keys[0] if function.is_random else None,
+            frozen=None if frozen is None else (jnp.asarray(frozen), jnp.asarray(start.X_s)),
+            takes_rows=augmentation is not None or len(functions) > 1 or is_random,
+            augment_key=None if augmentation is None else keys[1],
+            augmentation=augmentation,
+            image_shape=None if shape is None else tuple(int(n) for n in shape),
+            preprocess=preprocess,
+        )
+        for function, reg in zip(functions, settings.regs, strict=True)
+    ]
+    for objective in objectives:
+        _check_start(objective.function, start, objective.reg)
+    if start.predict_kernel is not start.kernels[0]:
+        _check_start(start.predict_kernel.function(), start, settings.regs[0])
+    return objectives
+
+
+def _check_start(function: KernelFunction, start: Start, reg: float) -> None:
+    K_ss = np.asarray(evaluate(function, start.X_s.astype(np.float64)))
+    _ridge.fit_alpha(K_ss, start.y_s.astype(np.float64), reg * np.trace(K_ss) / len(K_ss))
+
+
+def params_of(start: Start, objective: Objective) -> dict[str, jax.Array]:
+    """Return what is learned, at its start."""
+    dtype = start.X_s.dtype
+    params = {"X": jnp.asarray(start.X_s / dtype.type(start.scale))}
+    if objective.solves_labels:
+        if objective.label_reg is None:
+            params["log_label_reg"] = jnp.asarray(np.log(START_LABEL_REG), dtype)
+    elif objective.y_s is None:
+        params["y"] = jnp.asarray(start.y_s)
+    if objective.loss == "platt":
+        params["log_scale"] = jnp.asarray(_LOG_SCALE, dtype)
+    return params
+
+
+def batches_of(
+    owner: str, objective: Objective, data: Data, batch_size: int, rng: np.random.RandomState
+) -> list[Targets]:
+    """Return the target batches on the device, with what the kernel needs of each row.
+
+    Raises ValueError for an augmentation that does not keep them what they are.
+    """
+    if objective.augmentation is not None:
+        some = as_rows(data.rows(np.arange(min(64, len(data.X)))))
+        augment.check(owner, objective.augmentation, *some, objective.image_shape)
+    indices = balanced_batches(data.codes, batch_size, rng)
+    # A single batch is all rows in their order: no copy.
+    parts = [data] if len(indices) == 1 else (data.rows(rows) for rows in indices)
+    return [as_targets(objective, part) for part in parts]
+
+
+def as_targets(objective: Objective, data: Data) -> Targets:
+    """Return rows on the device, prepared once unless every step does that anew."""
+    rows = as_rows(data)
+    if objective.takes_rows:
+        return rows
+    return Targets(prepare(objective.function, rows.prepared), rows.y_t)
+
+
+def as_rows(data: Data) -> Targets:
+    """Return rows on the device as they are."""
+    return Targets(jnp.asarray(data.X), jnp.asarray(data.y))
