@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import register_dataclass
 
-from kipsk import _ridge, augment
+from kipsk import _augment, _ridge
 from kipsk.architectures import Shape
 from kipsk.kernels._base import KernelFunction
 
@@ -79,7 +79,7 @@ class Objective:
     augment_key : Array or None
         Draws the augmentation of each step.
     augmentation : callable or None
-        What `kipsk.augment.apply` takes.
+        What `kipsk._augment.apply` takes.
     image_shape : tuple (H, W, C) or None
         Of the images that are augmented.
     preprocess : pytree, callable, or None
@@ -162,7 +162,7 @@ class Objective:
         X_t, y_t = targets
         if self.augmentation is not None and self.augment_key is not None:
             key = jax.random.fold_in(self.augment_key, n_steps)
-            X_t, y_t = augment.apply(self.augmentation, key, X_t, y_t, self.image_shape)
+            X_t, y_t = _augment.apply(self.augmentation, key, X_t, y_t, self.image_shape)
         if self.preprocess is not None:
             X_t = self.preprocess(X_t)
         return jax.lax.stop_gradient((function.prepare(X_t), y_t))

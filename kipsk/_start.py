@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
-from kipsk import _ridge, augment
+from kipsk import _augment, _ridge
 from kipsk._blocks import slices
 from kipsk._checks import refuse
 from kipsk._distiller import Data
@@ -240,7 +240,7 @@ def batches_of(
     """
     if objective.augmentation is not None:
         some = as_rows(data.rows(np.arange(min(64, len(data.X)))))
-        augment.check(owner, objective.augmentation, *some, objective.image_shape)
+        _augment.check(owner, objective.augmentation, *some, objective.image_shape)
     indices = balanced_batches(data.codes, batch_size, rng)
     # A single batch is all rows in their order: no copy.
     parts = [data] if len(indices) == 1 else (data.rows(rows) for rows in indices)

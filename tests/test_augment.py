@@ -18,7 +18,8 @@ import scipy.ndimage
 import scipy.stats
 from numpy.testing import assert_allclose, assert_array_equal
 
-from kipsk import augment
+from kipsk import _augment
+from kipsk._augment import apply, check
 from kipsk.augment import (
     Augmentation,
     ChannelShift,
@@ -30,15 +31,13 @@ from kipsk.augment import (
     Noise,
     Rotate,
     Shift,
-    apply,
-    check,
     get_augmentation,
 )
 
 KEY = jax.random.key(3)
 OF_IMAGES = [Flip(), Shift(0.25), Crop(), Rotate(), ChannelShift(), Cutout()]
 ALL = [*OF_IMAGES, Noise(), MixUp(), Flip() >> Shift() >> Noise(), Compose([Flip(), MixUp()], 0.4)]
-ROTATED = jax.jit(augment._rotated)
+ROTATED = jax.jit(_augment.rotated)
 SHAPES = [(8, 12, 3), (7, 5, 1)]
 
 
@@ -108,7 +107,7 @@ def test_shift_is_drawn_for_each_image():
 
 
 def test_pixels_of_a_share():
-    assert [augment._pixels(fraction, 100) for fraction in (0.29, 0.295, 0.3, 1)] == [
+    assert [_augment.pixels(fraction, 100) for fraction in (0.29, 0.295, 0.3, 1)] == [
         29,
         29,
         30,
@@ -125,7 +124,7 @@ def test_crop_against_scipy(shape):
     free = (1 - share)[:, None] * shape[:2]
     start = (rng.random((6, 2)) * free).astype(np.float32)
     start[2], start[3] = 0, free[3]  # in the corners
-    new = jax.jit(augment._cropped)(jnp.asarray(images), jnp.asarray(share), jnp.asarray(start))
+    new = jax.jit(_augment.cropped)(jnp.asarray(images), jnp.asarray(share), jnp.asarray(start))
     for image, s, at, found in zip(images, share, start, new, strict=True):
         rows, columns = (at[k] + s * (np.arange(shape[k]) + 0.5) - 0.5 for k in range(2))
         grid = np.meshgrid(rows, columns, indexing="ij")
@@ -243,7 +242,7 @@ def test_mixup_mixes_both_in_the_same_proportion():
 
 @pytest.mark.parametrize("alpha", [0.05, 0.2, 0.5, 1, 4, 1000])
 def test_symmetric_beta_against_scipy(alpha):
-    share = jax.jit(augment._symmetric_beta, static_argnums=(1, 2))(KEY, alpha, 4000)
+    share = jax.jit(_augment.symmetric_beta, static_argnums=(1, 2))(KEY, alpha, 4000)
     share = np.asarray(share, np.float64)
     assert share.min() >= 0 and share.max() <= 1
     # Next to zero and one single precision has fewer numbers than the distribution.

@@ -32,6 +32,7 @@ MODULES = {
     "_checks": Room("description"),
     "_layers": Room("description"),
     # random changes of rows
+    "_augment": Room("models"),
     "augment": Room("models"),
     # what a kernel is; scikit-learn in the shell of the kernel objects only
     "kernels": Room("models"),

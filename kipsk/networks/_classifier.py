@@ -18,6 +18,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm.auto import tqdm
 
+from kipsk._augment import check as check_augmentation
 from kipsk._blocks import block_size_for, map_rows
 from kipsk._checks import check_integer, check_not_images, check_option, check_positive, refuse
 from kipsk._kernel_ridge import OneHotClassifierMixin
@@ -25,7 +26,6 @@ from kipsk._optimize import LOOK_EVERY, is_transformation, learning_rates
 from kipsk._targets import class_targets, is_target_matrix
 from kipsk.architectures import Architecture, get_architecture
 from kipsk.augment import Augmentation, get_augmentation
-from kipsk.augment import check as check_augmentation
 from kipsk.networks import _training
 from kipsk.networks._rates import ADAM_RATES, sgd_rate
 from kipsk.networks._training import Data, Problem

@@ -13,10 +13,10 @@ import numpy as np
 from jax import Array
 
 from kipsk import _optimize
+from kipsk._augment import Function
+from kipsk._augment import apply as augmented
 from kipsk._optimize import State
 from kipsk.architectures import Architecture, Shape
-from kipsk.augment import Function
-from kipsk.augment import apply as augmented
 from kipsk.networks._network import Params, _scaled, apply, init
 
 #: Steps of one jitted call, at most. A call returns after this many so that the host can look.
