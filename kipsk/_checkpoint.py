@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -19,7 +20,15 @@ from kipsk._blocks import slices
 _FORMAT = "kipsk checkpoint 1"
 
 #: What `numpy.load` and what follows it raise for a file that is not whole or not ours.
-DAMAGED = (zipfile.BadZipFile, ValueError, KeyError, EOFError, NotImplementedError)
+DAMAGED = (
+    zipfile.BadZipFile,
+    ValueError,
+    KeyError,
+    EOFError,
+    RuntimeError,
+    TypeError,
+    AttributeError,
+)
 
 
 def write_atomically(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> None:
@@ -54,7 +63,10 @@ def fingerprint(array: Any) -> str:
 def describe(value: Any) -> str:
     """Return a text that is the same for equal parameters, in any process."""
     match value:
-        case np.ndarray():
+        case np.generic():
+            return repr(value.item())
+        case _ if hasattr(value, "__array__") and not isinstance(value, type):
+            value = np.asarray(value)
             return f"array of shape {value.shape}, {fingerprint(value)[:8]}"
         case np.random.RandomState() | np.random.Generator():
             return type(value).__name__  # its state is what goes on
@@ -66,7 +78,7 @@ def describe(value: Any) -> str:
             return f"{type(value).__name__}({inside})"
         case _ if hasattr(value, "__qualname__"):
             return f"{value.__module__}.{value.__qualname__}"
-    return repr(value)
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))  # another one in each process
 
 
 class Checkpoint:
@@ -101,11 +113,7 @@ class Checkpoint:
         if not os.path.exists(self.path):
             return None
         try:
-            with np.load(self.path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            stored = json.loads(str(arrays.pop("facts")))
-            if stored.pop("format") != _FORMAT:
-                raise ValueError("of another format")
+            stored, arrays = self._read()
         except DAMAGED as error:
             raise ValueError(
                 f"The file {self.path!r} is damaged or no checkpoint of this version of kipsk "
@@ -125,11 +133,27 @@ class Checkpoint:
             )
         return arrays
 
+    def _read(self) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+        with open(self.path, "rb") as stream:
+            try:
+                with np.load(stream, allow_pickle=False) as file:
+                    damaged = file.zip.testzip()  # numpy stops at the end it was told of
+                    arrays = {name: file[name] for name in file.files}
+            except OSError as error:  # it could be opened: a damaged file leads nowhere
+                raise ValueError(error) from error
+        stored = json.loads(str(arrays.pop("facts")))
+        if stored.pop("format") != _FORMAT:
+            raise ValueError("of another format")
+        if damaged or stored.pop("arrays") != sorted(arrays):
+            raise ValueError("not whole")
+        return stored, arrays
+
     def save(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Save the arrays; a disk that is full or read-only gives a warning and no error."""
-        facts = np.array(json.dumps({"format": _FORMAT, **self.facts}))
+        arrays = {**self.always, **arrays}
+        facts = json.dumps({"format": _FORMAT, "arrays": sorted(arrays), **self.facts})
         try:
-            write_atomically(self.path, {"facts": facts, **self.always, **arrays})
+            write_atomically(self.path, {"facts": np.array(facts), **arrays})
         except OSError as error:
             if not self._warned:
                 warnings.warn(

@@ -120,8 +120,8 @@ class History:
         """Keep a score, and the parameters if none before was as high."""
         if not self.scores or value > max(self.scores):
             self.best = params
-        self.scored.append(n_steps)
-        self.scores.append(value)
+        # At once: an interrupt between the two would save the one without the other.
+        self.scored, self.scores = [*self.scored, n_steps], [*self.scores, value]
 
     def is_stale(self, patience: int) -> bool:
         """Return whether the best score is `patience` steps old."""
@@ -180,8 +180,8 @@ def descend(
         ]
         history, state = History.from_arrays(saved), _optimize.restore(state, stored)
         done = len(saved["losses"])
-    else:
-        _look(problem, watch, history, state, 0)
+    if not state.failed:
+        _record(problem, watch, history, state, done)
     try:
         if not (state.failed or history.is_stale(watch.patience)):
             state = _steps(problem, watch, history, state, done)
@@ -236,6 +236,8 @@ def _steps(
                     if state.failed:
                         break
                 if n and _look(problem, watch, history, state, done):
+                    if not history.best:
+                        state, *_ = calls.send(True)
                     break
         except KeyboardInterrupt:
             _save(watch, history, state, done)
@@ -247,21 +249,29 @@ def _look(
     problem: Problem, watch: Watch, history: History, state: _optimize.State, done: int
 ) -> bool:
     """Do what is due after so many steps; return whether the run is to end."""
-    is_last = done == len(problem.rates)
-    if done in watch.snapshots:
+    _record(problem, watch, history, state, done)
+    if done == len(problem.rates) or done % watch.checkpoint_every == 0:
+        _save(watch, history, state, done)
+    is_over = watch.after is not None and watch.after(lambda: _numpy(state.params))
+    return is_over or history.is_stale(watch.patience)
+
+
+def _record(
+    problem: Problem, watch: Watch, history: History, state: _optimize.State, done: int
+) -> None:
+    """Keep the snapshot and the score that are due; a run that was interrupted lacks its last."""
+    if done in watch.snapshots and done not in history.snapshots:
         history.snapshots[done] = _numpy(state.params)
-    if watch.held_out is not None and (is_last or done % watch.score_every == 0):
+    if watch.held_out is None or done in history.scored:
+        return
+    if done == len(problem.rates) or done % watch.score_every == 0:
         value = score(problem.objectives[0], state.params, problem.batches[0], watch.held_out)
         history.add_score(done, float(value), _numpy(state.params))
-    if done and (is_last or done % watch.checkpoint_every == 0):
-        _save(watch, history, state, done)
-    is_over = bool(done) and watch.after is not None and watch.after(lambda: _numpy(state.params))
-    return is_over or history.is_stale(watch.patience)
 
 
 def _save(watch: Watch, history: History, state: _optimize.State, done: int) -> None:
     # An interrupt may come between a step and the note of it: that state is not saved.
-    if watch.checkpoint is None or not (state.failed or int(state.n_steps) == done):
+    if watch.checkpoint is None or int(state.n_steps) > done:
         return
     leaves = {f"state {i}": leaf for i, leaf in enumerate(_optimize.leaves(state))}
     watch.checkpoint.save({**leaves, **history.to_arrays()})

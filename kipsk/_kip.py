@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -310,7 +311,7 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
         settings = self._settings()
         data = self._validate(X, y)
         checkpoint, saved, rng = self._open_checkpoint(data)
-        tasks = FitTasks(self, len(settings.rates), data.X, data.classes[data.codes])
+        tasks = FitTasks(self, len(settings.rates), X, data.classes[data.codes])
         rows, held_out = hold_out(self, data, rng)
         data = self._fit_preprocess(rows)  # from here on in the units that the kernel sees
         held_out = held_out._replace(X=self._into_space(held_out.X))
@@ -461,13 +462,16 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
         params = self.get_params(deep=False)
         facts = {f"'{name}'": describe(params[name]) for name in params.keys() - _FREE}
         facts |= {"X": describe(data.X), "y": describe(data.classes[data.codes])}
+        if self.warm_start and hasattr(self, "X_s_"):
+            facts["the support to start from"] = describe((self.X_s_, self.y_s_))
         checkpoint = Checkpoint(self.checkpoint_path, facts)
         saved = checkpoint.load()
         if saved is not None:
-            rng = np.random.RandomState()
-            rng.set_state(("MT19937", saved["rng keys"], *saved["rng rest"].tolist()))
-        _, keys, *rest = rng.get_state()
-        checkpoint.always = {"rng keys": np.asarray(keys), "rng rest": np.array(rest, float)}
+            state = json.loads(str(saved["rng"]))
+            rng = np.random.RandomState(getattr(np.random, state["bit_generator"])())
+            rng.set_state(state)
+        state = json.dumps(rng.get_state(legacy=False), default=np.ndarray.tolist)
+        checkpoint.always = {"rng": np.array(state)}
         return checkpoint, saved, rng
 
     def _fit_preprocess(self, data: Data) -> Data:

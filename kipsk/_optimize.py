@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from functools import lru_cache, partial
 from threading import Lock
 from typing import Any, NamedTuple
@@ -212,8 +212,8 @@ def run(
     stops: Collection[int] = (),
     done: int = 0,
     one_a_call: bool = False,
-) -> Iterator[tuple[State, Any, int]]:
-    """Yield (state, history, number of steps) after every jitted call.
+) -> Generator[tuple[State, Any, int], bool | None]:
+    """Yield (state, history, number of steps) after every jitted call; end early if sent True.
 
     One batch is stepped on `MAX_STEPS_PER_CALL` times a call, unless the steps are slow; several
     are visited in a new random order each epoch, one step a call, so that no batch is ever copied.
@@ -251,7 +251,8 @@ def run(
         which, batch = next(drawn)
         state, history = steps(objectives[which], optimizer, state, batches[batch], part, n_steps)
         done = end
-        yield state, history, n_steps
+        if (yield state, history, n_steps):
+            break
     look = np.zeros(per_call, np.float32)
     yield *steps(objectives[0], optimizer, state, batches[0], look, 1), 0
 

@@ -1,0 +1,146 @@
+"""What each variation of KIP is worth, with the FC1 NTK on CIFAR-10 and Fashion-MNIST.
+
+    python examples/reproduce/variations.py --data DIR --runs table
+    python examples/reproduce/variations.py --data DIR --runs best_1 best_10 best_50
+
+Test accuracy on all 10000 test images of kernel ridge regression on the distilled rows; pixels are
+standardised per channel. Whitening is of the standardised pixels, inside of the fit and after the
+augmentation.
+"""
+
+import time
+from itertools import product
+
+import numpy as np
+from _common import (
+    load_cifar10,
+    load_fashion_mnist,
+    mean_std,
+    parser,
+    provenance,
+    standardise_channels,
+)
+from sklearn.model_selection import train_test_split
+
+from kipsk import KernelRidgeNTKClassifier, KIPDistiller, RegularizedZCA
+from kipsk.augment import Flip, Shift
+from kipsk.metrics import distance_to_training
+
+SHAPES = {"cifar10": (32, 32, 3), "fashion": (28, 28, 1)}
+ZCA = RegularizedZCA(reg=10, layer_norm=False)
+AUGMENT = Flip() >> Shift(0.04)  # by one pixel
+
+# name: data set, parameters
+BEST = {
+    "best_1": ("cifar10", {"ipc": 1}),
+    "best_10": ("cifar10", {"ipc": 10}),
+    "best_50": ("cifar10", {"ipc": 50}),
+    "best_fashion": ("fashion", {"ipc": 10}),
+}
+
+
+def load(name, arguments):
+    """Return X_train, X_test, y_train, y_test; with --held-out all from the training set."""
+    loader = load_cifar10 if name == "cifar10" else load_fashion_mnist
+    X_train, X_test, y_train, y_test = loader(arguments.data)
+    if arguments.held_out:
+        X_train, X_test, y_train, y_test = train_test_split(
+            X_train, y_train, test_size=5000, random_state=0, stratify=y_train
+        )
+    return *standardise_channels(X_train, X_test, SHAPES[name][-1]), y_train, y_test
+
+
+def measure(name, data, arguments, **params):
+    """Return the accuracies and the mean seconds of a fit over the seeds, and the last distiller."""
+    X_train, X_test, y_train, y_test = data
+    accuracies, start = [], time.perf_counter()
+    seconds = 0.0
+    for seed in range(arguments.seeds):
+        start = time.perf_counter()
+        distiller = KIPDistiller(image_shape=SHAPES[name], random_state=seed, **params)
+        distiller.fit(X_train, y_train)
+        seconds += time.perf_counter() - start
+        accuracies.append(distiller.score(X_test, y_test))
+    return accuracies, seconds / arguments.seeds, distiller
+
+
+def table(arguments):
+    print("| labels | augmented | whitened | init | CIFAR-10 | Fashion-MNIST |")
+    print("|---|---|---|---|---|---|")
+    rows = [(*row, "sample") for row in product(("fixed", "learned", "solved"), (0, 1), (0, 1))]
+    rows += [("learned", 0, 0, init) for init in ("noise", "kmeans", "herding")]
+    sets = {name: load(name, arguments) for name in SHAPES}
+    for labels, augmented, whitened, init in rows:
+        params = {
+            "labels": labels,
+            "augment": AUGMENT if augmented else None,
+            "preprocess": ZCA if whitened else None,
+            "init": init,
+            "batch_size": 2000,
+        }
+        cells = [mean_std(measure(name, sets[name], arguments, **params)[0]) for name in SHAPES]
+        switches = ["yes" if on else "no" for on in (augmented, whitened)]
+        print("|", " | ".join([labels, *switches, init, *cells]), "|", flush=True)
+
+
+def best(arguments, run):
+    name, params = BEST[run]
+    data = load(name, arguments)
+    accuracies, seconds, _ = measure(name, data, arguments, **params)
+    print(f"| {run} | {mean_std(accuracies)} | {seconds / 60:.1f} minutes a fit |", flush=True)
+
+
+def full(arguments):
+    """Kernel ridge regression on as many rows of Fashion-MNIST as memory holds."""
+    X_train, X_test, y_train, y_test = load("fashion", arguments)
+    rows = np.random.RandomState(0).permutation(len(X_train))[: arguments.rows]
+    start = time.perf_counter()
+    model = KernelRidgeNTKClassifier("fc1").fit(X_train[rows], y_train[rows])
+    score = 100 * model.score(X_test, y_test)
+    minutes = (time.perf_counter() - start) / 60
+    print(f"| FC1, {len(rows)} rows of Fashion-MNIST | {score:.1f} | {minutes:.1f} minutes |")
+
+
+def corruption(arguments):
+    print("| frozen share | accuracy | distance to the nearest training row, ratio, smallest |")
+    print("|---|---|---|")
+    data = load("cifar10", arguments)
+    X_train, X_test = data[:2]
+    for share in (0.0, 0.5, 0.8, 0.9, 0.95):
+        accuracies, _, distiller = measure("cifar10", data, arguments, corruption=share)
+        near = distance_to_training(distiller.X_s_, X_train, X_test[:1000])
+        cells = f"{near.median:.1f}, {near.ratio:.2f}, {near.smallest_ratio:.2f}"
+        print(f"| {share} | {mean_std(accuracies)} | {cells} |", flush=True)
+
+
+def family(arguments):
+    seen, unseen = ["fc1", "fc3", "rbf"], ["fc2", "fc5", "fc1_nngp", "laplace"]
+    print("| trained with |", " | ".join(seen + unseen), "|")
+    print("|---|", "---|" * len(seen + unseen))
+    data = load("cifar10", arguments)
+    for kernel in (*seen, seen):
+        _, _, distiller = measure("cifar10", data, arguments, kernel=kernel)
+        scores = distiller.evaluate(*data[1::2], seen + unseen)
+        cells = [f"{100 * score:.1f}" for score in scores.values()]
+        print("|", " | ".join([str(kernel), *cells]), "|", flush=True)
+
+
+RUNS = {"table": table, "full": full, "corruption": corruption, "family": family}
+
+
+def main(arguments):
+    print(provenance(), f"{arguments.seeds} seeds", sep=", ")
+    for run in arguments.runs:
+        print(f"\n{run}\n")
+        if run in BEST:
+            best(arguments, run)
+        else:
+            RUNS[run](arguments)
+
+
+if __name__ == "__main__":
+    options = parser(__doc__.splitlines()[0])
+    options.add_argument("--runs", nargs="+", choices=[*RUNS, *BEST], default=["table"])
+    options.add_argument("--held-out", action="store_true", help="score on held-out training rows")
+    options.add_argument("--rows", type=int, default=20000, help="of the run 'full'")
+    main(options.parse_args())
