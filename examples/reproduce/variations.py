@@ -51,9 +51,9 @@ def load(name, arguments):
 
 
 def measure(name, data, arguments, **params):
-    """Return the accuracies and the mean seconds of a fit over the seeds, and the last distiller."""
+    """Return the accuracies and mean seconds of a fit over the seeds, and the last distiller."""
     X_train, X_test, y_train, y_test = data
-    accuracies, start = [], time.perf_counter()
+    accuracies = []
     seconds = 0.0
     for seed in range(arguments.seeds):
         start = time.perf_counter()
