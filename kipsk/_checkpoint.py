@@ -9,7 +9,10 @@ import re
 import warnings
 import zipfile
 from collections.abc import Mapping
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
+from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,9 @@ from numpy.typing import NDArray
 from kipsk._blocks import slices
 
 _FORMAT = "kipsk checkpoint 1"
+
+# Characters of a parameter that a message shows.
+_SHOWN = 120
 
 #: What `numpy.load` and what follows it raise for a file that is not whole or not ours.
 DAMAGED = (
@@ -60,8 +66,13 @@ def fingerprint(array: Any) -> str:
     return digest.hexdigest()
 
 
-def describe(value: Any) -> str:
-    """Return a text that is the same for equal parameters, in any process."""
+def describe(value: Any, inside: tuple[Any, ...] = ()) -> str:
+    """Return a text that is the same for equal parameters, in any process.
+
+    Functions are told apart by their code and by the values they were made with, so that
+    ``optax.adam(0.1)`` is not ``optax.adam(0.2)``; `inside` holds those being described.
+    """
+    describe_part = partial(describe, inside=(*inside, value))
     match value:
         case np.generic():
             return repr(value.item())
@@ -71,11 +82,18 @@ def describe(value: Any) -> str:
         case np.random.RandomState() | np.random.Generator():
             return type(value).__name__  # its state is what goes on
         case list() | tuple():
-            return f"{type(value).__name__}({', '.join(map(describe, value))})"
+            return f"{type(value).__name__}({', '.join(map(describe_part, value))})"
         case _ if hasattr(value, "get_params") and not isinstance(value, type):
             params = value.get_params(deep=False)
-            inside = ", ".join(f"{name}={describe(params[name])}" for name in params)
-            return f"{type(value).__name__}({inside})"
+            parts = ", ".join(f"{name}={describe_part(params[name])}" for name in params)
+            return f"{type(value).__name__}({parts})"
+        case FunctionType() if not any(value is one for one in inside):
+            code = value.__code__
+            digest = hashlib.blake2b(code.co_code, digest_size=3)
+            digest.update(repr([c for c in code.co_consts if not isinstance(c, CodeType)]).encode())
+            cells = zip(code.co_freevars, value.__closure__ or (), strict=True)
+            parts = ", ".join(f"{name}={describe_part(cell.cell_contents)}" for name, cell in cells)
+            return f"{value.__module__}.{value.__qualname__}<{digest.hexdigest()}>({parts})"
         case _ if hasattr(value, "__qualname__"):
             return f"{value.__module__}.{value.__qualname__}"
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))  # another one in each process
@@ -121,7 +139,7 @@ class Checkpoint:
                 "'checkpoint_path'."
             ) from error
         differences = [
-            f"{name} was {stored.get(name, 'not there')} and is {self.facts.get(name, 'not there')}"
+            _difference(name, stored.get(name, "not there"), self.facts.get(name, "not there"))
             for name in sorted(self.facts.keys() | stored.keys())
             if stored.get(name) != self.facts.get(name)
         ]
@@ -163,3 +181,12 @@ class Checkpoint:
                     stacklevel=2,
                 )
             self._warned = True
+
+
+def _difference(name: str, old: str, new: str) -> str:
+    """Return what two descriptions differ in; of long ones only the part around it."""
+    pairs = enumerate(zip_longest(old, new))
+    first = next((i for i, (a, b) in pairs if a != b), 0)
+    start = max(0, first - _SHOWN // 2) if max(len(old), len(new)) > _SHOWN else 0
+    dots = "... " if start else ""
+    return f"{name} was {dots}{old[start:][:_SHOWN]} and is {dots}{new[start:][:_SHOWN]}"

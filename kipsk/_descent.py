@@ -327,7 +327,7 @@ def pass_over(
     rates: NDArray[np.floating],
     rng: np.random.RandomState,
 ) -> tuple[_optimize.State, NDArray[np.float64]]:
-    """Take one step on each batch; return the state and the losses before each."""
+    """Take one step on each batch, at least one; return the state and the losses before each."""
     losses: list[Any] = []
     drawn = _optimize.draws(len(objectives), weights, 1, rng)
     for targets, rate in zip(batches, rates, strict=True):
@@ -335,14 +335,16 @@ def pass_over(
         size = np.array([rate], np.float32)
         state, (loss, _) = _optimize.steps(objective, optimizer, state, targets, size, 1)
         losses.append(loss)
+    # A step of length zero looks at where the last one led.
+    look = np.zeros(1, np.float32)
+    looked, _ = _optimize.steps(objective, optimizer, state, targets, look, 1)
+    state = state._replace(good=looked.good, failed=looked.failed)
     return state, np.concatenate([np.zeros(0), *map(np.asarray, losses)])
 
 
-def finite_params(state: _optimize.State) -> Params:
-    """Return the parameters after the last step, or those before if they are not finite."""
-    params = _numpy(state.params)
-    is_finite = not state.failed and all(np.isfinite(value).all() for value in params.values())
-    return params if is_finite else _numpy(state.good)
+def good_params(state: _optimize.State) -> Params:
+    """Return the last parameters of finite loss."""
+    return _numpy(state.good)
 
 
 def _numpy(params: Any) -> Params:

@@ -188,11 +188,14 @@ class BaseDistiller(OneHotClassifierMixin, BaseEstimator):
         """Check the data."""
         check_not_images("X", X)
         X, y = validate_data(self, X, y, dtype=self.dtype)
+        self._check_image_shape(X)
+        classes, codes = encode(type(self).__name__, y)
+        return Data(X, classes, codes, one_hot(codes, len(classes), X.dtype))
+
+    def _check_image_shape(self, X: NDArray[Any]) -> None:
         if self.image_shape is not None and math.prod(self.image_shape) != X.shape[1]:
             rule = f"(height, width, channels) of the images whose {X.shape[1]} values are a row"
             raise refuse(type(self).__name__, "image_shape", rule, self.image_shape)
-        classes, codes = encode(type(self).__name__, y)
-        return Data(X, classes, codes, one_hot(codes, len(classes), X.dtype))
 
     def _predictor(
         self,

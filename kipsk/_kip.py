@@ -36,6 +36,7 @@ from kipsk._start import (
     as_rows,
     as_targets,
     batches_of,
+    check_augmentation,
     hold_out,
     objectives_of,
     params_of,
@@ -53,6 +54,7 @@ _NOT_ALWAYS = (
     "_stream",
     "best_iter_",
     "frozen_",
+    "label_reg_",
     "snapshots_",
     "temperature_",
     "validation_scores_",
@@ -69,6 +71,15 @@ def _has_probabilities(distiller: KIPDistiller) -> bool:
     raise AttributeError(
         f"predict_proba needs loss='platt'. Got loss={distiller.loss!r} instead, whose predictions "
         "are no probabilities: see decision_function, or sklearn.calibration."
+    )
+
+
+def _can_stream(distiller: KIPDistiller) -> bool:
+    if distiller.labels != "solved":
+        return True
+    raise AttributeError(
+        "partial_fit needs labels='learned' or 'fixed'. Got labels='solved' instead, which are "
+        "those of all rows at once: see fit."
     )
 
 
@@ -317,6 +328,7 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
         held_out = held_out._replace(X=self._into_space(held_out.X))
         start = start_of(self, settings, data, rng)
         with jax.enable_x64(True), single_threaded_blas:
+            check_augmentation(self, settings, rows)
             objectives = objectives_of(self, settings, start)
             attributes = partial(self._attributes, objectives[0], start, data, held_out)
 
@@ -339,7 +351,7 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
                 settings.weights,
                 settings.optimizer,
                 params_of(start, objectives[0]),
-                batches_of(type(self).__name__, objectives[0], rows, settings.batch_size, rng),
+                batches_of(objectives[0], rows, settings.batch_size, rng),
                 settings.rates,
                 rng,
             )
@@ -350,7 +362,7 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
                 warnings.warn(f"{type(self).__name__} {message}", ConvergenceWarning, stacklevel=3)
             self._publish_run(settings, start, attributes(history.params))
             self.snapshots_ = {
-                step: self._support(objectives[0], start, data, params)
+                step: self._support(objectives[0], start, data, params)[:2]
                 for step, params in sorted(history.snapshots.items())
             }
         if self.early_stopping:
@@ -360,6 +372,7 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
         tasks.end()
         return self
 
+    @available_if(_can_stream)
     def partial_fit(self, X: Any, y: Any, classes: ArrayLike | None = None) -> Self:
         """Take one step on every batch of X: one pass over data that need not fit in memory.
 
@@ -373,7 +386,7 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
         classes : array-like of shape (n_classes,), default=None
-            All classes that will ever come. Needed in the first call.
+            All classes that will ever come. Needed in the first call, unless `fit` has seen them.
 
         Returns
         -------
@@ -382,12 +395,18 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
         settings = self._settings()
         check_streaming(self)
         stream: Stream | None = self.__dict__.get("_stream")
+        if stream is None and classes is None:
+            classes = getattr(self, "classes_", None)
         reader = Reader(self, X, y, classes, None if stream is None else self.classes_)
         rng = check_random_state(self.random_state) if stream is None else stream.rng()
         indices = balanced_batches(reader.codes, settings.batch_size, rng)
         if stream is None:
             first = np.unique(np.concatenate(indices[:_START_BATCHES]))
-            data = self._fit_preprocess(reader.read(first, reset=True))
+            rows = reader.read(first, reset=True)
+            self._check_image_shape(rows.X)
+            with jax.enable_x64(True):
+                check_augmentation(self, settings, rows)
+            data = self._fit_preprocess(rows)
             start = start_of(self, settings, data, rng)
         else:
             start = stream.start
@@ -409,7 +428,7 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
             state, more = _descent.pass_over(
                 objectives, settings.weights, settings.optimizer, state, batches(), rates, rng
             )
-            params = _descent.finite_params(state)
+            params = _descent.good_params(state)
             nothing = Data(start.X_s[:0], reader.classes, reader.codes[:0], start.y_s[:0])
             attributes = self._attributes(objectives[0], start, nothing, nothing, params)
             self._publish_run(settings, start, attributes)
@@ -489,12 +508,12 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
 
     def _support(
         self, objective: Objective, start: Start, data: Data, params: Params
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return X_s and y_s of the parameters; solved labels are those of all the data."""
+    ) -> tuple[NDArray[Any], NDArray[Any], float | None]:
+        """Return X_s, y_s, and the ridge of labels that are solved: those of all the data."""
         X_s = np.asarray(_losses.support(objective, params))
         if self.labels == "solved":
             function = start.predict_kernel.function()
-            y_s, self.label_reg_ = solve_labels_over(
+            y_s, label_reg = solve_labels_over(
                 function,
                 X_s,
                 data.X,
@@ -504,21 +523,23 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
                 self.block_size,
                 self.verbose,
             )
-            return X_s, y_s
+            return X_s, y_s, label_reg
         y_s = params.get("y", start.y_s)
         if self.loss == "platt":
             # Softmax does not see what all classes have in common; other models would.
             y_s = y_s - y_s.mean(axis=1, keepdims=True)
-        return X_s, y_s.astype(np.float64)
+        return X_s, y_s.astype(np.float64), None
 
     def _attributes(
         self, objective: Objective, start: Start, data: Data, held_out: Data, params: Params
     ) -> dict[str, Any]:
         """Return the fitted attributes that predictions with some parameters need."""
-        X_s, y_s = self._support(objective, start, data, params)
+        X_s, y_s, label_reg = self._support(objective, start, data, params)
         attributes = self._fitted(
             X_s, y_s, data.classes, start.kernels[0], float(objective.reg), start.predict_kernel
         )
+        if label_reg is not None:
+            attributes["label_reg_"] = label_reg
         if self.loss == "platt":
             temperature = float(np.exp(-params["log_scale"]))
             if len(held_out.X):

@@ -45,10 +45,31 @@ class Whitening:
     def __call__(self, X: Array) -> Array:
         """Return rows of the same shape."""
         if self.layer_norm:
-            X = X - jnp.mean(X, axis=1, keepdims=True)
+            mean = jnp.mean(X, axis=1, keepdims=True)
+            X = X - mean
             norm = jnp.linalg.norm(X, axis=1, keepdims=True)
-            X = jnp.where(norm > 0, X / jnp.where(norm > 0, norm, 1), 0)
+            # What rounding leaves of a constant row is no direction.
+            noise = 10 * jnp.finfo(X.dtype).eps * X.shape[1] ** 0.5 * jnp.abs(mean)
+            X = jnp.where(norm > noise, X / jnp.where(norm > noise, norm, 1), 0)
         return _matmul(X, self.W)
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class Applied:
+    """A function with keyword arguments; those that are no arrays have to be known to trace it."""
+
+    arrays: dict[str, Array]
+    others: tuple[tuple[str, Any], ...] = field(metadata={"static": True})
+    function: Any = field(metadata={"static": True})
+
+    def __call__(self, X: Array) -> Array:
+        """Return rows."""
+        return self.function(X, **self.arrays, **dict(self.others))
+
+
+def _identity(X: Array) -> Array:
+    return X
 
 
 @register_dataclass
@@ -92,7 +113,11 @@ def as_function(owner: str, transformer: Any, dtype: Any) -> Any:
             mean = mean if transformer.with_mean else np.zeros(d)
             return Standardisation(jnp.asarray(mean, dtype), jnp.asarray(scale, dtype))
         case FunctionTransformer():
-            return jax.tree_util.Partial(transformer.func, **(transformer.kw_args or {}))
+            arguments = transformer.kw_args or {}
+            names = [k for k, v in arguments.items() if isinstance(v, np.ndarray | Array)]
+            arrays = {k: jnp.asarray(arguments[k]) for k in names}
+            others = tuple((k, v) for k, v in arguments.items() if k not in names)
+            return Applied(arrays, others, transformer.func or _identity)
         case Pipeline():
             steps = [step for _, step in transformer.steps if step not in (None, "passthrough")]
             return Chain(tuple(as_function(owner, step, dtype) for step in steps))

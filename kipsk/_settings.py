@@ -91,6 +91,7 @@ def check_settings(
             name, "batch_size", estimator.batch_size, minimum=1, also=' or "auto"'
         )
     check_integer(name, "ipc", estimator.ipc, minimum=1)
+    _check_transformer(name, estimator.preprocess)
     if isinstance(estimator.init, str):
         check_option(name, "init", estimator.init, INITS, also=" or a tuple (X, y) of arrays")
     max_iter = check_integer(name, "max_iter", estimator.max_iter, minimum=1)
@@ -157,6 +158,14 @@ def _snapshots(name: str, snapshots: Any, max_iter: int) -> frozenset[int]:
     for step in snapshots:
         check_integer(name, "snapshots", step, minimum=0, also=" in a list of steps")
     return frozenset(int(step) for step in snapshots if step <= max_iter)
+
+
+def _check_transformer(name: str, preprocess: Any) -> None:
+    methods = ("fit", "transform", "get_params")
+    is_one = all(hasattr(preprocess, method) for method in methods)
+    if preprocess is not None and (not is_one or isinstance(preprocess, type)):
+        rule = "None or a transformer, a scikit-learn estimator with fit and transform"
+        raise refuse(name, "preprocess", rule, preprocess)
 
 
 def _check_path(name: str, path: Any) -> None:

@@ -231,16 +231,18 @@ def params_of(start: Start, objective: Objective) -> dict[str, jax.Array]:
     return params
 
 
-def batches_of(
-    owner: str, objective: Objective, data: Data, batch_size: int, rng: np.random.RandomState
-) -> list[Targets]:
-    """Return the target batches on the device, with what the kernel needs of each row.
-
-    Raises ValueError for an augmentation that does not keep them what they are.
-    """
-    if objective.augmentation is not None:
+def check_augmentation(estimator: Any, settings: Settings, data: Data) -> None:
+    """Raise ValueError for an augmentation that does not keep rows and targets what they are."""
+    if settings.augmentation is not None:
+        owner = type(estimator).__name__
         some = as_rows(data.rows(np.arange(min(64, len(data.X)))))
-        _augment.check(owner, objective.augmentation, *some, objective.image_shape)
+        _augment.check(owner, settings.augmentation, *some, estimator.image_shape)
+
+
+def batches_of(
+    objective: Objective, data: Data, batch_size: int, rng: np.random.RandomState
+) -> list[Targets]:
+    """Return the target batches on the device, with what the kernel needs of each row."""
     indices = balanced_batches(data.codes, batch_size, rng)
     # A single batch is all rows in their order: no copy.
     parts = [data] if len(indices) == 1 else (data.rows(rows) for rows in indices)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.validation import validate_data
 
 from kipsk._checks import check_not_images, refuse
@@ -65,9 +65,13 @@ class Reader:
         name = type(estimator).__name__
         check_not_images("X", X)
         self._estimator = estimator
-        self._X = X if hasattr(X, "iloc") or isinstance(X, np.ndarray) else np.asarray(X)
+        if not (hasattr(X, "iloc") or isinstance(X, np.ndarray)):
+            X = check_array(X, dtype=None, ensure_all_finite=False, estimator=estimator)
+        self._X = X
         y = column_or_1d(y, warn=True)
-        check_consistent_length(self._X, y)
+        check_consistent_length(X, y)
+        if not len(y):
+            raise ValueError(f"{name}.partial_fit needs at least 1 row. Got X of shape {X.shape}.")
         if known is None and classes is None:
             raise refuse(name, "classes", "given in the first call of partial_fit", None)
         given = known if classes is None else encode(name, np.asarray(classes))[0]
@@ -95,8 +99,6 @@ class Reader:
 def check_streaming(estimator: Any) -> None:
     """Refuse parameters that need all data at once."""
     name = type(estimator).__name__
-    if estimator.labels == "solved":
-        raise refuse(name, "labels", "'learned' or 'fixed' in partial_fit", estimator.labels)
     for parameter, off in (("early_stopping", False), ("checkpoint_path", None)):
         value = getattr(estimator, parameter)
         if value is not None and value is not False:

@@ -66,6 +66,8 @@ def _herd(rows: NDArray[Any], n: int) -> list[int]:
     Each is the one that brings the mean of the chosen rows nearest (Welling 2009, "Herding
     dynamical weights to learn"; in this form Rebuffi et al. 2017, arXiv 1611.07725, algorithm 4).
     """
+    if not n:
+        return []
     mean = rows.mean(axis=0)
     half_squares = 0.5 * np.einsum("ij,ij->i", rows, rows)
     missing = mean.copy()  # (k + 1) times the mean, less the sum of the k chosen rows
@@ -83,6 +85,8 @@ def _centres(rows: NDArray[Any], spare: NDArray[Any], rng: np.random.RandomState
     if len(rows) > _MAX_KMEANS_ROWS:
         rows = rows[rng.choice(len(rows), _MAX_KMEANS_ROWS, replace=False)]
     n_clusters = min(len(spare), len(np.unique(rows, axis=0)))
+    if not n_clusters:
+        return spare
     kmeans = KMeans(n_clusters, n_init=1, random_state=rng).fit(rows)
     return np.concatenate([kmeans.cluster_centers_, spare[n_clusters:]])
 

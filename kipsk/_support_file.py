@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from typing import Any
 
@@ -24,7 +25,12 @@ def write(distiller: Any, path: str | os.PathLike[str]) -> None:
             "sklearn.preprocessing.LabelEncoder."
         )
     shape = distiller.image_shape or getattr(distiller.kernel_, "image_shape", None)
-    images = distiller.X_s_ if shape is None else distiller.X_s_.reshape(-1, *shape)
+    X_s = distiller.X_s_
+    # A transformer may give other features than pixels.
+    if shape is not None and math.prod(shape) == X_s.shape[1]:
+        images = X_s.reshape(-1, *shape)
+    else:
+        images = X_s
     parameters = distiller.kernel_.get_params(deep=False)
     metadata = {
         "estimator": repr(distiller),
@@ -54,23 +60,18 @@ def read(distiller: Any, path: str | os.PathLike[str], kernel: JaxKernel, reg: f
             "load into one with preprocess=None."
         )
     arrays = _load(path)
-    images, labels = arrays["images"], arrays["labels"]
-    X_s = images.reshape(len(images), -1)
-    if labels.ndim == 1:
-        classes, codes = encode("load_support", labels)
-        y_s = one_hot(codes, len(classes))
-    else:
-        classes, y_s = arrays.get("classes", np.arange(labels.shape[1])), labels
-    if X_s.ndim != 2 or y_s.shape != (len(X_s), len(classes)) or not len(X_s):
-        raise ValueError(
-            f"The support set {os.fspath(path)!r} must hold one label a row. Got images of shape "
-            f"{images.shape}, labels of shape {labels.shape} and {len(classes)} classes instead."
-        )
-    if not (np.isfinite(X_s).all() and np.isfinite(y_s).all()):
-        raise ValueError(f"The support set {os.fspath(path)!r} has NaN or infinite entries.")
-    metadata = json.loads(str(arrays["metadata"])) if "metadata" in arrays else {}
+    X_s, y_s, classes = _rows_and_labels(path, arrays)
+    X_s = X_s.astype(distiller.dtype)
+    metadata = arrays.get("metadata", {})
     kernel = _as_it_was(kernel, metadata).resolve(X_s)
-    distiller._publish(X_s, y_s, classes, kernel, reg, kernel.for_prediction())
+    predict_kernel = kernel.for_prediction()
+    if getattr(distiller, "predict_kernel", None) is not None:
+        predict_kernel = distiller._get_kernel(distiller.predict_kernel).resolve(X_s)
+    attributes = distiller._fitted(X_s, y_s, classes, kernel, reg, predict_kernel)
+    for name in list(vars(distiller)):
+        if name.endswith("_") or name in ("_ipc", "_stream"):  # of an earlier fit
+            delattr(distiller, name)
+    distiller.__dict__.update(attributes)
     distiller.n_features_in_ = X_s.shape[1]
     if "feature_names" in arrays:
         distiller.feature_names_in_ = arrays["feature_names"].astype(object)
@@ -78,13 +79,41 @@ def read(distiller: Any, path: str | os.PathLike[str], kernel: JaxKernel, reg: f
         distiller.temperature_ = float(metadata["temperature"])
 
 
-def _load(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
+def _rows_and_labels(
+    path: str | os.PathLike[str], arrays: dict[str, Any]
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return the rows, their centred labels and the classes of a file's arrays, checked."""
+    images, labels = arrays["images"], arrays["labels"]
+    error = ValueError(
+        f"The support set {os.fspath(path)!r} must hold numbers, one row of labels for each image "
+        f"and one of its columns for each class. Got images of shape {images.shape} and dtype "
+        f"{images.dtype}, and labels of shape {labels.shape} and dtype {labels.dtype} instead."
+    )
+    if images.ndim < 2 or not images.size or labels.shape[:1] != images.shape[:1]:
+        raise error
+    if labels.ndim == 1:
+        classes, codes = encode("load_support", labels)
+        y_s = one_hot(codes, len(classes))
+    else:
+        classes, y_s = arrays.get("classes", np.arange(labels[0].size)), labels
+    are_numbers = images.dtype.kind in "biuf" and y_s.dtype.kind in "biuf"
+    if not are_numbers or y_s.shape != (len(images), classes.size):
+        raise error
+    if not (np.isfinite(images).all() and np.isfinite(y_s).all()):
+        raise ValueError(f"The support set {os.fspath(path)!r} has NaN or infinite entries.")
+    return images.reshape(len(images), -1), y_s, classes
+
+
+def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the arrays of a file, and its metadata as a dict if there is any."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+            arrays: dict[str, Any] = {name: file[name] for name in file.files}
         missing = {"images", "labels"} - arrays.keys()
         if missing:
             raise ValueError(f"no {' and no '.join(sorted(missing))} in it")
+        if "metadata" in arrays:
+            arrays["metadata"] = dict(json.loads(str(arrays["metadata"])))
     except DAMAGED as error:
         raise ValueError(
             f"The file {os.fspath(path)!r} is damaged or no support set ({type(error).__name__}: "

@@ -66,10 +66,11 @@ def test_sklearn_checks(estimator, check):
 @parametrize_with_checks(
     [
         KIPDistiller(RandomFeatures("fc1", width=64), ipc=3, max_iter=30, loss="platt"),
+        KIPDistiller(["fc1", "rbf"], ipc=3, max_iter=30, corruption=0.1, init="herding"),
         FiniteNetworkClassifier(width=32, max_iter=150, loss="cross_entropy"),
     ]
 )
-def test_sklearn_checks_of_classifiers_with_probabilities(estimator, check):
+def test_sklearn_checks_of_variations(estimator, check):
     check(estimator)
 
 

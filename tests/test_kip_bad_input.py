@@ -14,8 +14,11 @@ from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.gaussian_process.kernels import RBF as SklearnRBF
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 from kipsk import KIPDistiller, LabelSolver
+from kipsk.augment import Flip
 from kipsk.kernels import RBF, FullyConnected, RandomFeatures
 from kipsk.kernels._base import JaxKernel, KernelFunction
 
@@ -50,6 +53,10 @@ PARAMETERS_OF_BOTH = [
     ({"kernel": "ntk"}, ["Unknown kernel name 'ntk'", "fc1", "fc1_nngp", "rbf", "laplace"]),
     ({"kernel": RBF("median")}, ["'length_scale'", "['auto']", "Got 'median' "]),
     ({"kernel": FullyConnected(depth=-1)}, ["'depth'", "an integer >= 0", "Got -1 "]),
+    ({"image_shape": (4, 1)}, ["'image_shape'", "(height, width, channels)", "Got (4, 1) "]),
+    ({"image_shape": (2.0, 2, 1)}, ["'image_shape'", "integers >= 1", "Got (2.0, 2, 1) "]),
+    ({"image_shape": 4}, ["'image_shape'", "(height, width, channels)", "Got 4 "]),
+    ({"image_shape": (3, 3, 1)}, ["'image_shape'", "4 values are a row", "Got (3, 3, 1) "]),
 ]
 PARAMETERS = [
     *[(distiller, *case) for distiller in BOTH for case in PARAMETERS_OF_BOTH],
@@ -57,13 +64,20 @@ PARAMETERS = [
         (BOTH[0], *case)
         for case in [
             ({"labels": "soft"}, ["'labels'", "['learned', 'fixed', 'solved']", "Got 'soft' "]),
-            ({"init": "random"}, ["'init'", "'kmeans'] or a tuple (X, y)", "Got 'random' "]),
-            ({"init": None}, ["'init'", "'kmeans'] or a tuple (X, y)", "Got None "]),
+            ({"init": "random"}, ["'init'", "'herding'] or a tuple (X, y)", "Got 'random' "]),
+            ({"init": None}, ["'init'", "'herding'] or a tuple (X, y)", "Got None "]),
             (
                 {"init": np.ones((6, 4))},
                 ["'init'", "a tuple (X, y)", "Got an array of shape (6, 4)"],
             ),
-            ({"schedule": "linear"}, ["'schedule'", "['cosine', 'constant']", "Got 'linear' "]),
+            (
+                {"schedule": "step"},
+                ["'schedule'", "'linear', 'constant'] or a function of the step", "Got 'step' "],
+            ),
+            (
+                {"schedule": lambda step: np.nan if step else 1},
+                ["'schedule'", "finite numbers", "Got nan at step 1 "],
+            ),
             ({"optimizer": "lion"}, ["'optimizer'", "or an optax.Gradient", "Got 'lion' "]),
             ({"optimizer": 3}, ["'optimizer'", "'adam'", "Got 3 "]),
             ({"batch_size": 0}, ["'batch_size'", "an integer >= 1", "Got 0 "]),
@@ -81,6 +95,46 @@ PARAMETERS = [
             (
                 {"loss": "platt", "validation_fraction": 1},
                 ["'validation_fraction'", "a number >= 0 and < 1", "Got 1 "],
+            ),
+            (
+                {"early_stopping": True, "validation_fraction": 0},
+                ["'validation_fraction'", "> 0 and < 1 with early_stopping", "Got 0 "],
+            ),
+            (
+                {"early_stopping": True, "validation_fraction": 0.05},
+                ["validation_fraction=0.05 of 30 rows", "raise it", "early_stopping=False"],
+            ),
+            ({"early_stopping": 1}, ["'early_stopping'", "True or False", "Got 1 "]),
+            ({"warm_start": "yes"}, ["'warm_start'", "True or False", "Got 'yes' "]),
+            ({"n_iter_no_change": 0}, ["'n_iter_no_change'", "an integer >= 1", "Got 0 "]),
+            ({"checkpoint_path": 3}, ["'checkpoint_path'", "the path of a file", "Got 3 "]),
+            ({"checkpoint_path": "no/such"}, ["'checkpoint_path'", "a folder that exists"]),
+            ({"checkpoint_path": "."}, ["'checkpoint_path'", "a file in a folder", "Got '.' "]),
+            ({"checkpoint_interval": 0}, ["'checkpoint_interval'", "an integer >= 1", "Got 0 "]),
+            ({"corruption": 1}, ["'corruption'", "a number >= 0 and < 1", "Got 1 "]),
+            ({"corruption": -0.1}, ["'corruption'", "a finite number >= 0", "Got -0.1 "]),
+            ({"corruption": "half"}, ["'corruption'", "a finite number >= 0", "Got 'half' "]),
+            ({"snapshots": "all"}, ["'snapshots'", "['log'], None or a list", "Got 'all' "]),
+            ({"snapshots": 5}, ["'snapshots'", "None, 'log' or a list of steps", "Got 5 "]),
+            ({"snapshots": [0, 1.5]}, ["'snapshots'", "an integer >= 0 in a list", "Got 1.5 "]),
+            ({"snapshots": [-1]}, ["'snapshots'", "an integer >= 0 in a list", "Got -1 "]),
+            ({"augment": "mirror"}, ["'augment'", "['flip', 'flip_shift']", "Got 'mirror' "]),
+            ({"augment": Flip}, ["'augment'", "Write it with brackets, such as Flip()"]),
+            ({"augment": []}, ["'augment'", "not empty", "Got [] "]),
+            ({"augment": 3}, ["'augment'", "(key, images) -> images", "Got 3 "]),
+            ({"augment": "flip"}, ["'image_shape'", "for augment=Flip(p=0.5)", "Got None "]),
+            ({"preprocess": "zca"}, ["'preprocess'", "fit and transform", "Got 'zca' "]),
+            ({"preprocess": SVC()}, ["'preprocess'", "fit and transform", "Got SVC() "]),
+            ({"preprocess": StandardScaler}, ["'preprocess'", "fit and transform", "StandardSc"]),
+            ({"kernel": []}, ["'kernel'", "a kernel or a list of them", "Got [] "]),
+            ({"kernel": ["fc1", "ntk"]}, ["Unknown kernel name 'ntk'"]),
+            ({"kernel_weights": [1, 1]}, ["'kernel_weights'", "1 numbers >= 0", "Got [1, 1] "]),
+            ({"kernel_weights": [0]}, ["'kernel_weights'", "whose sum is not 0", "Got [0] "]),
+            ({"kernel_weights": [-1]}, ["'kernel_weights'", "1 numbers >= 0", "Got [-1] "]),
+            ({"kernel_weights": "fc1"}, ["'kernel_weights'", "1 numbers >= 0", "Got 'fc1' "]),
+            (
+                {"kernel": ["fc1", "rbf"], "kernel_weights": np.array([1, np.nan])},
+                ["'kernel_weights'", "2 numbers >= 0", "Got an array of shape (2,) "],
             ),
             ({"predict_kernel": "ntk"}, ["Unknown kernel name 'ntk'"]),
             ({"kernel": RandomFeatures("fc1", width=0)}, ["'width'", "an integer >= 1", "Got 0"]),

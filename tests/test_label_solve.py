@@ -186,3 +186,24 @@ def test_distiller_with_solved_labels_ends_with_label_solve(blobs, close):
     penalty = 1e-3 * np.sum(K_ts**2) / np.trace(regularised)
     alpha = np.linalg.solve(K_ts.T @ K_ts + penalty * regularised, K_ts.T @ one_hot(y, 3))
     close(kip.y_s_, regularised @ alpha, times=100)
+
+
+def test_ridge_of_noisy_labels_is_chosen_from_the_training_rows():
+    """Oracle: rows held out, in five draws.
+
+    A quarter of the labels are wrong, and support labels without a ridge fit that.
+    """
+    errors = []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(320, 4))
+        codes = (X[:, 0] + 0.3 * X[:, 1] > 0).astype(int)
+        codes = np.where(rng.uniform(size=320) < 0.25, 1 - codes, codes)
+        for label_reg in (0, "auto"):
+            solver = LabelSolver(ipc=20, label_reg=label_reg, random_state=0)
+            scores = solver.fit(X[:120], codes[:120])._predict_targets(X[120:])
+            errors.append(np.mean((scores - one_hot(codes[120:], 2)) ** 2))
+            assert 1e-3 < solver.label_reg_ < 1 if label_reg == "auto" else not solver.label_reg_
+    exact, auto = np.reshape(errors, (5, 2)).T
+    assert (auto < exact).all()
+    assert auto.mean() < 0.9 * exact.mean()

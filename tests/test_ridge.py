@@ -122,6 +122,52 @@ def test_solve_labels_equals_lstsq(reg, close):
     close(labels(K_ss, K_ts, y_t, reg), oracle)
 
 
+def test_leverage_is_the_diagonal_of_the_hat_matrix(close):
+    """Oracle: numpy's matrix from targets to predictions, and alpha of refits without each row."""
+    reg, label_reg = 1e-2, 0.1
+    K_ss, K_ts, y_t = gram(N_S), matrix(N_T, N_S), matrix(N_T, N_OUT, seed=2)
+    regularised = _ridge.add_to_diagonal(K_ss, reg * np.trace(K_ss) / N_S)
+    penalty = label_reg * np.sum(K_ts**2) / np.trace(regularised)
+
+    def fit(rows):
+        matrix = K_ts[rows].T @ K_ts[rows] + penalty * regularised
+        return np.linalg.solve(matrix, K_ts[rows].T @ y_t[rows])
+
+    H = K_ts @ np.linalg.solve(K_ts.T @ K_ts + penalty * regularised, K_ts.T)
+    with jax.enable_x64(True):
+        alpha, leverage = _ridge.solved_alpha_and_leverage(
+            jnp.asarray(K_ts.T), jnp.asarray(y_t), jnp.asarray(regularised), label_reg
+        )
+    close(alpha, fit(np.arange(N_T)))
+    close(leverage, np.diag(H))
+    residuals = (y_t - K_ts @ np.asarray(alpha)) / (1 - np.asarray(leverage))[:, None]
+    for t in range(N_T):
+        without = fit(np.delete(np.arange(N_T), t))
+        close(residuals[t], y_t[t] - K_ts[t] @ without, times=10)
+
+
+@pytest.mark.parametrize("noise", [0.3, 3.0])
+def test_best_label_reg_minimises_generalised_cross_validation(noise):
+    """Oracle: the criterion from numpy's hat matrix, over a grid."""
+    K_ss, K_ts = gram(N_S), matrix(N_T, N_S)
+    y_t = K_ts @ matrix(N_S, N_OUT, seed=2) + noise * matrix(N_T, N_OUT, seed=3)
+    regularised = _ridge.add_to_diagonal(K_ss, 1e-2 * np.trace(K_ss) / N_S)
+    A = np.linalg.solve(regularised, K_ts.T).T
+
+    def criterion(label_reg):
+        penalty = label_reg * np.sum(K_ts**2) / np.trace(regularised)
+        H = K_ts @ np.linalg.solve(K_ts.T @ K_ts + penalty * regularised, K_ts.T)
+        return np.sum((y_t - H @ y_t) ** 2) / (N_T - np.trace(H)) ** 2
+
+    best = _ridge.best_label_reg(A.T @ A, A.T @ y_t, regularised, np.sum(y_t**2), N_T)
+    grid = np.geomspace(1e-12, 1, 241)
+    errors = [criterion(label_reg) for label_reg in grid]
+    assert grid[0] < best < grid[-1]
+    assert criterion(best) <= min(errors) * (1 + 1e-6)
+    # There is something to find: the ends of the grid are worse.
+    assert min(errors) * 1.001 < min(errors[0], errors[-1])
+
+
 def test_solve_labels_of_duplicated_support_rows_are_the_smallest(close):
     """Oracle: the pseudo-inverse of the tall matrix; equal rows get equal labels."""
     twice = [0, 0, *range(N_S), 3]
