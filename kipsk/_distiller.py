@@ -82,12 +82,12 @@ class BaseDistiller(OneHotClassifierMixin, BaseEstimator):
         Returns
         -------
         X_s : ndarray of shape (n_support, n_features)
-            A DataFrame with the columns of X if X is one.
+            A DataFrame with the columns of X if X is one and they are the kernel's features.
         y_hard : ndarray of shape (n_support,)
             The class of each label's largest entry.
         """
         X_s, y_s = self.fit_distill(X, y)
-        if hasattr(X, "iloc"):
+        if hasattr(X, "iloc") and X_s.shape[1] == X.shape[1]:
             X_s = type(X)(X_s, columns=X.columns)
         return X_s, self.classes_[np.argmax(y_s, axis=1)]
 
@@ -101,8 +101,8 @@ class BaseDistiller(OneHotClassifierMixin, BaseEstimator):
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
         kernels : sequence of str or kernel objects, default=None
-            Any, also such that the set was not made for. None is what the estimator was given:
-            all of a family.
+            Any, also such that the set was not made for: their "auto" values are set from the
+            support. None is what the estimator was given, all of a family, as it was fitted.
 
         Returns
         -------
@@ -113,10 +113,15 @@ class BaseDistiller(OneHotClassifierMixin, BaseEstimator):
         check_not_images("X", X)
         X, y = validate_data(self, X, y, dtype=self.dtype, reset=False)
         X = self._into_space(X)
+        if isinstance(kernels, str | JaxKernel):
+            kernels = [kernels]
         accuracies = {}
         for given in self._kernels() if kernels is None else kernels:
-            kernel = self._get_kernel(given).resolve(self.X_s_).for_prediction()
-            scores = self._predictor(kernel, kernel.recommended_reg).predict(X)
+            kernel = self._fitted_kernel(given)
+            reg = check_auto(
+                type(self).__name__, "reg", self.reg, kernel.recommended_reg, zero=True
+            )
+            scores = self._predictor(kernel.for_prediction(), reg).predict(X)
             accuracies[str(given)] = float(np.mean(self.classes_[scores.argmax(axis=1)] == y))
         return accuracies
 
@@ -172,6 +177,10 @@ class BaseDistiller(OneHotClassifierMixin, BaseEstimator):
         if self.image_shape is None or resolved.get_params().get("image_shape", 0) is not None:
             return resolved
         return get_kernel(resolved, image_shape=tuple(self.image_shape))
+
+    def _fitted_kernel(self, given: Any) -> JaxKernel:
+        """Return a kernel with its data-dependent parameters set: as in `fit` if it was there."""
+        return self._get_kernel(given).resolve(self.X_s_)
 
     def _kernel_and_reg(self) -> tuple[JaxKernel, float]:
         """Check the parameters that all distillers have; return the kernel and relative ridge."""

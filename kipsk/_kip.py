@@ -54,6 +54,7 @@ _NOT_ALWAYS = (
     "_stream",
     "best_iter_",
     "frozen_",
+    "kernels_",
     "label_reg_",
     "snapshots_",
     "temperature_",
@@ -97,7 +98,8 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
     kernel : str or kernel object, or a list of them, default="fc1"
         A name known to `kipsk.kernels.get_kernel` or a kernel object. With
         `kipsk.kernels.RandomFeatures` every step draws new networks. A list is a family: every
-        step draws one of them, so that the rows suit all; "auto" values are the first one's.
+        step draws one of them, so that the rows suit all. ``reg="auto"`` is each one's own,
+        other "auto" values are the first one's.
     ipc : int, default=10
         Support rows per class; a class with fewer rows contributes all of them, with a warning.
     kernel_weights : array-like of shape (n_kernels,), default=None
@@ -196,6 +198,8 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
     classes_ : ndarray of shape (n_classes,)
     kernel_ : kernel object
         The kernel, of a family the first, with its data-dependent parameters set.
+    kernels_ : list of kernel objects
+        All of a family.
     reg_, learning_rate_, label_reg_, batch_size_ : float or int
         What "auto" stood for; ``label_reg_`` only with solved labels.
     preprocess_ : transformer
@@ -361,10 +365,11 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
             if message:
                 warnings.warn(f"{type(self).__name__} {message}", ConvergenceWarning, stacklevel=3)
             self._publish_run(settings, start, attributes(history.params))
-            self.snapshots_ = {
-                step: self._support(objectives[0], start, data, params)[:2]
-                for step, params in sorted(history.snapshots.items())
-            }
+            if self.snapshots is not None:
+                self.snapshots_ = {
+                    step: self._support(objectives[0], start, data, params)[:2]
+                    for step, params in sorted(history.snapshots.items())
+                }
         if self.early_stopping:
             self.validation_steps_ = np.array(history.scored)
             self.validation_scores_ = np.array(history.scores)
@@ -378,8 +383,9 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
 
         The first call draws the initial support, and fits `preprocess` and whatever else depends
         on the data, on ten batches of its rows. From then on one batch is in memory at a time: X
-        may be a memory-mapped array larger than it. The learning rate is constant, unless
-        `schedule` is a function. Labels are learned or fixed.
+        may be a memory-mapped array larger than it, or an array of h5py or zarr. The learning rate
+        is constant, unless `schedule` is a function. Labels are learned or fixed. After `fit` it
+        starts anew, from the support of the fit with ``warm_start=True``.
 
         Parameters
         ----------
@@ -463,6 +469,14 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
         if not self.kernel:
             raise refuse(type(self).__name__, "kernel", "a kernel or a list of them", self.kernel)
         return list(self.kernel)
+
+    def _fitted_kernel(self, given: Any) -> JaxKernel:
+        # After `load_support` only the first is known.
+        fitted = getattr(self, "kernels_", [self.kernel_])
+        for own, kernel in zip(self._kernels(), fitted, strict=False):
+            if given is own:
+                return kernel
+        return super()._fitted_kernel(given)
 
     def _settings(self) -> Settings:
         """Return what the parameters stand for; raise ValueError for one that breaks its rule."""
@@ -555,6 +569,7 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
         self.__dict__.update(attributes)
         self.learning_rate_ = settings.learning_rate
         self.batch_size_ = settings.batch_size
+        self.kernels_ = start.kernels
         self._ipc = self.ipc
         if start.frozen is not None:
             self.frozen_ = start.frozen

@@ -137,6 +137,9 @@ class LabelSolver(BaseDistiller):
         self._publish(X_s, y_s, data.classes, kernel, reg)
         return self
 
+    def _fitted_kernel(self, given: Any) -> JaxKernel:
+        return self.kernel_ if given is self.kernel else super()._fitted_kernel(given)
+
     def _support(self, data: Data) -> tuple[NDArray[Any], NDArray[np.intp] | None]:
         if isinstance(self.support, str):
             check_option(

@@ -128,3 +128,16 @@ def as_function(owner: str, transformer: Any, dtype: Any) -> Any:
         "run in JAX after 'augment'; without 'augment' any transformer will do",
         transformer,
     )
+
+
+def check_traceable(owner: str, function: Any, n_features: int, dtype: Any) -> None:
+    """Raise ValueError for a function that JAX cannot compile."""
+    rows = jax.ShapeDtypeStruct((2, n_features), dtype)
+    try:
+        jax.eval_shape(function, rows)
+    except jax.errors.JAXTypeError as error:
+        raise ValueError(
+            f"The 'preprocess' parameter of {owner} must be made of functions that JAX can "
+            f"compile, as it runs after 'augment'. Got one that is not ({type(error).__name__}): "
+            "write it with jax.numpy in place of numpy."
+        ) from error

@@ -15,7 +15,7 @@ from kipsk._blocks import slices
 from kipsk._checks import refuse
 from kipsk._distiller import Data
 from kipsk._losses import Objective, Targets
-from kipsk._preprocess import as_function
+from kipsk._preprocess import as_function, check_traceable
 from kipsk._settings import START_LABEL_REG, Settings
 from kipsk._support import INITS, gaussian_noise, initial_support, resize_support
 from kipsk._targets import balanced_batches, one_hot
@@ -182,6 +182,7 @@ def objectives_of(estimator: Any, settings: Settings, start: Start) -> list[Obje
     if augmentation is not None and estimator.preprocess is not None:
         owner = type(estimator).__name__
         preprocess = as_function(owner, estimator.preprocess_, estimator.dtype)
+        check_traceable(owner, preprocess, estimator.n_features_in_, estimator.dtype)
     is_random = any(function.is_random for function in functions)
     label_reg = settings.label_reg if estimator.labels == "solved" else 0.0
     keys = [jax.random.key(seed, impl=PRNG) for seed in start.seeds]

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.validation import validate_data
 
@@ -65,7 +66,9 @@ class Reader:
         name = type(estimator).__name__
         check_not_images("X", X)
         self._estimator = estimator
-        if not (hasattr(X, "iloc") or isinstance(X, np.ndarray)):
+        # Arrays of h5py and zarr have a shape and are indexed too.
+        is_array = hasattr(X, "shape") and hasattr(X, "dtype") and not issparse(X)
+        if not (is_array or hasattr(X, "iloc")):
             X = check_array(X, dtype=None, ensure_all_finite=False, estimator=estimator)
         self._X = X
         y = column_or_1d(y, warn=True)

@@ -605,3 +605,19 @@ def test_shape_of_images_is_told_to_exact_kernels_of_kip(images):
     params = FAST | {"max_iter": 2}
     distiller = KIPDistiller("convnet1", image_shape=SHAPE, **params).fit(X, y)
     assert_same_fit(distiller, KIPDistiller(ConvNet(1, image_shape=SHAPE), **params).fit(X, y))
+
+
+def test_numpy_function_after_an_augmentation_is_refused(images):
+    X, y = images
+    preprocess = FunctionTransformer(lambda rows: np.sqrt(np.asarray(rows) ** 2 + 1))
+    distiller = KIPDistiller(augment=lambda key, x: x, preprocess=preprocess, **FAST)
+    with pytest.raises(ValueError, match=r"(?s)'preprocess' parameter of KIPDistiller.*jax\.numpy"):
+        distiller.fit(X, y)
+
+
+def test_evaluate_with_the_ridge_and_the_kernel_of_the_fit(images):
+    """Oracle: `score`."""
+    X, y = images
+    distiller = KIPDistiller("rbf", reg=1e-2, **FAST).fit(X, y)
+    assert distiller.evaluate(X, y) == {"rbf": distiller.score(X, y)}
+    assert distiller.evaluate(X, y, "fc1").keys() == {"fc1"}
