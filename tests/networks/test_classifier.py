@@ -338,7 +338,10 @@ PARAMETERS = [
 ]
 
 
-@pytest.mark.parametrize("params, parts", PARAMETERS, ids=[str(p) for p, _ in PARAMETERS])
+IDS = [f"{next(iter(params))}-{i}" for i, (params, _) in enumerate(PARAMETERS)]
+
+
+@pytest.mark.parametrize("params, parts", PARAMETERS, ids=IDS)
 def test_parameters(params, parts, blobs):
     with pytest.raises(ValueError) as raised:
         FiniteNetworkClassifier(**FAST | params).fit(*blobs)
