@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
@@ -72,31 +72,56 @@ def describe(value: Any, inside: tuple[Any, ...] = ()) -> str:
     Functions are told apart by their code and by the values they were made with, so that
     ``optax.adam(0.1)`` is not ``optax.adam(0.2)``; `inside` holds those being described.
     """
-    describe_part = partial(describe, inside=(*inside, value))
+    if any(value is one for one in inside):
+        return "itself"
+    part = partial(describe, inside=(*inside, value))
     match value:
         case np.generic():
             return repr(value.item())
         case _ if hasattr(value, "__array__") and not isinstance(value, type):
             value = np.asarray(value)
-            return f"array of shape {value.shape}, {fingerprint(value)[:8]}"
+            return f"array of shape {value.shape}, {fingerprint(value)}"
         case np.random.RandomState() | np.random.Generator():
             return type(value).__name__  # its state is what goes on
         case list() | tuple():
-            return f"{type(value).__name__}({', '.join(map(describe_part, value))})"
+            return f"{type(value).__name__}({', '.join(map(part, value))})"
+        case set() | frozenset():
+            return f"{type(value).__name__}({', '.join(sorted(map(part, value)))})"
+        case dict():
+            return _call("dict", {part(key): item for key, item in value.items()}, part)
+        case partial():
+            return _call(f"partial of {part(value.func)}", {"": value.args, **value.keywords}, part)
         case _ if hasattr(value, "get_params") and not isinstance(value, type):
-            params = value.get_params(deep=False)
-            parts = ", ".join(f"{name}={describe_part(params[name])}" for name in params)
-            return f"{type(value).__name__}({parts})"
-        case FunctionType() if not any(value is one for one in inside):
-            code = value.__code__
-            digest = hashlib.blake2b(code.co_code, digest_size=3)
-            digest.update(repr([c for c in code.co_consts if not isinstance(c, CodeType)]).encode())
-            cells = zip(code.co_freevars, value.__closure__ or (), strict=True)
-            parts = ", ".join(f"{name}={describe_part(cell.cell_contents)}" for name, cell in cells)
-            return f"{value.__module__}.{value.__qualname__}<{digest.hexdigest()}>({parts})"
+            return _call(type(value).__name__, value.get_params(deep=False), part)
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            names = [field.name for field in fields(value)]
+            return _call(type(value).__name__, {n: getattr(value, n) for n in names}, part)
+        case _ if hasattr(value, "__wrapped__"):
+            return f"wrapped {part(value.__wrapped__)}"
+        case FunctionType():
+            cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
+            given = {name: cell.cell_contents for name, cell in cells}
+            given |= {"defaults": value.__defaults__, **(value.__kwdefaults__ or {})}
+            digest = hashlib.blake2b(_code(value.__code__).encode(), digest_size=8).hexdigest()
+            return _call(f"{value.__module__}.{value.__qualname__}<{digest}>", given, part)
         case _ if hasattr(value, "__qualname__"):
             return f"{value.__module__}.{value.__qualname__}"
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))  # another one in each process
+        case _ if type(value).__repr__ is object.__repr__:
+            kind = type(value)
+            return _call(
+                f"{kind.__module__}.{kind.__qualname__}", getattr(value, "__dict__", {}), part
+            )
+    return repr(value)
+
+
+def _call(name: str, given: Mapping[str, Any], part: Callable[[Any], str]) -> str:
+    return f"{name}({', '.join(f'{key}={part(given[key])}' for key in given)})"
+
+
+def _code(code: CodeType) -> str:
+    """Return what compiled code does, with the functions inside of it."""
+    constants = [_code(c) if isinstance(c, CodeType) else describe(c) for c in code.co_consts]
+    return repr((code.co_code, code.co_names, constants))
 
 
 class Checkpoint:
@@ -150,6 +175,22 @@ class Checkpoint:
                 "anew, or choose another 'checkpoint_path'."
             )
         return arrays
+
+    def expect(self, name: str, now: str, saved: dict[str, NDArray[Any]] | None) -> None:
+        """Refuse arrays that were `saved` with another value of a fact that comes late.
+
+        Raises
+        ------
+        ValueError
+            For instance for a random `preprocess` without a seed.
+        """
+        self.always[name] = np.array(now)
+        if saved is not None and str(saved[name]) != now:
+            raise ValueError(
+                f"The checkpoint {self.path!r} belongs to another fit: {name} is not what it was. "
+                "Give what is random in it a random_state, delete the file to start anew, or "
+                "choose another 'checkpoint_path'."
+            )
 
     def _read(self) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
         with open(self.path, "rb") as stream:

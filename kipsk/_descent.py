@@ -228,7 +228,7 @@ def _steps(
                 done += n
                 bar.update(n)
                 if n > 1 or call % look_every == 0 or done in stops or done == n_steps:
-                    if watch.verbose:
+                    if watch.verbose and n:
                         shown = {"loss": f"{loss[n - 1]:.5f}", "accuracy": f"{accuracy[n - 1]:.3f}"}
                         if history.scores:
                             shown["held out"] = f"{max(history.scores):.3f}"
@@ -326,20 +326,36 @@ def pass_over(
     batches: Iterable[Targets],
     rates: NDArray[np.floating],
     rng: np.random.RandomState,
-) -> tuple[_optimize.State, NDArray[np.float64]]:
-    """Take one step on each batch, at least one; return the state and the losses before each."""
+) -> tuple[_optimize.State, NDArray[np.float64], bool]:
+    """Take one step on each batch; end at a loss that is not finite, or `KeyboardInterrupt`.
+
+    Returns
+    -------
+    state : State
+    losses : ndarray
+        Before each step.
+    interrupted : bool
+    """
     losses: list[Any] = []
     drawn = _optimize.draws(len(objectives), weights, 1, rng)
-    for targets, rate in zip(batches, rates, strict=True):
-        objective = objectives[next(drawn)[0]]
-        size = np.array([rate], np.float32)
-        state, (loss, _) = _optimize.steps(objective, optimizer, state, targets, size, 1)
-        losses.append(loss)
-    # A step of length zero looks at where the last one led.
-    look = np.zeros(1, np.float32)
-    looked, _ = _optimize.steps(objective, optimizer, state, targets, look, 1)
-    state = state._replace(good=looked.good, failed=looked.failed)
-    return state, np.concatenate([np.zeros(0), *map(np.asarray, losses)])
+    interrupted = False
+    try:
+        for targets, rate in zip(batches, rates, strict=True):
+            # Waits for the step before: no more than two batches are in memory.
+            if state.failed:
+                break
+            objective = objectives[next(drawn)[0]]
+            size = np.array([rate], np.float32)
+            state, (loss, _) = _optimize.steps(objective, optimizer, state, targets, size, 1)
+            losses.append(loss)
+    except KeyboardInterrupt:
+        interrupted = True
+    if losses:
+        # A step of length zero looks at where the last one led.
+        look = np.zeros(1, np.float32)
+        looked, _ = _optimize.steps(objective, optimizer, state, targets, look, 1)
+        state = state._replace(good=looked.good, failed=looked.failed)
+    return state, np.concatenate([np.zeros(0), *map(np.asarray, losses)]), interrupted
 
 
 def good_params(state: _optimize.State) -> Params:

@@ -35,6 +35,11 @@ class Data(NamedTuple):
         return Data(self.X[which], self.classes, self.codes[which], self.y[which])
 
 
+def is_same_kernel(one: Any, other: Any) -> bool:
+    """Whether two names or kernel objects mean the same kernel."""
+    return type(one) is type(other) and bool(one == other)
+
+
 class BaseDistiller(OneHotClassifierMixin, BaseEstimator):
     """A classifier that is a small support set.
 
@@ -82,12 +87,13 @@ class BaseDistiller(OneHotClassifierMixin, BaseEstimator):
         Returns
         -------
         X_s : ndarray of shape (n_support, n_features)
-            A DataFrame with the columns of X if X is one and they are the kernel's features.
+            A DataFrame with the columns of X if X is one; an array if there is a `preprocess`,
+            whose units these rows have.
         y_hard : ndarray of shape (n_support,)
             The class of each label's largest entry.
         """
         X_s, y_s = self.fit_distill(X, y)
-        if hasattr(X, "iloc") and X_s.shape[1] == X.shape[1]:
+        if hasattr(X, "iloc") and not hasattr(self, "preprocess_"):
             X_s = type(X)(X_s, columns=X.columns)
         return X_s, self.classes_[np.argmax(y_s, axis=1)]
 

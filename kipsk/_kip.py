@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import warnings
@@ -23,10 +24,10 @@ from tqdm.auto import tqdm
 from kipsk import _descent, _losses, _optimize
 from kipsk._calibration import best_temperature
 from kipsk._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
-from kipsk._checkpoint import Checkpoint, describe
+from kipsk._checkpoint import Checkpoint, describe, fingerprint
 from kipsk._checks import refuse
 from kipsk._descent import Params, Problem, Watch, diagnose
-from kipsk._distiller import BaseDistiller, Data
+from kipsk._distiller import BaseDistiller, Data, is_same_kernel
 from kipsk._label_solve import solve_labels_over
 from kipsk._losses import Objective, Targets
 from kipsk._optimize import single_threaded_blas
@@ -37,7 +38,10 @@ from kipsk._start import (
     as_targets,
     batches_of,
     check_augmentation,
+    check_batches,
+    check_start,
     hold_out,
+    in_steps,
     objectives_of,
     params_of,
     start_of,
@@ -56,6 +60,7 @@ _NOT_ALWAYS = (
     "frozen_",
     "kernels_",
     "label_reg_",
+    "preprocess_",
     "snapshots_",
     "temperature_",
     "validation_scores_",
@@ -121,7 +126,8 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
         Initial support: random training rows of each class, Gaussian noise with the data's mean
         and covariance, the centres of k-means within each class, real rows whose mean follows
         their class's, or arrays: X of shape (n_support, n_features) and y of class labels or of
-        shape (n_support, n_classes), of any number of rows (`ipc` is then not used).
+        shape (n_support, n_classes), of any number of rows (`ipc` is then not used) and in the
+        units after `preprocess`.
     loss : {"mse", "platt"}, default="mse"
         "platt" is the cross-entropy of ``softmax(s * prediction)`` with a learned number s (Loo et
         al. 2022, arXiv 2210.12067); then there is `predict_proba`. Not for solved labels, which
@@ -175,6 +181,7 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
     checkpoint_path : str or path-like, default=None
         A file to save the run in; a fit that finds it there goes on from it, and ends as if it had
         never been interrupted. It stays after the last step, from where a fit then ends at once.
+        One file is for one fit: not for cross-validation, whose fits have other data.
     checkpoint_interval : int, default=100
         Steps between two saves.
     block_size : int or "auto", default="auto"
@@ -328,13 +335,20 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
         checkpoint, saved, rng = self._open_checkpoint(data)
         tasks = FitTasks(self, len(settings.rates), X, data.classes[data.codes])
         rows, held_out = hold_out(self, data, rng)
-        data = self._fit_preprocess(rows)  # from here on in the units that the kernel sees
-        held_out = held_out._replace(X=self._into_space(held_out.X))
+        data, transformer = self._fit_preprocess(rows)  # in the units that the kernel sees
+        if checkpoint is not None:
+            checkpoint.expect("what 'preprocess' made of X", fingerprint(data.X), saved)
+        held_out = held_out._replace(X=self._transformed(transformer, held_out.X))
         start = start_of(self, settings, data, rng)
+        check_batches(self, settings, data, start)
         with jax.enable_x64(True), single_threaded_blas:
             check_augmentation(self, settings, rows)
-            objectives = objectives_of(self, settings, start)
-            attributes = partial(self._attributes, objectives[0], start, data, held_out)
+            check_start(settings, start)
+            preprocess = in_steps(self, settings, transformer, rows, data)
+            objectives = objectives_of(self, settings, start, preprocess)
+            attributes = partial(
+                self._attributes, objectives[0], start, transformer, data, held_out
+            )
 
             def after(params: Callable[[], Params]) -> bool:
                 return tasks.after_step(lambda: attributes(params()))
@@ -360,11 +374,11 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
                 rng,
             )
             history = _descent.descend(problem, watch, saved)
-            self.n_iter_, self.loss_curve_ = history.n_steps, history.loss_curve()
             message = diagnose(history, problem, self)
             if message:
                 warnings.warn(f"{type(self).__name__} {message}", ConvergenceWarning, stacklevel=3)
             self._publish_run(settings, start, attributes(history.params))
+            self.n_iter_, self.loss_curve_ = history.n_steps, history.loss_curve()
             if self.snapshots is not None:
                 self.snapshots_ = {
                     step: self._support(objectives[0], start, data, params)[:2]
@@ -385,7 +399,7 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
         on the data, on ten batches of its rows. From then on one batch is in memory at a time: X
         may be a memory-mapped array larger than it, or an array of h5py or zarr. The learning rate
         is constant, unless `schedule` is a function. Labels are learned or fixed. After `fit` it
-        starts anew, from the support of the fit with ``warm_start=True``.
+        goes on from the support of the fit. Ctrl-C ends the pass and keeps what it reached.
 
         Parameters
         ----------
@@ -401,23 +415,22 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
         settings = self._settings()
         check_streaming(self)
         stream: Stream | None = self.__dict__.get("_stream")
-        if stream is None and classes is None:
-            classes = getattr(self, "classes_", None)
-        reader = Reader(self, X, y, classes, None if stream is None else self.classes_)
-        rng = check_random_state(self.random_state) if stream is None else stream.rng()
+        is_fitted = hasattr(self, "X_s_")
+        if stream is not None:
+            stream.check(self)
+        reader = Reader(self, X, y, classes, self.classes_ if is_fitted else None)
+        rng = copy.deepcopy(stream.rng) if stream else check_random_state(self.random_state)
         indices = balanced_batches(reader.codes, settings.batch_size, rng)
-        if stream is None:
-            first = np.unique(np.concatenate(indices[:_START_BATCHES]))
-            rows = reader.read(first, reset=True)
-            self._check_image_shape(rows.X)
-            with jax.enable_x64(True):
-                check_augmentation(self, settings, rows)
-            data = self._fit_preprocess(rows)
-            start = start_of(self, settings, data, rng)
-        else:
-            start = stream.start
         with jax.enable_x64(True), single_threaded_blas:
-            objectives = objectives_of(self, settings, start)
+            if stream is None:
+                first = np.unique(np.concatenate(indices[:_START_BATCHES]))
+                start, transformer = self._start_stream(
+                    settings, reader.read(first, reset=True), rng
+                )
+            else:
+                start, transformer = stream.start, getattr(self, "preprocess_", None)
+            preprocess = in_steps(self, settings, transformer, None, None)
+            objectives = objectives_of(self, settings, start, preprocess)
             state = _optimize.initial_state(settings.optimizer, params_of(start, objectives[0]))
             losses: NDArray[np.float64] = np.zeros(0)
             if stream is not None:
@@ -427,29 +440,53 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
                 for index in tqdm(indices, disable=not self.verbose, desc="KIP", unit="step"):
                     rows = reader.read(index)
                     if settings.augmentation is None:
-                        rows = rows._replace(X=self._into_space(rows.X))
+                        rows = rows._replace(X=self._transformed(transformer, rows.X))
                     yield as_targets(objectives[0], rows)
 
             rates = streaming_rates(self, settings, int(state.n_steps), len(indices))
-            state, more = _descent.pass_over(
+            state, more, interrupted = _descent.pass_over(
                 objectives, settings.weights, settings.optimizer, state, batches(), rates, rng
             )
-            params = _descent.good_params(state)
             nothing = Data(start.X_s[:0], reader.classes, reader.codes[:0], start.y_s[:0])
-            attributes = self._attributes(objectives[0], start, nothing, nothing, params)
-            self._publish_run(settings, start, attributes)
+            params = _descent.good_params(state)
+            self._publish_run(
+                settings,
+                start,
+                self._attributes(objectives[0], start, transformer, nothing, nothing, params),
+            )
         self.n_iter_ = int(state.n_steps)
         self.loss_curve_ = np.concatenate([losses, more])[: self.n_iter_]
-        self._stream = Stream(start, _optimize.leaves(state), rng.get_state(legacy=True))
-        if state.failed:
+        self._stream = Stream(start, _optimize.leaves(state), rng, Stream.facts_of(self))
+        if state.failed or interrupted:
+            what = (
+                "met a loss that is not finite and takes no more steps. The last finite support is "
+                f"kept. Lower 'learning_rate' (now {settings.learning_rate:.3g}) or raise 'reg', "
+                "and begin again with a clone"
+                if state.failed
+                else "was interrupted. The support reached by then is kept"
+            )
             warnings.warn(
-                f"{type(self).__name__} met a loss that is not finite after {self.n_iter_} steps, "
-                "and takes no more. The last finite support is kept. Lower 'learning_rate' (now "
-                f"{settings.learning_rate:.3g}) or raise 'reg', and begin again with a clone.",
+                f"{type(self).__name__}, after {self.n_iter_} steps, {what}.",
                 ConvergenceWarning,
                 stacklevel=2,
             )
         return self
+
+    def _start_stream(
+        self, settings: Settings, rows: Data, rng: np.random.RandomState
+    ) -> tuple[Start, Any]:
+        """Return the start, from the first rows or the last fit, and the fitted `preprocess`."""
+        self._check_image_shape(rows.X)
+        check_augmentation(self, settings, rows)
+        if hasattr(self, "X_s_"):
+            transformer = getattr(self, "preprocess_", None)
+            data = rows._replace(X=self._transformed(transformer, rows.X))
+        else:
+            data, transformer = self._fit_preprocess(rows)
+        start = start_of(self, settings, data, rng, goes_on=True)
+        check_start(settings, start)
+        in_steps(self, settings, transformer, rows, data)  # raises if it is not the transformer
+        return start, transformer
 
     @available_if(_has_probabilities)
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -474,7 +511,7 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
         # After `load_support` only the first is known.
         fitted = getattr(self, "kernels_", [self.kernel_])
         for own, kernel in zip(self._kernels(), fitted, strict=False):
-            if given is own:
+            if is_same_kernel(given, own):
                 return kernel
         return super()._fitted_kernel(given)
 
@@ -507,18 +544,20 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
         checkpoint.always = {"rng": np.array(state)}
         return checkpoint, saved, rng
 
-    def _fit_preprocess(self, data: Data) -> Data:
-        """Fit `preprocess`; return the data in the units that the kernel sees."""
-        self.__dict__.pop("preprocess_", None)
+    def _fit_preprocess(self, data: Data) -> tuple[Data, Any]:
+        """Return the data in the units that the kernel sees, and the fitted `preprocess`."""
         if self.preprocess is None:
-            return data
-        self.preprocess_ = clone(self.preprocess).fit(data.X, data.classes[data.codes])
-        return data._replace(X=self._into_space(data.X))
+            return data, None
+        transformer = clone(self.preprocess).fit(data.X, data.classes[data.codes])
+        return data._replace(X=self._transformed(transformer, data.X)), transformer
+
+    def _transformed(self, transformer: Any, X: NDArray[Any]) -> NDArray[Any]:
+        if transformer is None or not len(X):
+            return X
+        return check_array(transformer.transform(X), dtype=self.dtype, input_name="X")
 
     def _into_space(self, X: NDArray[Any]) -> NDArray[Any]:
-        if self.preprocess is None or not len(X):
-            return X
-        return check_array(self.preprocess_.transform(X), dtype=self.dtype, input_name="X")
+        return self._transformed(getattr(self, "preprocess_", None), X)
 
     def _support(
         self, objective: Objective, start: Start, data: Data, params: Params
@@ -545,7 +584,13 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
         return X_s, y_s.astype(np.float64), None
 
     def _attributes(
-        self, objective: Objective, start: Start, data: Data, held_out: Data, params: Params
+        self,
+        objective: Objective,
+        start: Start,
+        transformer: Any,
+        data: Data,
+        held_out: Data,
+        params: Params,
     ) -> dict[str, Any]:
         """Return the fitted attributes that predictions with some parameters need."""
         X_s, y_s, label_reg = self._support(objective, start, data, params)
@@ -554,6 +599,8 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
         )
         if label_reg is not None:
             attributes["label_reg_"] = label_reg
+        if transformer is not None:
+            attributes["preprocess_"] = transformer
         if self.loss == "platt":
             temperature = float(np.exp(-params["log_scale"]))
             if len(held_out.X):

@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from kipsk import _ridge
 from kipsk._blocks import block_size_for, sum_rows
 from kipsk._checks import check_auto, check_integer, check_option, refuse
-from kipsk._distiller import BaseDistiller, Data
+from kipsk._distiller import BaseDistiller, Data, is_same_kernel
 from kipsk._support import initial_support
 from kipsk.kernels._base import JaxKernel, KernelFunction, evaluate
 
@@ -138,7 +138,7 @@ class LabelSolver(BaseDistiller):
         return self
 
     def _fitted_kernel(self, given: Any) -> JaxKernel:
-        return self.kernel_ if given is self.kernel else super()._fitted_kernel(given)
+        return self.kernel_ if is_same_kernel(given, self.kernel) else super()._fitted_kernel(given)
 
     def _support(self, data: Data) -> tuple[NDArray[Any], NDArray[np.intp] | None]:
         if isinstance(self.support, str):

@@ -164,7 +164,7 @@ class Objective:
             key = jax.random.fold_in(self.augment_key, n_steps)
             X_t, y_t = _augment.apply(self.augmentation, key, X_t, y_t, self.image_shape)
         if self.preprocess is not None:
-            X_t = self.preprocess(X_t)
+            X_t = self.preprocess(X_t).astype(X_t.dtype)
         return jax.lax.stop_gradient((function.prepare(X_t), y_t))
 
     def _alpha(self, params: dict[str, Array], K_ss: Array) -> Array:

@@ -123,7 +123,7 @@ def learning_rates(schedule: Any, learning_rate: float, n_steps: int) -> np.ndar
 
 def initial_state(optimizer: Any, params: Params) -> State:
     """Return the state before the first step."""
-    return State(params, params, optimizer.init(params), jnp.array(0), jnp.array(False))
+    return State(params, params, optimizer.init(params), jnp.zeros((), int), jnp.array(False))
 
 
 def leaves(state: State) -> list[np.ndarray]:

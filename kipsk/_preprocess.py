@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.tree_util import register_dataclass
+from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -130,14 +131,38 @@ def as_function(owner: str, transformer: Any, dtype: Any) -> Any:
     )
 
 
-def check_traceable(owner: str, function: Any, n_features: int, dtype: Any) -> None:
-    """Raise ValueError for a function that JAX cannot compile."""
-    rows = jax.ShapeDtypeStruct((2, n_features), dtype)
+@jax.jit
+def _apply(function: Any, X: Array) -> Array:
+    return function(X)
+
+
+def check_function(
+    owner: str, function: Any, rows: NDArray[Any], transformed: NDArray[Any]
+) -> None:
+    """Raise ValueError for a function that is not, in JAX, what the transformer does to some rows.
+
+    Parameters
+    ----------
+    owner : str
+    function : callable
+        As `as_function` returns it.
+    rows, transformed : ndarrays of shapes (n, n_features) and (n, n_transformed)
+    """
+    rule = f"The 'preprocess' parameter of {owner} runs in JAX after 'augment' and must"
     try:
-        jax.eval_shape(function, rows)
+        result = np.asarray(_apply(function, jnp.asarray(rows)))
     except jax.errors.JAXTypeError as error:
         raise ValueError(
-            f"The 'preprocess' parameter of {owner} must be made of functions that JAX can "
-            f"compile, as it runs after 'augment'. Got one that is not ({type(error).__name__}): "
-            "write it with jax.numpy in place of numpy."
+            f"{rule} be made of functions that JAX can compile. Got one that is not "
+            f"({type(error).__name__}): write it with jax.numpy in place of numpy."
         ) from error
+    scale = np.abs(transformed).max(initial=0.0)
+    same_shape = result.shape == transformed.shape
+    gap = np.abs(result - transformed).max(initial=0.0) if same_shape else np.inf
+    if not gap <= 1e-2 * scale:
+        raise ValueError(
+            f"{rule} do there what its `transform` does. Got rows of shape {result.shape} that "
+            f"differ from it by {gap:.3g}, of numbers up to {scale:.3g}: a subclass with a "
+            "`transform` of its own does not run in JAX; use a FunctionTransformer of a jax.numpy "
+            "function."
+        )

@@ -249,14 +249,18 @@ def best_label_reg(
     """
     L = np.linalg.cholesky(regularised)
     eigenvalues, Q = np.linalg.eigh(L.T @ normal @ L)
-    eigenvalues = np.maximum(eigenvalues, 0)
     squares = np.sum((Q.T @ (L.T @ moments)) ** 2, axis=1)
+    kept = eigenvalues > len(eigenvalues) * np.finfo(float).eps * eigenvalues[-1]
+    eigenvalues, explained = eigenvalues[kept], squares[kept] / eigenvalues[kept]
+    # What no labels explain; nothing where there are no more targets than directions.
+    left = max(n_rows - len(eigenvalues), 0)
+    unexplained = max(y_squared - np.sum(explained), 0.0) if left else 0.0
     unit = np.trace(regularised @ normal @ regularised) / np.trace(regularised)
 
     def error(log_reg: Any) -> float:
         penalty = np.exp(log_reg) * unit
-        shifted = eigenvalues + penalty
-        residual = y_squared - np.sum(squares * (eigenvalues + 2 * penalty) / shifted**2)
-        return float(residual / (n_rows - np.sum(eigenvalues / shifted)) ** 2)
+        shrunk = penalty / (eigenvalues + penalty)
+        residual = unexplained + np.sum(explained * shrunk**2)
+        return float(residual / (left + np.sum(shrunk)) ** 2)
 
     return float(np.exp(minimize_scalar(error, bounds=_LOG_LABEL_REGS, method="bounded").x))

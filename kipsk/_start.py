@@ -15,11 +15,11 @@ from kipsk._blocks import slices
 from kipsk._checks import refuse
 from kipsk._distiller import Data
 from kipsk._losses import Objective, Targets
-from kipsk._preprocess import as_function, check_traceable
+from kipsk._preprocess import as_function, check_function
 from kipsk._settings import START_LABEL_REG, Settings
 from kipsk._support import INITS, gaussian_noise, initial_support, resize_support
 from kipsk._targets import balanced_batches, one_hot
-from kipsk.kernels._base import PRNG, JaxKernel, KernelFunction, evaluate, prepare
+from kipsk.kernels._base import PRNG, JaxKernel, evaluate, prepare
 
 #: Start of log(s) in the loss "platt": learned from 0 the first hundred steps are slower, and it
 #: ends between 1.5 and 2 on images.
@@ -71,7 +71,13 @@ def hold_out(estimator: Any, data: Data, rng: np.random.RandomState) -> tuple[Da
     return data, data.rows(held_out)
 
 
-def start_of(estimator: Any, settings: Settings, data: Data, rng: np.random.RandomState) -> Start:
+def start_of(
+    estimator: Any,
+    settings: Settings,
+    data: Data,
+    rng: np.random.RandomState,
+    goes_on: bool | None = None,
+) -> Start:
     """Draw all that is drawn once.
 
     Parameters
@@ -81,13 +87,16 @@ def start_of(estimator: Any, settings: Settings, data: Data, rng: np.random.Rand
     data : Data
         In the units that the kernel sees.
     rng : RandomState
+    goes_on : bool
+        Whether to start from the support of the last fit; by default what `warm_start` says.
     """
+    goes_on = (estimator.warm_start if goes_on is None else goes_on) and hasattr(estimator, "X_s_")
     kernels = [kernel.resolve(data.X) for kernel in settings.kernels]
     predict_kernel = kernels[0].for_prediction()
     if settings.predict_kernel is not None:
         predict_kernel = settings.predict_kernel.resolve(data.X)
     is_drawn = False
-    if estimator.warm_start and hasattr(estimator, "X_s_"):
+    if goes_on:
         X_s, y_s = _last_support(estimator, data, rng)
     elif isinstance(estimator.init, str):
         X_s, codes, _ = initial_support(
@@ -99,7 +108,14 @@ def start_of(estimator: Any, settings: Settings, data: Data, rng: np.random.Rand
         X_s, y_s = _given_support(type(estimator).__name__, estimator.init, data, estimator.dtype)
     seeds = _draw_seeds(kernels, settings.augmentation, rng)
     frozen = None
-    if settings.corruption:
+    if goes_on and settings.corruption and hasattr(estimator, "frozen_"):
+        if len(estimator.frozen_) != len(X_s):
+            raise ValueError(
+                "With corruption a warm start has to have the ipc of the last fit, whose noise "
+                f"stays. Got ipc={estimator.ipc} instead of {estimator._ipc}: use a clone."
+            )
+        frozen = estimator.frozen_
+    elif settings.corruption:
         frozen = rng.uniform(size=X_s.shape) < settings.corruption
         if is_drawn:
             # Nothing of any one row is left in such an entry.
@@ -138,8 +154,8 @@ def _last_support(
     X_s, y_s = estimator.X_s_.astype(dtype), estimator.y_s_.astype(dtype)
     if X_s.shape[1] != data.X.shape[1] or not np.array_equal(classes, data.classes):
         raise ValueError(
-            f"With warm_start=True the data must have the {X_s.shape[1]} features and the classes "
-            f"of the last fit, {classes.tolist()}. Got {data.X.shape[1]} features and "
+            f"To go on from the last fit the data must have its {X_s.shape[1]} features and "
+            f"classes {classes.tolist()}. Got {data.X.shape[1]} features and "
             f"{data.classes.tolist()} instead: set warm_start=False, or use a clone."
         )
     if estimator.ipc == getattr(estimator, "_ipc", estimator.ipc):
@@ -168,26 +184,17 @@ def _deviation(X: NDArray[Any]) -> float:
     return float(np.sqrt(np.sum(squares) / X.size)) or 1.0
 
 
-def objectives_of(estimator: Any, settings: Settings, start: Start) -> list[Objective]:
-    """Return the loss under each kernel.
-
-    Raises
-    ------
-    ValueError
-        If the initial support's matrix under a kernel cannot be factored: now, and not after the
-        last step.
-    """
+def objectives_of(
+    estimator: Any, settings: Settings, start: Start, preprocess: Any
+) -> list[Objective]:
+    """Return the loss under each kernel; `preprocess` is that of augmented rows, or None."""
     functions = [kernel.function() for kernel in start.kernels]
-    augmentation, preprocess = settings.augmentation, None
-    if augmentation is not None and estimator.preprocess is not None:
-        owner = type(estimator).__name__
-        preprocess = as_function(owner, estimator.preprocess_, estimator.dtype)
-        check_traceable(owner, preprocess, estimator.n_features_in_, estimator.dtype)
+    augmentation = settings.augmentation
     is_random = any(function.is_random for function in functions)
     label_reg = settings.label_reg if estimator.labels == "solved" else 0.0
     keys = [jax.random.key(seed, impl=PRNG) for seed in start.seeds]
     shape, frozen = estimator.image_shape, start.frozen
-    objectives = [
+    return [
         Objective(
             function,
             reg,
@@ -206,16 +213,45 @@ def objectives_of(estimator: Any, settings: Settings, start: Start) -> list[Obje
         )
         for function, reg in zip(functions, settings.regs, strict=True)
     ]
-    for objective in objectives:
-        _check_start(objective.function, start, objective.reg)
+
+
+def check_start(settings: Settings, start: Start) -> None:
+    """Raise ValueError if the initial support's matrix under any kernel cannot be factored.
+
+    Now, and not after the last step.
+    """
+    kernels = list(zip(start.kernels, settings.regs, strict=True))
     if start.predict_kernel is not start.kernels[0]:
-        _check_start(start.predict_kernel.function(), start, settings.regs[0])
-    return objectives
+        kernels.append((start.predict_kernel, settings.regs[0]))
+    for kernel, reg in kernels:
+        K_ss = np.asarray(evaluate(kernel.function(), start.X_s.astype(np.float64)))
+        _ridge.fit_alpha(K_ss, start.y_s.astype(np.float64), reg * np.trace(K_ss) / len(K_ss))
 
 
-def _check_start(function: KernelFunction, start: Start, reg: float) -> None:
-    K_ss = np.asarray(evaluate(function, start.X_s.astype(np.float64)))
-    _ridge.fit_alpha(K_ss, start.y_s.astype(np.float64), reg * np.trace(K_ss) / len(K_ss))
+def in_steps(
+    estimator: Any, settings: Settings, transformer: Any, rows: Data | None, data: Data | None
+) -> Any:
+    """Return the fitted `preprocess` as a function of augmented rows; None if it is not needed.
+
+    Raises ValueError for one that does not turn `rows` into `data` in JAX.
+    """
+    if settings.augmentation is None or transformer is None:
+        return None
+    owner = type(estimator).__name__
+    function = as_function(owner, transformer, estimator.dtype)
+    if rows is not None and data is not None:
+        check_function(owner, function, rows.X[:64], data.X[:64])
+    return function
+
+
+def check_batches(estimator: Any, settings: Settings, data: Data, start: Start) -> None:
+    """Refuse solved labels without a ridge on batches that they fit whatever they hold."""
+    n_rows, n_support = min(settings.batch_size, len(data.X)), len(start.X_s)
+    label_reg = settings.label_reg
+    is_free = estimator.labels == "solved" and label_reg is not None and label_reg < 1e-10
+    if is_free and n_rows <= n_support:
+        rule = f"'auto' or at least 1e-10 with batches of {n_rows} rows for {n_support} labels"
+        raise refuse(type(estimator).__name__, "label_reg", rule, label_reg)
 
 
 def params_of(start: Start, objective: Objective) -> dict[str, jax.Array]:

@@ -10,11 +10,28 @@ from scipy.sparse import issparse
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.validation import validate_data
 
+from kipsk._checkpoint import describe
 from kipsk._checks import check_not_images, refuse
 from kipsk._distiller import Data
+from kipsk._optimize import is_transformation
 from kipsk._settings import Settings
 from kipsk._start import Start
 from kipsk._targets import encode, one_hot
+
+# Parameters that may change between two calls.
+_FREE = {
+    "batch_size",
+    "block_size",
+    "checkpoint_interval",
+    "learning_rate",
+    "max_iter",
+    "n_iter_no_change",
+    "random_state",
+    "schedule",
+    "validation_fraction",
+    "verbose",
+    "warm_start",
+}
 
 
 class Stream(NamedTuple):
@@ -25,19 +42,33 @@ class Stream(NamedTuple):
     start : Start
     leaves : list of ndarrays
         The optimiser's state.
-    rng_state : object
-        Of the generator of batches.
+    rng : RandomState
+        Of the batches, as it was left.
+    facts : dict of str to str
+        Parameters that must stay what they were.
     """
 
     start: Start
     leaves: list[NDArray[Any]]
-    rng_state: Any
+    rng: np.random.RandomState
+    facts: dict[str, str]
 
-    def rng(self) -> np.random.RandomState:
-        """Return the generator as it was left."""
-        rng = np.random.RandomState()
-        rng.set_state(self.rng_state)
-        return rng
+    @classmethod
+    def facts_of(cls, estimator: Any) -> dict[str, str]:
+        """Return the facts of an estimator."""
+        params = estimator.get_params(deep=False)
+        return {name: describe(params[name]) for name in params.keys() - _FREE}
+
+    def check(self, estimator: Any) -> None:
+        """Refuse parameters that are not what they were in the first call."""
+        for name, now in sorted(self.facts_of(estimator).items()):
+            if now != self.facts[name]:
+                rule = f"what it was in the first call of partial_fit, {self.facts[name]}"
+                value = estimator.get_params(deep=False)[name]
+                raise ValueError(
+                    f"{refuse(type(estimator).__name__, name, rule, value)} Begin anew with a "
+                    "clone, or with `fit`."
+                )
 
 
 class Reader:
@@ -102,7 +133,11 @@ class Reader:
 def check_streaming(estimator: Any) -> None:
     """Refuse parameters that need all data at once."""
     name = type(estimator).__name__
-    for parameter, off in (("early_stopping", False), ("checkpoint_path", None)):
+    for parameter, off in (
+        ("early_stopping", False),
+        ("checkpoint_path", None),
+        ("snapshots", None),
+    ):
         value = getattr(estimator, parameter)
         if value is not None and value is not False:
             rule = f"{off} in partial_fit, which sees no other rows and is saved by pickling"
@@ -113,8 +148,9 @@ def streaming_rates(
     estimator: Any, settings: Settings, done: int, n_steps: int
 ) -> NDArray[np.floating]:
     """Return the sizes of the next steps: constant, unless the schedule is a function."""
-    if not callable(estimator.schedule) or settings.rates[0] < 0:  # an optax transformation's
-        first = settings.rates[0] if settings.rates[0] < 0 else settings.learning_rate
-        return np.full(n_steps, first)
+    if is_transformation(estimator.optimizer):
+        return np.full(n_steps, settings.rates[0])
+    if not callable(estimator.schedule):
+        return np.full(n_steps, settings.learning_rate)
     factors = [float(estimator.schedule(step)) for step in range(done, done + n_steps)]
     return settings.learning_rate * np.array(factors)

@@ -63,6 +63,8 @@ def read(distiller: Any, path: str | os.PathLike[str], kernel: JaxKernel, reg: f
     X_s, y_s, classes = _rows_and_labels(path, arrays)
     X_s = X_s.astype(distiller.dtype)
     metadata = arrays.get("metadata", {})
+    if distiller.reg == "auto" and metadata.get("kernel") == type(kernel).__name__:
+        reg = float(metadata["reg"])
     kernel = _as_it_was(kernel, metadata).resolve(X_s)
     predict_kernel = kernel.for_prediction()
     if getattr(distiller, "predict_kernel", None) is not None:

@@ -20,9 +20,11 @@ import optax
 import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.random_projection import GaussianRandomProjection
 
 import kipsk
 from kipsk import KernelRidgeNTK, KIPDistiller, _descent, _kip, _optimize
@@ -104,10 +106,11 @@ def assert_same_run(one, other):
     ):
         assert hasattr(one, name) == hasattr(other, name), name
         assert_array_equal(getattr(one, name, 0), getattr(other, name, 0), err_msg=name)
-    assert one.snapshots_.keys() == other.snapshots_.keys()
-    for step, (X_s, y_s) in one.snapshots_.items():
-        assert_array_equal(X_s, other.snapshots_[step][0])
-        assert_array_equal(y_s, other.snapshots_[step][1])
+    one_s, other_s = (getattr(distiller, "snapshots_", {}) for distiller in (one, other))
+    assert one_s.keys() == other_s.keys()
+    for step, (X_s, y_s) in one_s.items():
+        assert_array_equal(X_s, other_s[step][0])
+        assert_array_equal(y_s, other_s[step][1])
 
 
 # --- files ---------------------------------------------------------------------------------------
@@ -166,7 +169,7 @@ def test_fingerprint_tells_arrays_apart():
 # Run in two processes. Each has to be told from the others, and be the same in both.
 VALUES = """
 import functools
-import jax.numpy as jnp, numpy as np, optax
+import jax, jax.numpy as jnp, numpy as np, optax
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -193,6 +196,13 @@ VALUES = [
     np.random.RandomState(0), np.random.default_rng(0),
     StandardScaler(), StandardScaler(with_mean=False), RegularizedZCA(reg=0.1),
     make_pipeline(StandardScaler(), PCA(2)), FunctionTransformer(named), FunctionTransformer(),
+    lambda key, images: jnp.sin(images), lambda key, images: jnp.cos(images),
+    lambda key, images, scale=0.0: images, lambda key, images, scale=1.0: images,
+    jax.jit(lambda x: x + 1), jax.jit(lambda x: x + 2), {"a": 1}, {"a": 2}, {1, 2}, {1, 3},
+    lambda key, images: jax.vmap(lambda a: 2 * a)(images),
+    lambda key, images: jax.vmap(lambda a: 3 * a)(images),
+    augment.Compose((lambda key, images: images + 1,)),
+    augment.Compose((lambda key, images: images + 2,)),
     optax.adam(0.1), optax.adam(0.2), optax.adabelief(0.1),
     optax.warmup_cosine_decay_schedule(0, 1, 5, 30),
 ]
@@ -986,3 +996,17 @@ def test_callbacks_of_scikit_learn_are_not_needed(monkeypatch):
     tasks = module.FitTasks(module.CallbackSupportMixin(), 3, None, None)
     assert not tasks.are_watched
     tasks.end()
+
+
+def test_random_preprocess_cannot_go_on(blobs, path):
+    """Another projection gives another space, where the saved support means nothing."""
+    preprocess = GaussianRandomProjection(4)
+    KIPDistiller(preprocess=preprocess, checkpoint_path=path, **FAST).fit(*blobs)
+    again = KIPDistiller(preprocess=preprocess, checkpoint_path=path, **FAST)
+    with pytest.raises(
+        ValueError, match=r"'preprocess' made of X is not what it was.*random_state"
+    ):
+        again.fit(*blobs)
+    path.unlink()
+    again.set_params(preprocess=GaussianRandomProjection(4, random_state=0)).fit(*blobs)
+    assert_array_equal(again.X_s_, clone(again).fit(*blobs).X_s_)

@@ -227,3 +227,14 @@ def test_small_penalty_tends_to_the_exact_labels(close):
     K_ss, K_ts, y_t = gram(N_S), matrix(N_T, N_S), matrix(N_T, N_OUT, seed=2)
     exact = labels(K_ss, K_ts, y_t, 0.1)
     close(labels(K_ss, K_ts, y_t, 0.1, 1e-12), exact, times=100)
+
+
+def test_best_label_reg_with_no_more_targets_than_labels():
+    """Oracle: labels fit their targets whatever the ridge, so the criterion has to be finite."""
+    rng = np.random.default_rng(0)
+    A, y = rng.normal(size=(6, 6)), rng.normal(size=(6, 2))
+    regularised = np.eye(6) + 0.1
+    for n in (4, 6):
+        B, t = A[:n], y[:n]
+        best = _ridge.best_label_reg(B.T @ B, B.T @ t, regularised, float(np.sum(t**2)), n)
+        assert np.isfinite(best) and 0 < best <= 1

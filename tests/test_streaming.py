@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 
 import jax
@@ -15,6 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
 from kipsk import KernelRidgeNTK, KIPDistiller, _streaming
+from kipsk._streaming import Reader
 from kipsk._targets import balanced_batches, one_hot
 from kipsk.augment import Flip
 
@@ -76,7 +78,7 @@ def test_a_call_is_one_step_on_each_of_its_batches(begun, blobs):
     X = X[::-1] + 1
     y = y[::-1]
     by_batch = pickle.loads(pickle.dumps(begun))
-    for batch in balanced_batches(y, 20, begun._stream.rng()):
+    for batch in balanced_batches(y, 20, copy.deepcopy(begun._stream.rng)):
         assert len(batch) == 20
         by_batch.partial_fit(X[np.sort(batch)], y[np.sort(batch)])
     begun.partial_fit(X, y)
@@ -184,14 +186,45 @@ def test_clone_forgets_the_stream(begun, blobs):
 
 
 def test_fit_forgets_the_stream(begun, blobs):
-    """Oracle: a fresh fit, and then a fresh stream; its classes are those of the fit."""
-    again = begun.X_s_
+    """Oracle: a fresh fit; a call after it goes on from its support, and knows its classes."""
     begun.set_params(max_iter=3).fit(*blobs)
     fresh = KIPDistiller(max_iter=3, **FAST).fit(*blobs)
     assert_same(begun, fresh)
     assert vars(begun).keys() == vars(fresh).keys()
-    assert_array_equal(begun.partial_fit(*blobs).X_s_, again)
-    assert begun.n_iter_ == 3
+    ridge = KernelRidgeNTK("fc1", reg=fresh.reg_).fit(fresh.X_s_, fresh.y_s_)
+    X, y = (array[:20] for array in blobs)
+    begun.partial_fit(X, y)
+    expected = 0.5 * np.mean((one_hot(y, 3) - ridge.predict(X)) ** 2)
+    assert_allclose(begun.loss_curve_, [expected], rtol=1e-4)
+
+
+def test_parameters_of_a_stream_stay(begun, blobs):
+    for name, value in (("kernel", "rbf"), ("loss", "platt"), ("ipc", 5)):
+        other = pickle.loads(pickle.dumps(begun)).set_params(**{name: value})
+        with pytest.raises(ValueError, match=f"'{name}' parameter .* in the first call"):
+            other.partial_fit(*blobs)
+    begun.set_params(learning_rate=0.01, verbose=0).partial_fit(*blobs)
+
+
+def test_interrupted_pass_keeps_what_it_reached(begun, blobs, monkeypatch):
+    """Oracle: the same pass over the first of its batches."""
+    other = pickle.loads(pickle.dumps(begun))
+    first = np.sort(balanced_batches(blobs[1], 20, copy.deepcopy(begun._stream.rng))[0])
+    read, calls = Reader.read, []
+
+    def stop(self, index, reset=False):
+        calls.append(index)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return read(self, index, reset)
+
+    monkeypatch.setattr(Reader, "read", stop)
+    with pytest.warns(ConvergenceWarning, match="after 4 steps, was interrupted"):
+        begun.partial_fit(*blobs)
+    monkeypatch.undo()
+    other.partial_fit(blobs[0][first], blobs[1][first])
+    assert_array_equal(begun.X_s_, other.X_s_)
+    assert begun.n_iter_ == 4
 
 
 def test_stream_from_a_warm_start(blobs):
@@ -209,7 +242,7 @@ def test_a_call_that_fails_changes_nothing(begun, blobs):
     X, y = blobs
     other = pickle.loads(pickle.dumps(begun))
     bad = X.copy()
-    bad[balanced_batches(y, 20, begun._stream.rng())[2][0]] = np.nan
+    bad[balanced_batches(y, 20, copy.deepcopy(begun._stream.rng))[2][0]] = np.nan
     with pytest.raises(ValueError, match="Input X contains NaN"):
         begun.partial_fit(bad, y)
     assert_same(begun, other)
@@ -344,7 +377,7 @@ def test_overflow_ends_with_the_last_good_support(blobs):
     """Oracle: the start, real rows: every step after the first overflows float32."""
     X, y = blobs
     distiller = KIPDistiller(learning_rate=1e38, **FAST)
-    message = r"not finite after 1 steps, and takes no more.*Lower 'learning_rate' \(now 1e\+38\)"
+    message = r"after 1 steps, met a loss that is not finite and takes no more.* \(now 1e\+38\)"
     with pytest.warns(ConvergenceWarning, match=message):
         distiller.partial_fit(X, y, classes=CLASSES)
     with pytest.warns(ConvergenceWarning, match=message):
@@ -358,7 +391,7 @@ def test_last_step_is_looked_at(blobs):
     """Oracle: the start; where the only step led there is no finite loss."""
     X, y = (array[:20] for array in blobs)
     distiller = KIPDistiller(learning_rate=1e38, **FAST)
-    with pytest.warns(ConvergenceWarning, match="not finite after 1 steps"):
+    with pytest.warns(ConvergenceWarning, match="after 1 steps, met a loss that is not finite"):
         distiller.partial_fit(X, y, classes=CLASSES)
     assert distiller.n_iter_ == len(distiller.loss_curve_) == 1
     assert_allclose(np.abs(distiller.X_s_[:, None] - X).max(axis=2).min(axis=1), 0, atol=1e-6)

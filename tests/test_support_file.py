@@ -243,11 +243,11 @@ def test_loading_forgets_an_earlier_fit(published, blobs, path):
 
 
 def test_stream_is_forgotten(published, blobs, path):
-    """Oracle: the first call of a new one, for the classes of the file."""
+    """Oracle: a new one that goes on from the file."""
     distiller = KIPDistiller(**FAST).partial_fit(*blobs, classes=[0, 1, 2])
-    first = distiller.X_s_
     np.savez(path, **published)
-    assert_array_equal(distiller.load_support(path).partial_fit(*blobs).X_s_, first)
+    fresh = KIPDistiller(**FAST).load_support(path).partial_fit(*blobs)
+    assert_array_equal(distiller.load_support(path).partial_fit(*blobs).X_s_, fresh.X_s_)
     assert distiller.n_iter_ == 1
 
 
@@ -332,3 +332,12 @@ def test_export_before_fit(path):
     with pytest.raises(ValueError, match="not fitted"):  # NotFittedError is one
         clone(SOLVER).export_support(path)
     assert not path.exists()
+
+
+def test_ridge_of_the_fit_is_loaded(blobs, path):
+    distiller = KIPDistiller(reg=0.1, **FAST).fit(*blobs)
+    distiller.export_support(path)
+    assert KIPDistiller().load_support(path).reg_ == 0.1
+    assert KIPDistiller(reg=1e-3).load_support(path).reg_ == 1e-3
+    assert KIPDistiller("fc2").load_support(path).reg_ == 0.1  # the same class of kernel
+    assert KIPDistiller("rbf").load_support(path).reg_ == RBF().recommended_reg

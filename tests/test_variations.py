@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -390,7 +392,7 @@ def test_warm_start_with_more_and_fewer_rows(images):
 def test_warm_start_needs_the_classes_and_features_of_the_fit_before(plain, images):
     X, y = images
     distiller = KIPDistiller(warm_start=True, **FAST).fit(X, y)
-    message = "(?s)warm_start=True .*16 features and .*classes.* set warm_start=False"
+    message = "(?s)go on from the last fit .*16 features and .*classes.* set warm_start=False"
     for other in [(X, y + 1), (X, np.minimum(y, 1)), (X[:, :8], y)]:
         with pytest.raises(ValueError, match=message):
             distiller.fit(*other)
@@ -621,3 +623,58 @@ def test_evaluate_with_the_ridge_and_the_kernel_of_the_fit(images):
     distiller = KIPDistiller("rbf", reg=1e-2, **FAST).fit(X, y)
     assert distiller.evaluate(X, y) == {"rbf": distiller.score(X, y)}
     assert distiller.evaluate(X, y, "fc1").keys() == {"fc1"}
+
+
+class TanhScaler(StandardScaler):
+    def transform(self, X, copy=None):
+        return np.tanh(super().transform(X))
+
+
+def test_subclass_with_a_transform_of_its_own_is_refused_after_an_augmentation(images):
+    X, y = images
+    KIPDistiller(preprocess=TanhScaler(), **FAST).fit(X, y)
+    distiller = KIPDistiller(augment=lambda key, x: x, preprocess=TanhScaler(), **FAST)
+    with pytest.raises(ValueError, match=r"'preprocess' parameter .* what its `transform` does"):
+        distiller.fit(X, y)
+
+
+def test_predictions_follow_the_fitted_transformer(images):
+    """Oracle: the predictions before a parameter is changed, and before a fit that fails."""
+    X, y = images
+    distiller = KIPDistiller(preprocess=StandardScaler(), **FAST).fit(X, y)
+    before = distiller.decision_function(X)
+    distiller.set_params(preprocess=None)
+    assert_array_equal(distiller.decision_function(X), before)
+    distiller.set_params(preprocess=RegularizedZCA(), init=(X[:2, :3], y[:2]))
+    with pytest.raises(ValueError, match="'init' parameter"):
+        distiller.fit(X, y)
+    assert_array_equal(distiller.decision_function(X), before)
+
+
+def test_frozen_noise_stays_over_warm_starts(images):
+    """Oracle: the entries of the first fit."""
+    X, y = images
+    distiller = KIPDistiller(corruption=0.5, warm_start=True, **FAST).fit(X, y)
+    frozen, noise = distiller.frozen_, distiller.X_s_[distiller.frozen_]
+    distiller.set_params(random_state=5).fit(X, y)
+    assert_array_equal(distiller.frozen_, frozen)
+    assert_array_equal(distiller.X_s_[frozen], noise)
+    with pytest.raises(ValueError, match="ipc of the last fit"):
+        distiller.set_params(ipc=FAST["ipc"] + 1).fit(X, y)
+
+
+def test_evaluate_after_a_pickle(images):
+    """Oracle: `score`; kernels are the same by their parameters."""
+    X, y = images
+    distiller = KIPDistiller(RBF(), **FAST).fit(X, y)
+    again = pickle.loads(pickle.dumps(distiller))
+    expected = distiller.score(X, y)
+    assert list(again.evaluate(X, y).values()) == [expected]
+    assert list(distiller.evaluate(X, y, [RBF()]).values()) == [expected]
+
+
+def test_labels_without_a_ridge_need_more_rows_than_labels(images):
+    X, y = images
+    distiller = KIPDistiller(labels="solved", label_reg=0, batch_size=FAST["ipc"] * 3, **FAST)
+    with pytest.raises(ValueError, match=r"'label_reg' parameter .* 'auto' or at least 1e-10"):
+        distiller.fit(X, y)
