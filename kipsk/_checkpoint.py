@@ -22,6 +22,9 @@ from kipsk._blocks import slices
 
 _FORMAT = "kipsk checkpoint 1"
 
+# Global values that count as part of a function.
+_PLAIN = (bool, int, float, str, tuple, np.ndarray, np.generic)
+
 # Characters of a parameter that a message shows.
 _SHOWN = 120
 
@@ -69,8 +72,9 @@ def fingerprint(array: Any) -> str:
 def describe(value: Any, inside: tuple[Any, ...] = ()) -> str:
     """Return a text that is the same for equal parameters, in any process.
 
-    Functions are told apart by their code and by the values they were made with, so that
-    ``optax.adam(0.1)`` is not ``optax.adam(0.2)``; `inside` holds those being described.
+    Functions are told apart by their code, the values they were made with and the global numbers
+    they read, so that ``optax.adam(0.1)`` is not ``optax.adam(0.2)``; `inside` holds those being
+    described.
     """
     if any(value is one for one in inside):
         return "itself"
@@ -102,6 +106,8 @@ def describe(value: Any, inside: tuple[Any, ...] = ()) -> str:
             cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
             given = {name: cell.cell_contents for name, cell in cells}
             given |= {"defaults": value.__defaults__, **(value.__kwdefaults__ or {})}
+            outside = {name: value.__globals__.get(name) for name in _names(value.__code__)}
+            given |= {name: v for name, v in outside.items() if isinstance(v, _PLAIN)}
             digest = hashlib.blake2b(_code(value.__code__).encode(), digest_size=8).hexdigest()
             return _call(f"{value.__module__}.{value.__qualname__}<{digest}>", given, part)
         case _ if hasattr(value, "__qualname__"):
@@ -116,6 +122,12 @@ def describe(value: Any, inside: tuple[Any, ...] = ()) -> str:
 
 def _call(name: str, given: Mapping[str, Any], part: Callable[[Any], str]) -> str:
     return f"{name}({', '.join(f'{key}={part(given[key])}' for key in given)})"
+
+
+def _names(code: CodeType) -> set[str]:
+    """Return the names that compiled code, and the functions inside of it, read from outside."""
+    inner = [_names(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
+    return set(code.co_names).union(*inner)
 
 
 def _code(code: CodeType) -> str:

@@ -140,8 +140,8 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
         sees it, and, with `augment`, after the augmentation, which then works on raw pixels. X_s_
         is in the transformed units.
     corruption : float, default=0
-        Share of the entries of X_s, drawn at random, that stay at noise with the data's mean and
-        covariance (with arrays as `init`, at their values). At least 0 and below 1.
+        Share of the entries of X_s, each drawn at random, that stay at noise with the data's mean
+        and covariance (with arrays as `init`, at their values). At least 0 and below 1.
     predict_kernel : str or kernel object, default=None
         The kernel of `predict`, such as ``"fc1_nngp"``, the exact one of
         ``RandomFeatures("fc1")``. None is `kernel` (of a family the first) or,
@@ -165,7 +165,8 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
         parameters only (not a line search), and optax's objects do not pickle.
     early_stopping : bool, default=False
         Score the support on held-out rows every ``n_iter_no_change // 5`` steps, end the run when
-        that has not helped for long, and keep the support of the best score.
+        that has not helped for long, and keep the support of the best score, of equal ones the
+        first.
     validation_fraction : float, default=0.1
         Share of every class's rows, rounded down, that is kept out of the targets with
         `early_stopping`, and with ``loss="platt"`` to set the temperature of `predict_proba` on.
@@ -174,7 +175,7 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
         Steps without a better score before an early stop.
     snapshots : "log" or sequence of int, default=None
         Steps after which the support is kept in ``snapshots_``. "log" is 0, 1, 2, 4, 6, 8, 12, ...,
-        695, 1000 and every 500 from there, and the last.
+        695, 1000 and every 500 from there, and `max_iter`.
     warm_start : bool, default=False
         Start from the support of the last fit, with rows added (as `init` draws them) or taken
         away if `ipc` has changed.
@@ -396,10 +397,11 @@ class KIPDistiller(CallbackSupportMixin, BaseDistiller):
         """Take one step on every batch of X: one pass over data that need not fit in memory.
 
         The first call draws the initial support, and fits `preprocess` and whatever else depends
-        on the data, on ten batches of its rows. From then on one batch is in memory at a time: X
-        may be a memory-mapped array larger than it, or an array of h5py or zarr. The learning rate
-        is constant, unless `schedule` is a function. Labels are learned or fixed. After `fit` it
-        goes on from the support of the fit. Ctrl-C ends the pass and keeps what it reached.
+        on the data, on ten batches of its rows, which should hold every class. From then on one
+        batch is in memory at a time, and the next one: X may be a memory-mapped array larger than
+        it, or an array of h5py or zarr. The learning rate is constant, unless `schedule` is a
+        function. Labels are learned or fixed. After `fit` it goes on from the support of the fit.
+        Ctrl-C ends the pass and keeps what it reached.
 
         Parameters
         ----------

@@ -32,10 +32,16 @@ def rows_per_class(
             scarce.append(f"{name!s} ({len(members)})")
         drawn.append(rng.permutation(members)[:ipc])
     if scarce:
+        advice = "Lower 'ipc' for classes of equal size."
+        if not all(map(len, drawn)):
+            advice = (
+                "A class without any gets no support row, and is learned by the labels of the "
+                "others: let the first call of partial_fit hold rows of every class, shuffled."
+            )
         warnings.warn(
             f"Fewer rows than ipc={ipc} in {len(scarce)} of {len(classes)} classes, which "
             f"contribute all their rows: {', '.join(scarce[:10])}"
-            f"{', ...' if len(scarce) > 10 else ''}. Lower 'ipc' for classes of equal size.",
+            f"{', ...' if len(scarce) > 10 else ''}. {advice}",
             UserWarning,
             stacklevel=5,
         )

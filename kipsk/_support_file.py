@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import warnings
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ def write(distiller: Any, path: str | os.PathLike[str]) -> None:
             name: value for name, value in parameters.items() if _is_plain(value)
         },
         "reg": distiller.reg_,
+        "preprocess": repr(getattr(distiller, "preprocess_", None)),
         "temperature": getattr(distiller, "temperature_", None),
     }
     arrays = {
@@ -62,6 +64,14 @@ def read(distiller: Any, path: str | os.PathLike[str], kernel: JaxKernel, reg: f
     arrays = _load(path)
     X_s, y_s, classes = _rows_and_labels(path, arrays)
     X_s = X_s.astype(distiller.dtype)
+    if arrays.get("metadata", {}).get("preprocess", "None") != "None":
+        warnings.warn(
+            f"The rows of {os.fspath(path)!r} are in the units after "
+            f"preprocess={arrays['metadata']['preprocess']}. Predict with rows in these units: "
+            "make_pipeline(fitted_transformer, distiller).",
+            UserWarning,
+            stacklevel=3,
+        )
     metadata = arrays.get("metadata", {})
     if distiller.reg == "auto" and metadata.get("kernel") == type(kernel).__name__:
         reg = float(metadata["reg"])
@@ -86,6 +96,7 @@ def _rows_and_labels(
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return the rows, their centred labels and the classes of a file's arrays, checked."""
     images, labels = arrays["images"], arrays["labels"]
+    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     error = ValueError(
         f"The support set {os.fspath(path)!r} must hold numbers, one row of labels for each image "
         f"and one of its columns for each class. Got images of shape {images.shape} and dtype "

@@ -181,6 +181,9 @@ class Shift(_OfImages):
         """Move all images."""
         n, *sides, _ = images.shape
         reach = [pixels(self.fraction, side) for side in sides]
+        if not any(reach):
+            rule = f"at least {1 / max(sides):.3g} to move images of {sides[0]} x {sides[1]} pixels"
+            raise refuse(self._name, "fraction", rule, self.fraction)
         down, right = (
             jax.random.randint(one, (n,), -far, far + 1, jnp.int32)
             for one, far in zip(jax.random.split(key), reach, strict=True)

@@ -36,7 +36,13 @@ from kipsk.augment import (
 
 KEY = jax.random.key(3)
 OF_IMAGES = [Flip(), Shift(0.25), Crop(), Rotate(), ChannelShift(), Cutout()]
-ALL = [*OF_IMAGES, Noise(), MixUp(), Flip() >> Shift() >> Noise(), Compose([Flip(), MixUp()], 0.4)]
+ALL = [
+    *OF_IMAGES,
+    Noise(),
+    MixUp(),
+    Flip() >> Shift(0.25) >> Noise(),
+    Compose([Flip(), MixUp()], 0.4),
+]
 ROTATED = jax.jit(_augment.rotated)
 SHAPES = [(8, 12, 3), (7, 5, 1)]
 
@@ -570,3 +576,8 @@ def test_check_refuses_image_shapes(shape):
     with pytest.raises(ValueError, match="'image_shape' parameter of It must be") as raised:
         check("It", Flip(), make_images(5, (12,)), make_targets(5), shape)
     assert "Got " in str(raised.value)
+
+
+def test_shift_of_no_pixel_is_refused():
+    with pytest.raises(ValueError, match=r"'fraction' parameter of Shift must be at least 0\.125"):
+        Shift(0.1)(KEY, jnp.zeros((2, 8, 8, 1)))

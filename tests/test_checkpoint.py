@@ -1010,3 +1010,11 @@ def test_random_preprocess_cannot_go_on(blobs, path):
     path.unlink()
     again.set_params(preprocess=GaussianRandomProjection(4, random_state=0)).fit(*blobs)
     assert_array_equal(again.X_s_, clone(again).fit(*blobs).X_s_)
+
+
+def test_global_numbers_are_part_of_a_function():
+    code = "def shift(key, images):\n    return (lambda x: x + SIZE)(images)"
+    first, second = ({"__name__": "values", "SIZE": size} for size in (1.0, 2.0))
+    for namespace in (first, second):
+        exec(code, namespace)
+    assert describe(first["shift"]) != describe(second["shift"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +38,8 @@ class Quadratic:
 class Cliff:
     """A slope of 1 down to zero, and no number beyond."""
 
+    name: str = field(default="cliff", metadata={"static": True})  # see KernelFunction
+
     def __call__(self, params, batch, n_steps):
         x = params["x"]
         return x * jnp.where(x < 0, jnp.nan, 1.0), jnp.float32(0)
@@ -47,6 +49,8 @@ class Cliff:
 @dataclass(frozen=True)
 class Root:
     """Zero below zero, with a gradient of 0 * inf there."""
+
+    name: str = field(default="root", metadata={"static": True})
 
     def __call__(self, params, batch, n_steps):
         return jnp.sqrt(jnp.maximum(params["x"], 0)), jnp.float32(0)

@@ -174,7 +174,8 @@ def test_preprocessed_support(blobs, path):
     fitted.export_support(path)
     with pytest.raises(ValueError, match=r"no fitted transformer.* Pipeline.*preprocess=None"):
         clone(fitted).load_support(path)
-    loaded = KIPDistiller(**FAST).load_support(path)
+    with pytest.warns(UserWarning, match=r"in the units after preprocess=StandardScaler\(\)"):
+        loaded = KIPDistiller(**FAST).load_support(path)
     Z = fitted.preprocess_.transform(X.astype(np.float32))
     assert_array_equal(loaded.decision_function(Z), fitted.decision_function(X))
 
@@ -341,3 +342,8 @@ def test_ridge_of_the_fit_is_loaded(blobs, path):
     assert KIPDistiller(reg=1e-3).load_support(path).reg_ == 1e-3
     assert KIPDistiller("fc2").load_support(path).reg_ == 0.1  # the same class of kernel
     assert KIPDistiller("rbf").load_support(path).reg_ == RBF().recommended_reg
+
+
+def test_labels_in_one_column(published, blobs, path):
+    np.savez(path, images=blobs[0][:9], labels=np.arange(9)[:, None] % 3)
+    assert_array_equal(KIPDistiller().load_support(path).classes_, [0, 1, 2])

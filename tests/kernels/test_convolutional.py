@@ -250,7 +250,16 @@ def test_gram_is_symmetric_and_agrees_with_cross(kernel):
     np.testing.assert_allclose(kernel(X[order]), K[np.ix_(order, order)], rtol=1e-12)
 
 
-@pytest.mark.parametrize("kernel", KERNELS, ids=IDS)
+@pytest.mark.parametrize(
+    "kernel",
+    # The others' gradients are compared with neural-tangents above: one is enough by default.
+    [
+        KERNELS[0],
+        *(pytest.param(kernel, marks=pytest.mark.slow) for kernel in KERNELS[1:3]),
+        KERNELS[3],
+    ],
+    ids=IDS,
+)
 def test_gradient_of_gram_by_finite_differences(kernel):
     function = kernel.function()
     X = rows(4, kernel.image_shape)
@@ -466,6 +475,7 @@ class TestEstimators:
         assert distiller.score(X, y) > start.score(X, y) + 0.2
         assert distiller.loss_curve_[-1] < 0.5 * distiller.loss_curve_[0]
 
+    @pytest.mark.slow
     def test_grid_search_over_its_parameters(self, data):
         X, y = data
         grid = {"kernel__kind": ["ntk", "nngp"]}
