@@ -133,8 +133,9 @@ def test_learns_from_mixed_rows(loss, blobs):
 
 def test_names_of_augmentations(blobs):
     """Oracle: the objects that they stand for."""
-    X, y = blobs
-    settings = FAST | {"image_shape": (2, 2, 1), "max_iter": 10}
+    y = blobs[1]
+    X = np.random.default_rng(0).normal(size=(len(y), 64))  # a shift moves these by a pixel
+    settings = FAST | {"image_shape": (8, 8, 1), "max_iter": 10}
     trained = [
         FiniteNetworkClassifier(augment=augment, **settings).fit(X, y)
         for augment in ("flip", Flip(), "flip_shift", Flip() >> Shift(), ["flip", Shift()])
