@@ -19,6 +19,14 @@ def compiled_code_is_dropped():
     jax.clear_caches()
 
 
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """For modules whose tests compile for many shapes, which is what takes their time."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(scope="session")
 def digits() -> Split:
     """X_train, X_test, y_train, y_test of scikit-learn's digits; shared, hence read-only."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import pickle
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,12 +24,7 @@ FAST = {"ipc": 2, "batch_size": 20, "random_state": 0}
 CLASSES = [0, 1, 2]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
-    """Compiling is what takes the time here."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture(scope="module")

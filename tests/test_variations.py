@@ -36,12 +36,7 @@ SHAPE = (4, 4, 1)
 ROWS = [0, 1, 25, 26, 45, 46]  # two of each class
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
-    """Compiling is what takes the time here."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture(scope="module")

@@ -68,6 +68,13 @@ def standardise_channels(X_train, X_test, n_channels=3):
     return (X_train - mean) / std, (X_test - mean) / std
 
 
+def independent_noise(X, y, ipc, seed):
+    """Return arrays for `init`: noise with each feature's mean and deviation, no covariance."""
+    classes = np.repeat(np.unique(y), ipc)
+    noise = np.random.RandomState(seed).standard_normal((len(classes), X.shape[1]))
+    return (X.mean(axis=0) + X.std(axis=0) * noise).astype(X.dtype), classes
+
+
 def provenance():
     """Return one line: processor count, platform and versions of what the figures depend on."""
     versions = ", ".join(

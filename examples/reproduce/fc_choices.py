@@ -21,7 +21,7 @@ VARIATIONS = [
 ]
 
 
-def main(data, seeds):
+def main(data, seeds, first):
     X, _, y, _ = load_cifar10(data)
     X_train, X_held, y_train, y_held = train_test_split(
         X, y, test_size=5000, random_state=0, stratify=y
@@ -30,7 +30,7 @@ def main(data, seeds):
     print(provenance(), f"{seeds} seeds", sep=", ", end="\n\n")
     print("| parameters | held-out accuracy | last batch losses |")
     print("|---|---|---|")
-    for variation in VARIATIONS:
+    for variation in VARIATIONS[first:]:
         accuracies, losses = [], []
         for seed in range(seeds):
             distiller = KIPDistiller(**variation, random_state=seed).fit(X_train, y_train)
@@ -41,5 +41,7 @@ def main(data, seeds):
 
 
 if __name__ == "__main__":
-    arguments = parser(__doc__.splitlines()[0]).parse_args()
-    main(arguments.data, arguments.seeds)
+    options = parser(__doc__.splitlines()[0])
+    options.add_argument("--first", type=int, default=0, help="the line to start from")
+    arguments = options.parse_args()
+    main(arguments.data, arguments.seeds, arguments.first)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 from _common import (
+    independent_noise,
     load_cifar10,
     load_fashion_mnist,
     mean_std,
@@ -35,7 +36,7 @@ class Run(NamedTuple):
     max_iter: int
     learning_rate: float = 0.05
     batch_size: int = 500
-    init: str = "sample"
+    init: str = "sample"  # or "noise", of independent features
     kind: str = "nngp"
     loss: str = "platt"
     labels: str = "learned"
@@ -95,7 +96,7 @@ def distil(run, X, y, seed):
         max_iter=run.max_iter,
         learning_rate=run.learning_rate,
         batch_size=run.batch_size,
-        init=run.init,
+        init=independent_noise(X, y, run.ipc, seed) if run.init == "noise" else run.init,
         validation_fraction=0.02,
         random_state=seed,
     )
