@@ -40,6 +40,7 @@ MODULES = {
     "kernels._activations": Room("models"),
     "kernels._convolutional": Room("models", sklearn=True),
     "kernels._covariance": Room("models"),
+    "kernels._invariant": Room("models"),
     "kernels._pairs": Room("models"),
     "kernels._dot_product": Room("models", sklearn=True),
     "kernels._duals": Room("models"),

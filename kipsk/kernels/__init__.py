@@ -2,6 +2,7 @@
 
 from kipsk.kernels._convolutional import ConvNet, Convolutional, Myrtle
 from kipsk.kernels._dot_product import RBF, FullyConnected, Laplace
+from kipsk.kernels._invariant import Invariant
 from kipsk.kernels._random_features import RandomFeatures
 from kipsk.kernels._registry import get_kernel
 from kipsk.kernels._stax import StaxKernel, load_stax
@@ -11,6 +12,7 @@ __all__ = [
     "ConvNet",
     "Convolutional",
     "FullyConnected",
+    "Invariant",
     "Laplace",
     "Myrtle",
     "RandomFeatures",

@@ -42,7 +42,7 @@ _products.defvjp(
 )
 
 
-class _DotProductFunction(KernelFunction):
+class DotProductFunction(KernelFunction):
     def prepare(self, X: Array) -> Rows:
         return Rows(X, jnp.sum(X * X, axis=1))
 
@@ -69,7 +69,7 @@ class _DotProductFunction(KernelFunction):
 
 @register_dataclass
 @dataclass(frozen=True)
-class FullyConnectedFunction(_DotProductFunction):
+class FullyConnectedFunction(DotProductFunction):
     """Covariances of a deep network through Dense, activation, ..., Dense."""
 
     w_std: float
@@ -104,7 +104,7 @@ class FullyConnectedFunction(_DotProductFunction):
 
 @register_dataclass
 @dataclass(frozen=True)
-class RBFFunction(_DotProductFunction):
+class RBFFunction(DotProductFunction):
     """``exp(-|x - x'|^2 / (2 length_scale^2))``."""
 
     length_scale: float

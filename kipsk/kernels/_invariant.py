@@ -1,0 +1,167 @@
+"""Kernels that do not tell an image from its mirror image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+from jax import Array
+from jax.tree_util import register_dataclass
+from numpy.typing import ArrayLike
+
+from kipsk._checks import refuse
+from kipsk._layers import checked_shape
+from kipsk.kernels._base import JaxKernel, KernelFunction, in_float64
+from kipsk.kernels._dot_product import DotProductFunction
+from kipsk.kernels._registry import get_kernel
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """Turns rows of images left to right."""
+
+    image_shape: tuple[int, ...]
+
+    def __call__(self, X: Array) -> Array:
+        if math.prod(self.image_shape) != X.shape[1]:
+            rule = f"(height, width, channels) of the images whose {X.shape[1]} values are a row"
+            raise refuse("Invariant", "image_shape", rule, self.image_shape)
+        return X.reshape(len(X), *self.image_shape)[:, :, ::-1].reshape(X.shape)
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class InvariantFunction(KernelFunction):
+    """The mean of a kernel over x, Tx and x', Tx'; prepared rows are pairs of prepared rows."""
+
+    base: KernelFunction
+    transform: Callable[[Array], Array] = field(metadata={"static": True})
+    # Whether K(Tx, Tx') = K(x, x'), to rounding: two of the four terms then say it all.
+    is_equivariant: bool = field(metadata={"static": True})
+
+    @property
+    def is_random(self) -> bool:  # type: ignore[override]
+        return self.base.is_random
+
+    def draw(self, key: Array) -> InvariantFunction:
+        return replace(self, base=self.base.draw(key))
+
+    def prepare(self, X: Array) -> tuple[Any, Any]:
+        return self.base.prepare(X), self.base.prepare(self.transform(X))
+
+    def cross(self, A: tuple[Any, Any], B: tuple[Any, Any]) -> Array:
+        K = self.base.cross(A[0], B[0]) + self.base.cross(A[1], B[0])
+        if self.is_equivariant:
+            return K / 2
+        return (K + self.base.cross(A[0], B[1]) + self.base.cross(A[1], B[1])) / 4
+
+    def gram(self, A: tuple[Any, Any]) -> Array:
+        rows, images = jax.tree.map(in_float64, A)
+        K = self.base.gram(rows)
+        if not self.is_equivariant:
+            K = (K + self.base.gram(images)) / 2
+        mixed = self.base.cross(images, rows)
+        return (K + (mixed + mixed.T) / 2) / 2
+
+    def diag(self, A: tuple[Any, Any]) -> Array:
+        return jax.lax.map(lambda a: self.gram(jax.tree.map(lambda leaf: leaf[None], a))[0, 0], A)
+
+    def row_size(self, n_features: int) -> int:
+        return 2 * self.base.row_size(n_features)
+
+    def pair_size(self, n_features: int) -> int:
+        return self.base.pair_size(n_features)
+
+
+class Invariant(JaxKernel):
+    r"""A kernel averaged over a transformation that leaves classes alone, such as mirroring.
+
+    With T, which is its own inverse,
+
+        K'(x, x') = (K(x, x') + K(x, Tx') + K(Tx, x') + K(Tx, Tx')) / 4
+
+    (Haasdonk & Burkhardt 2007, "Invariant kernel functions for pattern analysis and machine
+    learning"). Kernel ridge regression with K' predicts the same for x and Tx, as if it had been
+    trained on the support together with its images under T, with the same labels and half the
+    ridge: a support row counts for two. A step takes twice the time.
+
+    Parameters
+    ----------
+    kernel : str or kernel object, default="fc1"
+        K.
+    transform : "flip" or callable, default="flip"
+        T: "flip" mirrors images left to right; or a hashable function of a JAX array of rows,
+        (n, n_features), that returns as many rows, and its argument again if called twice. For
+        `FullyConnected` and `RBF` it must keep all lengths and angles.
+    image_shape : tuple (H, W, C), default=None
+        The images whose pixels are a row of X; needed for "flip". A `kernel` without one gets it
+        too.
+
+    Examples
+    --------
+    >>> from kipsk.kernels import Invariant
+    >>> kernel = Invariant("fc1", image_shape=(1, 2, 1))
+    >>> kernel([[1.0, 2.0]], [[1.0, 0.0], [0.0, 1.0]]).round(3)
+    array([[2.857, 2.857]])
+    """
+
+    def __init__(
+        self,
+        kernel: str | JaxKernel = "fc1",
+        transform: str | Callable[[Array], Array] = "flip",
+        image_shape: tuple[int, int, int] | None = None,
+    ) -> None:
+        self.kernel = kernel
+        self.transform = transform
+        self.image_shape = image_shape
+
+    @property
+    def recommended_reg(self) -> float:  # type: ignore[override]
+        return self._base().recommended_reg
+
+    @property
+    def recommended_learning_rate(self) -> float:  # type: ignore[override]
+        return self._base().recommended_learning_rate
+
+    @property
+    def recommended_batch_size(self) -> int:  # type: ignore[override]
+        return self._base().recommended_batch_size
+
+    @property
+    def recommended_dtype(self) -> str:  # type: ignore[override]
+        return self._base().recommended_dtype
+
+    def for_prediction(self) -> JaxKernel:
+        """Return the kernel to predict with: the mean of `kernel`'s."""
+        return self._of(self._base().for_prediction())
+
+    def resolve(self, X: ArrayLike) -> JaxKernel:
+        """Return a kernel whose data-dependent parameters are set from the rows of X."""
+        return self._of(self._base().resolve(X))
+
+    def function(self) -> InvariantFunction:
+        """Return the kernel as a pure JAX function."""
+        base = self._base().function()
+        transform: Any = self.transform
+        if isinstance(transform, str) and transform == "flip":
+            shape: Any = self.image_shape
+            if shape is None:
+                rule = '(height, width, channels) for transform="flip"'
+                raise refuse("Invariant", "image_shape", rule, None)
+            transform = Mirror(checked_shape("Invariant", "image_shape", shape, n_dims=(3,)))
+        elif not callable(transform):
+            rule = '"flip" or a hashable function of rows'
+            raise refuse("Invariant", "transform", rule, transform)
+        return InvariantFunction(base, transform, isinstance(base, DotProductFunction))
+
+    def _base(self) -> JaxKernel:
+        base = get_kernel(self.kernel)
+        if self.image_shape is None or base.get_params().get("image_shape", 0) is not None:
+            return base
+        return get_kernel(base, image_shape=self.image_shape)
+
+    def _of(self, base: JaxKernel) -> Invariant:
+        return Invariant(base, self.transform, self.image_shape)
