@@ -227,7 +227,7 @@ class _Sets:
     def of(cls, job: Job, X: NDArray[Any], y: NDArray[Any]) -> Self:
         X_train, y_train, X_test = X[job.train], y[job.train], X[job.test]
         if job.preprocess is not None:
-            X_train = job.preprocess.fit_transform(X_train, y_train)
+            X_train = job.preprocess.fit(X_train, y_train).transform(X_train)
             X_test = job.preprocess.transform(X_test)
         reducer = job.reducer
         if reducer is None:
