@@ -326,7 +326,10 @@ def test_distillers_in_several_processes(digits):
     models = {"1-NN": NN, "kernel ridge": KernelRidgeNTKClassifier()}
     args = reducers, models, X_train, y_train
     one, two = (compare(*args, test=(X_test, y_test), ipc=1, n_jobs=n) for n in (1, 2))
-    same(one, two)
+    # Compiled otherwise in this process: see `quick_compilation`.
+    assert_allclose(one["accuracy"], two["accuracy"], atol=0.01)
+    for name in set(RESULT) - {"accuracy"}:
+        assert_array_equal(one[name], two[name])
 
 
 def counted(path, blobs, **params):
