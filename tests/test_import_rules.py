@@ -81,6 +81,8 @@ MODULES = {
     # what is made with estimators
     "baselines": Room("studies", sklearn=True),
     "datasets": Room("studies", sklearn=True),
+    "_comparison": Room("studies", sklearn=True),
+    "_results_file": Room("studies"),
     "evaluation": Room("studies", sklearn=True),
     "metrics": Room("studies", sklearn=True),
     "plotting": Room("studies"),
