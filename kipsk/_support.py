@@ -22,7 +22,11 @@ _NOISE_BLOCK = 1024  # rows of noise at a time: each mixes _MAX_NOISE_ROWS rows
 
 
 def rows_per_class(
-    codes: NDArray[np.integer], classes: NDArray[Any], ipc: int, rng: np.random.RandomState
+    codes: NDArray[np.integer],
+    classes: NDArray[Any],
+    ipc: int,
+    rng: np.random.RandomState,
+    stacklevel: int = 5,
 ) -> list[NDArray[np.intp]]:
     """Draw `ipc` different rows of each class; all of a class that has fewer, with a warning."""
     drawn, scarce = [], []
@@ -43,7 +47,7 @@ def rows_per_class(
             f"contribute all their rows: {', '.join(scarce[:10])}"
             f"{', ...' if len(scarce) > 10 else ''}. {advice}",
             UserWarning,
-            stacklevel=5,
+            stacklevel=stacklevel,
         )
     return drawn
 
@@ -66,7 +70,7 @@ def gaussian_noise(X: NDArray[Any], n: int, rng: np.random.RandomState) -> NDArr
     return noise
 
 
-def _herd(rows: NDArray[Any], n: int) -> list[int]:
+def herd(rows: NDArray[Any], n: int) -> list[int]:
     """Return the numbers of n different rows whose running mean follows the mean of all.
 
     Each is the one that brings the mean of the chosen rows nearest (Welling 2009, "Herding
@@ -86,15 +90,29 @@ def _herd(rows: NDArray[Any], n: int) -> list[int]:
     return chosen
 
 
-def _centres(rows: NDArray[Any], spare: NDArray[Any], rng: np.random.RandomState) -> NDArray[Any]:
-    """Return as many centres of k-means as spare rows, or some of these if rows repeat."""
+def centres_of(
+    rows: NDArray[Any],
+    spare: NDArray[Any],
+    rng: np.random.RandomState,
+    features: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Return as many centres of k-means as spare rows, or some of these if rows repeat.
+
+    With `features` (n, n_other) clusters are made of these: a centre is the mean of its rows.
+    """
     if len(rows) > _MAX_KMEANS_ROWS:
-        rows = rows[rng.choice(len(rows), _MAX_KMEANS_ROWS, replace=False)]
-    n_clusters = min(len(spare), len(np.unique(rows, axis=0)))
+        some = rng.choice(len(rows), _MAX_KMEANS_ROWS, replace=False)
+        rows, features = rows[some], None if features is None else features[some]
+    points = rows if features is None else features
+    n_clusters = min(len(spare), len(np.unique(points, axis=0)))
     if not n_clusters:
         return spare
-    kmeans = KMeans(n_clusters, n_init=1, random_state=rng).fit(rows)
-    return np.concatenate([kmeans.cluster_centers_, spare[n_clusters:]])
+    kmeans = KMeans(n_clusters, n_init=1, random_state=rng).fit(points)
+    centres = kmeans.cluster_centers_
+    if features is not None:
+        found = np.unique(kmeans.labels_)  # fewer, if features differ by rounding alone
+        centres = np.array([rows[kmeans.labels_ == c].mean(axis=0) for c in found])
+    return np.concatenate([centres, spare[len(centres) :]])
 
 
 def initial_support(
@@ -134,11 +152,11 @@ def initial_support(
     members = (np.flatnonzero(codes == code) for code in range(len(classes)))
     pairs = zip(members, drawn, strict=True)
     if init == "kmeans":
-        centres = [_centres(X[own], X[rows], rng) for own, rows in pairs]
+        centres = [centres_of(X[own], X[rows], rng) for own, rows in pairs]
         return np.concatenate(centres).astype(X.dtype), codes_s, None
     if init == "herding":
         mean = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
-        drawn = [own[_herd(X[own] - mean, len(rows))] for own, rows in pairs]
+        drawn = [own[herd(X[own] - mean, len(rows))] for own, rows in pairs]
     indices = np.concatenate(drawn)
     return X[indices], codes_s, indices
 

@@ -60,6 +60,7 @@ MODULES = {
     # what an estimator is wired from
     "_engine": Room("steps"),
     "_optimize": Room("steps"),
+    "_coresets": Room("steps", sklearn=True),
     "_support": Room("steps", sklearn=True),
     "_targets": Room("steps", sklearn=True),
     "networks._rates": Room("steps"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import jax
@@ -212,7 +213,9 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(
+        self, X: Any, y: Any, *, on_epoch: Callable[[FiniteNetworkClassifier], object] | None = None
+    ) -> Self:
         """Draw and train the networks.
 
         Parameters
@@ -221,12 +224,18 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
             Images as flattened rows.
         y : array-like of shape (n_samples,), or (n_samples, n_classes) with `classes` given
             Class labels of any type, or soft labels, centred as those of a distilled set.
+        on_epoch : callable, default=None
+            Called with this estimator after every epoch, that is ``ceil(n_samples / batch_size)``
+            steps: it can predict with the parameters of that moment, and what it predicts does not
+            change the run. Needs ``n_ensembles=1``.
 
         Returns
         -------
         self
         """
         architecture = self._check_parameters()
+        if on_epoch is not None and self.n_ensembles != 1:
+            raise refuse(type(self).__name__, "n_ensembles", "1 with 'on_epoch'", self.n_ensembles)
         check_not_images("X", X)
         is_matrix = is_target_matrix(y, self.classes)
         X, y = validate_data(self, X, y, dtype=np.float32, multi_output=is_matrix)
@@ -244,12 +253,16 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
                 check_augmentation(name, problem.augment, *data, problem.image_shape)
             drawn = [self._draw(problem, len(classes), rng) for _ in range(self.n_ensembles)]
             rates = self._rates(problem, drawn[0], data, batch_size, rng)
-            runs = [self._run(problem, params, data, rates, batch_size, rng) for params in drawn]
+            publish = partial(self._publish, architecture, classes, drawn)
+
+            def look(params: Any) -> None:
+                publish([jax.tree.map(np.asarray, params)])
+                on_epoch(self)  # type: ignore[misc]
+
+            run = partial(self._run, problem, data, rates, batch_size, rng, on_epoch and look)
+            runs = [run(params) for params in drawn]
         self._warn_of_failures(runs, data)
-        self.params_ = [one.params for one in runs]
-        self.initial_params_ = jax.tree.map(np.asarray, drawn) if self.centering else None
-        self.architecture_ = architecture
-        self.classes_ = classes
+        publish([one.params for one in runs])
         self.n_iter_ = max(len(one.losses) for one in runs)
         self.loss_curve_ = np.array(
             [
@@ -258,6 +271,15 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
             ]
         )
         return self
+
+    def _publish(
+        self, architecture: Architecture, classes: NDArray[Any], drawn: list[Any], params: list[Any]
+    ) -> None:
+        """Store what predictions need."""
+        self.params_ = params
+        self.initial_params_ = jax.tree.map(np.asarray, drawn) if self.centering else None
+        self.architecture_ = architecture
+        self.classes_ = classes
 
     @available_if(_has_probabilities)
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -375,20 +397,27 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
     def _run(
         self,
         problem: Problem,
-        params: Any,
         data: Data,
         rates: NDArray[np.floating],
         batch_size: int,
         rng: np.random.RandomState,
+        look: Callable[[Any], None] | None,
+        params: Any,
     ) -> _Run:
-        """Train one network."""
+        """Train one network; `look` at its parameters after every epoch."""
         initial = params if self.centering else None
-        calls = _training.run(problem, params, initial, data, rates, self.l2, batch_size, rng)
+        epoch = -(-len(data.X) // batch_size)
+        ends = () if look is None else range(epoch, len(rates) + 1, epoch)
+        calls = _training.run(problem, params, initial, data, rates, self.l2, batch_size, rng, ends)
         losses: list[Any] = []
+        n_done = 0
         with tqdm(total=len(rates), disable=not self.verbose, desc="network", unit="step") as bar:
             for call, (state, part, n_steps) in enumerate(calls):
                 losses.append(part[:n_steps])
                 bar.update(n_steps)
+                n_done += n_steps
+                if look is not None and n_steps and n_done in ends:
+                    look(state.params)
                 if n_steps > 1 or call % LOOK_EVERY == 0:
                     if self.verbose and n_steps:
                         bar.set_postfix(loss=f"{part[n_steps - 1]:.5f}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -196,8 +196,11 @@ def run(
     l2: float,
     batch_size: int,
     rng: np.random.RandomState,
+    stops: Collection[int] = (),
 ) -> Iterator[tuple[State, Array, int]]:
     """Yield (state, losses, number of steps) after every jitted call.
+
+    A call also ends after each number of steps in `stops`. What is computed does not depend on it.
 
     A last step of length zero (yielded with 0 steps) looks at where the others led: ``state.good``
     is then the end of the run, or, if it failed, the last parameters of finite loss.
@@ -206,14 +209,20 @@ def run(
     key = jax.random.key(rng.randint(2**31))
     per_call = 1 if problem.architecture.needs_images else MAX_STEPS_PER_CALL
     batches = _batches(len(data.X), batch_size, per_call, rng)
+    done = 0
     for start in range(0, len(rates), per_call):
-        part = np.zeros(per_call, np.float32)
-        n_steps = min(len(part), len(rates) - start)
-        part[:n_steps] = rates[start : start + n_steps]
-        state, losses = steps(
-            problem, state, initial, data, next(batches), key, part, np.float32(l2), n_steps
-        )
-        yield state, losses, n_steps
+        rows = next(batches)
+        end = min(start + per_call, len(rates))
+        for stop in [*sorted(stop for stop in stops if start < stop < end), end]:
+            n_steps = stop - done
+            part = np.zeros(per_call, np.float32)
+            part[:n_steps] = rates[done:stop]
+            own = rows if rows is None else np.roll(rows, start - done, axis=0)
+            state, losses = steps(
+                problem, state, initial, data, own, key, part, np.float32(l2), n_steps
+            )
+            done = stop
+            yield state, losses, n_steps
     look = np.zeros(per_call, np.float32)
     yield *steps(problem, state, initial, data, next(batches), key, look, np.float32(l2), 1), 0
 

@@ -386,3 +386,40 @@ def test_the_estimator_is_a_public_name():
     assert "FiniteNetworkClassifier" in dir(networks)
     with pytest.raises(AttributeError, match="no attribute 'FiniteNetworkRegressor'"):
         _ = networks.FiniteNetworkRegressor
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "augment"),
+    [(30, None), (7, Noise(0.1))],
+    ids=["all rows", "augmented batches"],
+)
+def test_looking_after_every_epoch_changes_nothing(batch_size, augment, blobs):
+    """Oracle: the fit that nobody looks at, bit for bit."""
+    settings = {"width": 8, "max_iter": 63, "learning_rate": 0.1, "random_state": 0}
+    network = FiniteNetworkClassifier(batch_size=batch_size, augment=augment, **settings)
+    unseen = clone(network).fit(*blobs)
+    seen = []
+    network.fit(*blobs, on_epoch=lambda n: seen.append(scores(n, blobs[0])))
+    assert len(seen) == (63 if batch_size == 30 else 12)  # 5 steps an epoch, 3 left over
+    assert_array_equal(network.loss_curve_, unseen.loss_curve_)
+    assert_array_equal(scores(network, blobs[0]), scores(unseen, blobs[0]))
+    if batch_size == 30:
+        assert_array_equal(seen[-1], scores(network, blobs[0]))
+    assert len({one.tobytes() for one in seen}) == len(seen)
+
+
+def test_what_is_seen_after_an_epoch_is_the_network_of_that_moment(blobs):
+    """Oracle: shorter fits, which a constant rate makes the same run."""
+    settings = {"width": 8, "batch_size": 10, "schedule": "constant", "learning_rate": 0.1}
+    network = FiniteNetworkClassifier(max_iter=9, random_state=0, centering=True, **settings)
+    seen = []
+    network.fit(*blobs, on_epoch=lambda n: seen.append(scores(n, blobs[0])))
+    assert len(seen) == 3
+    for epoch, values in enumerate(seen, start=1):
+        shorter = clone(network).set_params(max_iter=3 * epoch).fit(*blobs)
+        assert_array_equal(values, scores(shorter, blobs[0]))
+
+
+def test_looking_needs_a_single_network(blobs):
+    with pytest.raises(ValueError, match=r"'n_ensembles' .* must be 1 with 'on_epoch'\. Got 2"):
+        FiniteNetworkClassifier(n_ensembles=2).fit(*blobs, on_epoch=print)
