@@ -14,8 +14,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from _common import provenance
-from sklearn.base import BaseEstimator
-from sklearn.cluster import KMeans
 from sklearn.datasets import (
     load_breast_cancer,
     load_digits,
@@ -32,6 +30,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from kipsk import KIPDistiller, LabelSolver
+from kipsk.baselines import CoresetSampler
 from kipsk.evaluation import compare, summary
 
 SHARES = (0.01, 0.05)
@@ -62,39 +61,10 @@ MODELS = {
 }
 
 
-class CoresetSampler(BaseEstimator):
-    """Rows of each class: "random" ones, the "k-means" centres, or those that "herding" chooses."""
-
-    def __init__(self, method="random", ipc=10, random_state=None):
-        self.method = method
-        self.ipc = ipc
-        self.random_state = random_state
-
-    def fit_resample(self, X, y):
-        rng = np.random.RandomState(self.random_state)
-        chosen = {c: self._choose(X[y == c], rng) for c in np.unique(y)}
-        labels = np.repeat(list(chosen), [len(rows) for rows in chosen.values()])
-        return np.concatenate(list(chosen.values())), labels
-
-    def _choose(self, rows, rng):
-        n = min(self.ipc, len(rows))
-        if self.method == "random":
-            return rows[rng.permutation(len(rows))[:n]]
-        if self.method == "k-means":
-            return KMeans(n, n_init=1, random_state=rng).fit(rows).cluster_centers_
-        chosen, total = [], np.zeros(rows.shape[1])
-        for k in range(1, n + 1):  # the running mean follows the mean of all
-            distances = np.linalg.norm((total + rows) / k - rows.mean(axis=0), axis=1)
-            distances[chosen] = np.inf
-            chosen.append(int(distances.argmin()))
-            total += rows[chosen[-1]]
-        return rows[chosen]
-
-
 REDUCERS = {
     "all rows": None,
     "random rows": CoresetSampler("random"),
-    "k-means": CoresetSampler("k-means"),
+    "k-means": CoresetSampler("k_means"),
     "herding": CoresetSampler("herding"),
     "Label Solve": LabelSolver("fc1"),
     "KIP, defaults": KIPDistiller(),

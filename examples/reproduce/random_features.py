@@ -25,7 +25,7 @@ from _common import (
 )
 
 from kipsk import KernelRidgeNTKClassifier, KIPDistiller, RegularizedZCA
-from kipsk.kernels import RandomFeatures
+from kipsk.kernels import Invariant, RandomFeatures
 
 
 class Run(NamedTuple):
@@ -41,12 +41,13 @@ class Run(NamedTuple):
     loss: str = "platt"
     labels: str = "learned"
     augment: str = ""
+    mirrored: int = 0  # 1: the kernel averaged over mirror images
 
 
 RUNS = {
     "cifar10_10": Run("cifar10", 10, 4, 32, 600),
     "cifar10_10_long": Run("cifar10", 10, 8, 32, 2000),
-    "cifar10_10_augmented": Run("cifar10", 10, 8, 32, 3000, augment="flip"),
+    "cifar10_10_mirrored": Run("cifar10", 10, 8, 32, 1500, mirrored=1),
     "cifar10_1": Run("cifar10", 1, 4, 32, 500, learning_rate=0.1, init="noise"),
     "fashion_10": Run("fashion", 10, 4, 32, 300),
 }
@@ -84,6 +85,8 @@ def distil(run, X, y, seed):
     kernel = RandomFeatures(
         architecture, run.n_networks, run.width, kind=run.kind, image_shape=image_shape
     )
+    if run.mirrored:
+        kernel = Invariant(kernel, image_shape=image_shape)
     whitens = run.augment and run.data == "cifar10"
     distiller = KIPDistiller(
         kernel,
