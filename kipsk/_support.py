@@ -43,7 +43,7 @@ def rows_per_class(
             f"contribute all their rows: {', '.join(scarce[:10])}"
             f"{', ...' if len(scarce) > 10 else ''}. {advice}",
             UserWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
     return drawn
 
