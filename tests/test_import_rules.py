@@ -59,6 +59,7 @@ MODULES = {
     # what an estimator is wired from
     "_engine": Room("steps"),
     "_optimize": Room("steps"),
+    "_coding": Room("steps", sklearn=True),
     "_support": Room("steps", sklearn=True),
     "_targets": Room("steps", sklearn=True),
     "networks._rates": Room("steps"),
@@ -74,6 +75,8 @@ MODULES = {
     "_distiller": Room("estimators", sklearn=True),
     "_kernel_ridge": Room("estimators", sklearn=True),
     "_kip": Room("estimators", sklearn=True),
+    "_kip_base": Room("estimators", sklearn=True),
+    "_kip_regressor": Room("estimators", sklearn=True),
     "_label_solve": Room("estimators", sklearn=True),
     "_zca": Room("estimators", sklearn=True),
     "networks._classifier": Room("estimators", sklearn=True),
