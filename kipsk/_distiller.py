@@ -89,9 +89,8 @@ class BaseDistiller(BaseEstimator):
         found = {}
         for given in self._kernels() if kernels is None else kernels:
             kernel = self._fitted_kernel(given)
-            reg = check_auto(
-                type(self).__name__, "reg", self.reg, kernel.recommended_reg, zero=True
-            )
+            auto = self._auto_reg(kernel)
+            reg = check_auto(type(self).__name__, "reg", self.reg, auto, zero=True)
             predictor = self._predictor(kernel.for_prediction(), reg, self.X_s_, y_s)
             found[str(given)] = self._score_of(predictor.predict(X), y)
         return found
@@ -156,6 +155,10 @@ class BaseDistiller(BaseEstimator):
     def _fitted_kernel(self, given: Any) -> JaxKernel:
         """Return a kernel with its data-dependent parameters set: as in `fit` if it was there."""
         return self._get_kernel(given).resolve(self.X_s_)
+
+    def _auto_reg(self, kernel: JaxKernel) -> float:
+        """Return the ridge, once fitted, of ``reg="auto"`` with a kernel."""
+        return kernel.recommended_reg
 
     def _kernel_and_reg(self) -> tuple[JaxKernel, float]:
         """Check the parameters that all distillers have; return the kernel and relative ridge."""

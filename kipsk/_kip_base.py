@@ -105,6 +105,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
             checkpoint.expect("what 'preprocess' made of X", fingerprint(data.X), saved)
         held_out = held_out._replace(X=self._transformed(transformer, held_out.X))
         start = start_of(self, settings, data, rng)
+        settings = self._tuned(settings, start, data, rng)
         check_batches(self, settings, data, start)
         with jax.enable_x64(True), single_threaded_blas:
             check_augmentation(self, settings, rows)
@@ -179,6 +180,12 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         predict = None if self.predict_kernel is None else self._get_kernel(self.predict_kernel)
         kernels = [self._get_kernel(kernel) for kernel in self._kernels()]
         return check_settings(self, kernels, predict)
+
+    def _tuned(
+        self, settings: Settings, start: Start, data: Data, rng: np.random.RandomState
+    ) -> Settings:
+        """Return the settings with what "auto" stands for on these data."""
+        return settings
 
     def _open_checkpoint(
         self, data: Data

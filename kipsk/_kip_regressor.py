@@ -12,10 +12,16 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.metrics import r2_score
 
 from kipsk._checks import refuse
-from kipsk._coding import RealCoding
+from kipsk._coding import Data, RealCoding
+from kipsk._kernel_ridge import KernelRidgeNTK
 from kipsk._kip_base import BaseKIP
 from kipsk._settings import Settings
+from kipsk._start import Start
 from kipsk.kernels._base import JaxKernel
+
+# An eigendecomposition of their matrix, once a fit.
+_LEAVE_ONE_OUT_ROWS = 1000
+_REGS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
 class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
@@ -36,8 +42,10 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
     image_shape : tuple (H, W, C), default=None
         The images whose pixels are a row of X.
     reg : float or "auto", default="auto"
-        Relative ridge of the prediction. "auto" is the kernel's recommended value, published as
-        ``reg_``.
+        Relative ridge of the prediction. "auto" is, of the kernel's recommended value and
+        1e-4, 1e-3, ..., 1, the one of the smallest leave-one-out error of kernel ridge regression
+        on (at most 1000) training rows, so that noise is not learned; of sampled and exact
+        convolutional kernels the recommended one. Published as ``reg_``.
     labels : {"learned", "fixed", "solved"}, default="learned"
         Targets of the support: learned with the rows; fixed where they start; or solved in closed
         form.
@@ -117,6 +125,11 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
     -----
     Warnings and errors of a run are those of `KIPDistiller`.
 
+    On a few hundred noisy rows the learned rows fit noise, even with the ridge of ``reg="auto"``:
+    take fewer of them and fewer steps, such as ``n_support=10, max_iter=20``, or
+    `early_stopping`. On thousands of rows ``labels="solved"`` or ``kernel="rbf"`` may be better
+    than the defaults (docs/results.md, "Regression", has figures).
+
     Examples
     --------
     >>> from sklearn.datasets import make_friedman1
@@ -126,6 +139,8 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
     >>> regressor.X_s_.shape, regressor.y_s_.shape, bool(regressor.score(X, y) > 0.8)
     ((10, 10), (10,), True)
     """
+
+    reg_: float
 
     _coding = RealCoding
 
@@ -198,9 +213,28 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
     def _score_of(self, predictions: NDArray[np.float64], y: NDArray[Any]) -> float:
         return float(r2_score(y, self._coding.of_fitted(self).published(predictions)))
 
+    def _tuned(
+        self, settings: Settings, start: Start, data: Data, rng: np.random.RandomState
+    ) -> Settings:
+        if not isinstance(self.reg, str):
+            return settings
+        rows = data.rows(rng.permutation(len(data.X))[:_LEAVE_ONE_OUT_ROWS])
+        return settings._replace(regs=[_best_reg(kernel, rows) for kernel in start.kernels])
+
+    def _auto_reg(self, kernel: JaxKernel) -> float:
+        return self.reg_
+
     def _settings(self) -> Settings:
         settings = super()._settings()
         if self.labels == "fixed" and isinstance(self.init, str) and self.init == "noise":
             rule = '"learned" or "solved" with init=\'noise\', whose targets are all the mean of y'
             raise refuse(type(self).__name__, "labels", rule, self.labels)
         return settings
+
+
+def _best_reg(kernel: JaxKernel, rows: Data) -> float:
+    """Return the relative ridge that predicts rows best from all others."""
+    function = kernel.function()
+    if function.is_random or function.pair_size(rows.X.shape[1]) > 1:  # the matrix is too dear
+        return kernel.recommended_reg
+    return KernelRidgeNTK(kernel, reg=[kernel.recommended_reg, *_REGS]).fit(rows.X, rows.y).reg_
