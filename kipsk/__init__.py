@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._kernel_ridge import KernelRidgeNTK, KernelRidgeNTKClassifier
     from ._kip import KIPDistiller
+    from ._kip_regressor import KIPRegressor
     from ._label_solve import LabelSolver
     from ._zca import RegularizedZCA
 
@@ -17,6 +18,7 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "KIPDistiller",
+    "KIPRegressor",
     "KernelRidgeNTK",
     "KernelRidgeNTKClassifier",
     "LabelSolver",
@@ -26,6 +28,7 @@ __all__ = [
 
 _HOME = {
     "KIPDistiller": "._kip",
+    "KIPRegressor": "._kip_regressor",
     "KernelRidgeNTK": "._kernel_ridge",
     "KernelRidgeNTKClassifier": "._kernel_ridge",
     "LabelSolver": "._label_solve",

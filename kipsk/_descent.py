@@ -98,7 +98,7 @@ class History:
     losses : list of arrays
         On the batch before each step, in parts.
     scored, scores : list
-        Steps done, and the accuracy on held-out rows then.
+        Steps done, and the score on held-out rows then.
     snapshots : dict of int to dict of ndarrays
         Parameters after so many steps.
     n_good : int
@@ -223,13 +223,14 @@ def _steps(
     disable = not watch.verbose
     with tqdm(total=n_steps, initial=done, disable=disable, desc="KIP", unit="step") as bar:
         try:
-            for call, (state, (loss, accuracy), n) in enumerate(calls):
+            for call, (state, (loss, value), n) in enumerate(calls):
                 history.losses.append(loss[:n])
                 done += n
                 bar.update(n)
                 if n > 1 or call % look_every == 0 or done in stops or done == n_steps:
                     if watch.verbose and n:
-                        shown = {"loss": f"{loss[n - 1]:.5f}", "accuracy": f"{accuracy[n - 1]:.3f}"}
+                        name = problem.objectives[0].score_name
+                        shown = {"loss": f"{loss[n - 1]:.5f}", name: f"{value[n - 1]:.3f}"}
                         if history.scores:
                             shown["held out"] = f"{max(history.scores):.3f}"
                         bar.set_postfix(shown)

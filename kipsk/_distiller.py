@@ -6,7 +6,7 @@ import math
 import os
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,24 +15,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from kipsk import _support_file as support_file
 from kipsk._checks import check_auto, check_integer, check_not_images, check_option, refuse
+from kipsk._coding import ClassCoding, Coding, Data
 from kipsk._kernel_ridge import KernelRidgeNTK, OneHotClassifierMixin
 from kipsk._layers import checked_shape
-from kipsk._targets import encode, one_hot
 from kipsk.kernels._base import JaxKernel
 from kipsk.kernels._registry import get_kernel
-
-
-class Data(NamedTuple):
-    """Validated training data: rows, class codes, centred one-hot targets."""
-
-    X: NDArray[Any]  # (n, n_features), in the estimator's dtype
-    classes: NDArray[Any]  # (n_classes,), sorted
-    codes: NDArray[np.intp]  # (n,)
-    y: NDArray[Any]  # (n, n_classes), in the estimator's dtype
-
-    def rows(self, which: NDArray[Any]) -> Data:
-        """Return some of the rows, by a mask or indices."""
-        return Data(self.X[which], self.classes, self.codes[which], self.y[which])
 
 
 def is_same_kernel(one: Any, other: Any) -> bool:
@@ -40,13 +27,14 @@ def is_same_kernel(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
-class BaseDistiller(OneHotClassifierMixin, BaseEstimator):
-    """A classifier that is a small support set.
+class BaseDistiller(BaseEstimator):
+    """A model that is a small support set.
 
     Subclasses have the parameters ``kernel``, ``image_shape``, ``reg``, ``block_size``, ``dtype``
     and ``verbose`` and call, in `fit`, `_kernel_and_reg`, `_validate` and `_publish`.
     """
 
+    _coding: ClassVar[type[Coding]]
     kernel: Any
     image_shape: Any
     reg: float | str
@@ -61,75 +49,55 @@ class BaseDistiller(OneHotClassifierMixin, BaseEstimator):
         """Learn the support set."""
 
     def fit_distill(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[np.float64]]:
-        """Fit and return the support set with its soft labels.
+        """Fit and return the support set with its soft labels or real targets.
 
         Returns
         -------
         X_s : ndarray of shape (n_support, n_features)
-        y_s : ndarray of shape (n_support, n_classes)
-            Centred: real class labels would be one-hot minus ``1 / n_classes``. They train
-            `KernelRidgeNTK` and other regressors.
+        y_s : ndarray of shape (n_support, n_classes), or of y with n_support rows
+            Of a classifier centred: real class labels would be one-hot minus ``1 / n_classes``. Of
+            a regressor in the units of y. They train `KernelRidgeNTK` and other regressors.
         """
         self.fit(X, y)
         return self.X_s_.copy(), self.y_s_.copy()
 
-    def fit_resample(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Fit and return the support set with hard labels, imbalanced-learn's protocol.
-
-        The support is an excellent compressed *model* (of this estimator), not always a good
-        training set for a model of another kind: the largest entry of a learned label throws away
-        what the others say (and may be another class than the row started from, so classes need
-        not be balanced), and rows trained for long leave the range of the data. An SVC trained on
-        it can do worse than on a random subset of the size. For other models prefer
-        ``init="kmeans"``, ``max_iter`` of 5 to 50, ``reg=1e-3`` and ``labels="fixed"``, and compare
-        with a random subset on held-out rows; docs/results.md has a table.
-
-        Returns
-        -------
-        X_s : ndarray of shape (n_support, n_features)
-            A DataFrame with the columns of X if X is one; an array if there is a `preprocess`,
-            whose units these rows have.
-        y_hard : ndarray of shape (n_support,)
-            The class of each label's largest entry.
-        """
-        X_s, y_s = self.fit_distill(X, y)
-        if hasattr(X, "iloc") and not hasattr(self, "preprocess_"):
-            X_s = type(X)(X_s, columns=X.columns)
-        return X_s, self.classes_[np.argmax(y_s, axis=1)]
-
     def evaluate(
         self, X: Any, y: Any, kernels: Sequence[str | JaxKernel] | None = None
     ) -> dict[str, float]:
-        """Return the accuracy of the support set under several kernels.
+        """Return the score of the support set under several kernels: accuracy, or R2.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         kernels : sequence of str or kernel objects, default=None
             Any, also such that the set was not made for: their "auto" values are set from the
             support. None is what the estimator was given, all of a family, as it was fitted.
 
         Returns
         -------
-        accuracies : dict of str to float
+        scores : dict of str to float
             By the kernel's name, or what the object prints.
         """
         check_is_fitted(self, "predictor_")
         check_not_images("X", X)
-        X, y = validate_data(self, X, y, dtype=self.dtype, reset=False)
+        X, y = validate_data(self, X, y, dtype=self.dtype, reset=False, **self._coding.validation)
         X = self._into_space(X)
+        y_s = self._coding.of_fitted(self).given(self.y_s_)
         if isinstance(kernels, str | JaxKernel):
             kernels = [kernels]
-        accuracies = {}
+        found = {}
         for given in self._kernels() if kernels is None else kernels:
             kernel = self._fitted_kernel(given)
-            reg = check_auto(
-                type(self).__name__, "reg", self.reg, kernel.recommended_reg, zero=True
-            )
-            scores = self._predictor(kernel.for_prediction(), reg).predict(X)
-            accuracies[str(given)] = float(np.mean(self.classes_[scores.argmax(axis=1)] == y))
-        return accuracies
+            auto = self._auto_reg(kernel)
+            reg = check_auto(type(self).__name__, "reg", self.reg, auto, zero=True)
+            predictor = self._predictor(kernel.for_prediction(), reg, self.X_s_, y_s)
+            found[str(given)] = self._score_of(predictor.predict(X), y)
+        return found
+
+    @abstractmethod
+    def _score_of(self, predictions: NDArray[np.float64], y: NDArray[Any]) -> float:
+        """Return how well predicted targets of shape (n, n_outputs) say what y is."""
 
     def export_support(self, path: str | os.PathLike[str]) -> None:
         """Write the support set as an .npz file, with the keys that published sets have.
@@ -188,6 +156,10 @@ class BaseDistiller(OneHotClassifierMixin, BaseEstimator):
         """Return a kernel with its data-dependent parameters set: as in `fit` if it was there."""
         return self._get_kernel(given).resolve(self.X_s_)
 
+    def _auto_reg(self, kernel: JaxKernel) -> float:
+        """Return the ridge, once fitted, of ``reg="auto"`` with a kernel."""
+        return kernel.recommended_reg
+
     def _kernel_and_reg(self) -> tuple[JaxKernel, float]:
         """Check the parameters that all distillers have; return the kernel and relative ridge."""
         name = type(self).__name__
@@ -202,10 +174,9 @@ class BaseDistiller(OneHotClassifierMixin, BaseEstimator):
     def _validate(self, X: Any, y: Any) -> Data:
         """Check the data."""
         check_not_images("X", X)
-        X, y = validate_data(self, X, y, dtype=self.dtype)
+        X, y = validate_data(self, X, y, dtype=self.dtype, **self._coding.validation)
         self._check_image_shape(X)
-        classes, codes = encode(type(self).__name__, y)
-        return Data(X, classes, codes, one_hot(codes, len(classes), X.dtype))
+        return Data(X, *self._coding.encode(type(self).__name__, y, X.dtype))
 
     def _check_image_shape(self, X: NDArray[Any]) -> None:
         if self.image_shape is not None and math.prod(self.image_shape) != X.shape[1]:
@@ -216,10 +187,10 @@ class BaseDistiller(OneHotClassifierMixin, BaseEstimator):
         self,
         kernel: JaxKernel,
         reg: float,
-        X_s: NDArray[Any] | None = None,
-        y_s: NDArray[Any] | None = None,
+        X_s: NDArray[Any],
+        y_s: NDArray[Any],
     ) -> KernelRidgeNTK:
-        """Return kernel ridge regression on a support set, by default the one that is published."""
+        """Return kernel ridge regression on a support set with its targets."""
         predictor = KernelRidgeNTK(
             kernel,
             reg=reg,
@@ -227,24 +198,29 @@ class BaseDistiller(OneHotClassifierMixin, BaseEstimator):
             dtype="auto" if self.dtype == "float32" else self.dtype,
             verbose=self.verbose,
         )
-        X_s, y_s = (self.X_s_, self.y_s_) if X_s is None or y_s is None else (X_s, y_s)
         return predictor.fit(X_s, y_s)
 
     def _fitted(
         self,
         X_s: NDArray[Any],
         y_s: NDArray[Any],
-        classes: NDArray[Any],
+        coding: Coding,
         kernel: JaxKernel,
         reg: float,
         predict_kernel: JaxKernel | None = None,
     ) -> dict[str, Any]:
-        """Return the fitted attributes: the support set and the predictor that it is, as numpy."""
+        """Return the fitted attributes: the support set and the predictor that it is, as numpy.
+
+        Parameters
+        ----------
+        X_s, y_s : ndarrays of shapes (n_s, n_features) and (n_s, n_outputs)
+            Rows and targets.
+        """
         X_s, y_s = np.array(X_s, dtype=self.dtype), np.array(y_s, dtype=np.float64)
         return {
             "X_s_": X_s,
-            "y_s_": y_s,
-            "classes_": classes,
+            "y_s_": coding.published(y_s),
+            **coding.attributes,
             "kernel_": kernel,
             "reg_": reg,
             "predictor_": self._predictor(predict_kernel or kernel, reg, X_s, y_s),
@@ -253,3 +229,36 @@ class BaseDistiller(OneHotClassifierMixin, BaseEstimator):
     def _publish(self, *arguments: Any) -> None:
         """Store what `_fitted` returns for these arguments."""
         self.__dict__.update(self._fitted(*arguments))
+
+
+class ClassDistiller(OneHotClassifierMixin, BaseDistiller):
+    """A classifier that is a small support set."""
+
+    _coding = ClassCoding
+
+    def fit_resample(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Fit and return the support set with hard labels, imbalanced-learn's protocol.
+
+        The support is an excellent compressed *model* (of this estimator), not always a good
+        training set for a model of another kind: the largest entry of a learned label throws away
+        what the others say (and may be another class than the row started from, so classes need
+        not be balanced), and rows trained for long leave the range of the data. An SVC trained on
+        it can do worse than on a random subset of the size. For other models prefer
+        ``init="kmeans"``, ``max_iter`` of 5 to 50, ``reg=1e-3`` and ``labels="fixed"``, and compare
+        with a random subset on held-out rows; docs/results.md has a table.
+
+        Returns
+        -------
+        X_s : ndarray of shape (n_support, n_features)
+            A DataFrame with the columns of X if X is one; an array if there is a `preprocess`,
+            whose units these rows have.
+        y_hard : ndarray of shape (n_support,)
+            The class of each label's largest entry.
+        """
+        X_s, y_s = self.fit_distill(X, y)
+        if hasattr(X, "iloc") and not hasattr(self, "preprocess_"):
+            X_s = type(X)(X_s, columns=X.columns)
+        return X_s, self.classes_[np.argmax(y_s, axis=1)]
+
+    def _score_of(self, predictions: NDArray[np.float64], y: NDArray[Any]) -> float:
+        return float(np.mean(self.classes_[predictions.argmax(axis=1)] == y))

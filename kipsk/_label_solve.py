@@ -14,12 +14,12 @@ from sklearn.utils import check_random_state
 from kipsk import _ridge
 from kipsk._blocks import block_size_for, sum_rows
 from kipsk._checks import check_auto, check_integer, check_option, refuse
-from kipsk._distiller import BaseDistiller, Data, is_same_kernel
-from kipsk._support import initial_support
+from kipsk._coding import Data
+from kipsk._distiller import ClassDistiller, is_same_kernel
 from kipsk.kernels._base import JaxKernel, KernelFunction, evaluate
 
 
-class LabelSolver(BaseDistiller):
+class LabelSolver(ClassDistiller):
     """Label Solve: keep real rows, solve for the labels that make them predict best.
 
     Minimises KIP's loss over the labels alone, over the whole training set. The loss is quadratic
@@ -134,7 +134,7 @@ class LabelSolver(BaseDistiller):
             self.block_size,
             self.verbose,
         )
-        self._publish(X_s, y_s, data.classes, kernel, reg)
+        self._publish(X_s, y_s, data.coding, kernel, reg)
         return self
 
     def _fitted_kernel(self, given: Any) -> JaxKernel:
@@ -147,9 +147,7 @@ class LabelSolver(BaseDistiller):
             )
             ipc = check_integer("LabelSolver", "ipc", self.ipc, minimum=1)
             rng = check_random_state(self.random_state)
-            X_s, _, indices = initial_support(
-                data.X, data.codes, data.classes, ipc, self.support, rng
-            )
+            X_s, _, indices = data.coding.draw(data, ipc, self.support, rng)
             return X_s, indices
         indices = np.asarray(self.support)
         n = len(data.X)

@@ -70,6 +70,8 @@ class Objective:
         Take the labels from the batch in closed form instead.
     loss : {"mse", "platt"}
         "platt" reads ``params["log_scale"]``.
+    score_name : {"accuracy", "R2"}
+        What is told of predictions beside the loss.
     key : Array or None
         Draws the networks of each step; for a kernel that is random (`is_random`).
     frozen : tuple of Arrays (mask, X) of shape (n_s, n_features), or None
@@ -93,6 +95,7 @@ class Objective:
     y_s: Array | None
     solves_labels: bool = field(metadata={"static": True})
     loss: str = field(default="mse", metadata={"static": True})
+    score_name: str = field(default="accuracy", metadata={"static": True})
     key: Array | None = None
     frozen: tuple[Array, Array] | None = None
     takes_rows: bool = field(default=False, metadata={"static": True})
@@ -104,7 +107,7 @@ class Objective:
     def __call__(
         self, params: dict[str, Array], targets: Targets, n_steps: Array | int = 0
     ) -> tuple[Array, Array]:
-        """Return the loss and the share of targets whose largest output is the right one."""
+        """Return the loss and the score of the same predictions."""
         function = self._drawn(n_steps)
         prepared_t, y_t = self._prepared(function, targets, n_steps)
         prepared = function.prepare(self.support(params))
@@ -115,10 +118,10 @@ class Objective:
             prediction = y_t - residual.astype(y_t.dtype)
         else:
             prediction = _ridge.predict(K_st, self._alpha(params, K_ss))
-        accuracy = _accuracy(prediction, y_t)
+        score = _SCORES[self.score_name](prediction, y_t)
         if self.loss == "platt":
-            return platt(prediction, y_t, params["log_scale"]), accuracy
-        return mse(prediction, y_t), accuracy
+            return platt(prediction, y_t, params["log_scale"]), score
+        return mse(prediction, y_t), score
 
     def support(self, params: dict[str, Array]) -> Array:
         """Return X_s, in the units of the training features."""
@@ -126,7 +129,7 @@ class Objective:
         return X_s if self.frozen is None else jnp.where(self.frozen[0], self.frozen[1], X_s)
 
     def score(self, params: dict[str, Array], targets: Targets, held_out: Targets) -> Array:
-        """Return the accuracy on other rows, with the networks of one fixed draw.
+        """Return the score on other rows, with the networks of one fixed draw.
 
         Parameters
         ----------
@@ -146,7 +149,7 @@ class Objective:
         else:
             alpha = self._alpha(params, K_ss)
         K_sv = function.cross(prepared, function.prepare(held_out.prepared))
-        return _accuracy(_ridge.predict(K_sv, alpha), held_out.y_t)
+        return _SCORES[self.score_name](_ridge.predict(K_sv, alpha), held_out.y_t)
 
     def _drawn(self, n_steps: Array | int) -> KernelFunction:
         if self.key is None:
@@ -204,5 +207,18 @@ def support(objective: Objective, params: dict[str, Array]) -> Array:
 
 
 def _accuracy(prediction: Array, y_t: Array) -> Array:
+    """Return the share of targets whose largest output is the right one."""
     hits = jnp.argmax(prediction, axis=1) == jnp.argmax(y_t, axis=1)
     return jnp.mean(hits, dtype=jnp.float32)
+
+
+def _r2(prediction: Array, y_t: Array) -> Array:
+    """Return the mean over outputs of R2, as `sklearn.metrics.r2_score` does."""
+    residual = jnp.sum(jnp.square(y_t - prediction), axis=0)
+    total = jnp.sum(jnp.square(y_t - jnp.mean(y_t, axis=0)), axis=0)
+    constant = jnp.where(residual == 0, 1.0, 0.0)
+    r2 = jnp.where(total > 0, 1 - residual / jnp.where(total > 0, total, 1), constant)
+    return jnp.mean(r2)
+
+
+_SCORES = {"accuracy": _accuracy, "R2": _r2}

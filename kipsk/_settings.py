@@ -1,4 +1,4 @@
-"""What the parameters of KIPDistiller stand for, checked."""
+"""What the parameters of KIPDistiller and KIPRegressor stand for, checked."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SCORES_WITHOUT_CHANGE = 5
 
 
 class Settings(NamedTuple):
-    """Parameters of KIPDistiller with "auto" replaced.
+    """Parameters of KIPDistiller or KIPRegressor with "auto" replaced.
 
     Attributes
     ----------
@@ -44,6 +44,8 @@ class Settings(NamedTuple):
         Sizes of all steps.
     optimizer : optax.GradientTransformation
     batch_size : int
+    size : int
+        Support rows, of each class or of all.
     corruption : float
     augmentation : callable or None
     snapshots : frozenset of int
@@ -60,6 +62,7 @@ class Settings(NamedTuple):
     rates: NDArray[np.floating]
     optimizer: Any
     batch_size: int
+    size: int
     corruption: float
     augmentation: Any
     snapshots: frozenset[int]
@@ -90,7 +93,8 @@ def check_settings(
         batch_size = check_integer(
             name, "batch_size", estimator.batch_size, minimum=1, also=' or "auto"'
         )
-    check_integer(name, "ipc", estimator.ipc, minimum=1)
+    size_name = estimator._coding.size_name
+    size = check_integer(name, size_name, getattr(estimator, size_name), minimum=1)
     _check_transformer(name, estimator.preprocess)
     if isinstance(estimator.init, str):
         check_option(name, "init", estimator.init, INITS, also=" or a tuple (X, y) of arrays")
@@ -110,6 +114,7 @@ def check_settings(
         rates,
         optimizer,
         batch_size,
+        size,
         check_fraction(name, "corruption", estimator.corruption),
         get_augmentation(name, estimator.augment),
         _snapshots(name, estimator.snapshots, max_iter),

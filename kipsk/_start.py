@@ -13,12 +13,12 @@ from sklearn.utils import check_array
 from kipsk import _augment, _ridge
 from kipsk._blocks import slices
 from kipsk._checks import refuse
-from kipsk._distiller import Data
+from kipsk._coding import Data
 from kipsk._losses import Objective, Targets
 from kipsk._preprocess import as_function, check_function
 from kipsk._settings import START_LABEL_REG, Settings
-from kipsk._support import INITS, gaussian_noise, initial_support, resize_support
-from kipsk._targets import balanced_batches, one_hot
+from kipsk._support import INITS, gaussian_noise
+from kipsk._targets import balanced_batches
 from kipsk.kernels._base import PRNG, JaxKernel, evaluate, prepare
 
 #: Start of log(s) in the loss "platt": learned from 0 the first hundred steps are slower, and it
@@ -36,8 +36,8 @@ class Start(NamedTuple):
     predict_kernel : JaxKernel
     scale : float
         Deviation of the features.
-    X_s, y_s : ndarrays of shapes (n_s, n_features) and (n_s, n_classes)
-        The initial support.
+    X_s, y_s : ndarrays of shapes (n_s, n_features) and (n_s, n_outputs)
+        The initial support, with its targets.
     frozen : ndarray of bool of shape (n_s, n_features), or None
         Entries of X_s that stay.
     seeds : tuple of int
@@ -54,18 +54,18 @@ class Start(NamedTuple):
 
 
 def hold_out(estimator: Any, data: Data, rng: np.random.RandomState) -> tuple[Data, Data]:
-    """Return the rows to train on and `validation_fraction` of each class, if it is needed."""
+    """Return the rows to train on and `validation_fraction` of each stratum, if it is needed."""
     fraction, is_stopped = estimator.validation_fraction, estimator.early_stopping
     held_out = np.zeros(len(data.X), bool)
     if fraction and (is_stopped or estimator.loss == "platt"):
-        for code in range(len(data.classes)):
+        for code in np.unique(data.codes):
             members = rng.permutation(np.flatnonzero(data.codes == code))
             held_out[members[: int(fraction * len(members))]] = True
     if held_out.any():
         return data.rows(~held_out), data.rows(held_out)
     if is_stopped:
         raise ValueError(
-            f"validation_fraction={fraction} of {len(data.X)} rows holds no row out of any class, "
+            f"validation_fraction={fraction} of {len(data.X)} rows holds no row out, rounded down, "
             "so early_stopping has nothing to score on: raise it, or set early_stopping=False."
         )
     return data, data.rows(held_out)
@@ -82,7 +82,7 @@ def start_of(
 
     Parameters
     ----------
-    estimator : KIPDistiller
+    estimator : KIPDistiller or KIPRegressor
     settings : Settings
     data : Data
         In the units that the kernel sees.
@@ -97,12 +97,9 @@ def start_of(
         predict_kernel = settings.predict_kernel.resolve(data.X)
     is_drawn = False
     if goes_on:
-        X_s, y_s = _last_support(estimator, data, rng)
+        X_s, y_s = _last_support(estimator, settings, data, rng)
     elif isinstance(estimator.init, str):
-        X_s, codes, _ = initial_support(
-            data.X, data.codes, data.classes, estimator.ipc, estimator.init, rng
-        )
-        y_s = one_hot(codes, len(data.classes), estimator.dtype)
+        X_s, y_s, _ = data.coding.draw(data, settings.size, estimator.init, rng)
         is_drawn = True
     else:
         X_s, y_s = _given_support(type(estimator).__name__, estimator.init, data, estimator.dtype)
@@ -111,8 +108,9 @@ def start_of(
     if goes_on and settings.corruption and hasattr(estimator, "frozen_"):
         if len(estimator.frozen_) != len(X_s):
             raise ValueError(
-                "With corruption a warm start has to have the ipc of the last fit, whose noise "
-                f"stays. Got ipc={estimator.ipc} instead of {estimator._ipc}: use a clone."
+                f"With corruption a warm start has to have the {data.coding.size_name} of the last "
+                f"fit, whose noise stays. Got {data.coding.size_name}={settings.size} instead of "
+                f"{estimator._size}: use a clone."
             )
         frozen = estimator.frozen_
     elif settings.corruption:
@@ -126,45 +124,39 @@ def start_of(
 def _given_support(
     owner: str, init: Any, data: Data, dtype: str
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return rows and centred labels that are given as arrays, checked."""
-    n_classes = len(data.classes)
+    """Return rows and targets that are given as arrays, checked."""
     try:
         X_init, y_init = init
     except (TypeError, ValueError):
         rule = f"one of {list(INITS)} or a tuple (X, y) of arrays"
         raise refuse(owner, "init", rule, init) from None
     X_s = check_array(X_init, dtype=dtype, input_name="init[0]", copy=True)
-    y_s = np.asarray(y_init)
-    if y_s.ndim == 1 and np.isin(y_s, data.classes).all():
-        y_s = one_hot(np.searchsorted(data.classes, y_s), n_classes, dtype)
-    if X_s.shape[1] != data.X.shape[1] or y_s.shape != (len(X_s), n_classes):
+    y_s = data.coding.given(np.asarray(y_init), dtype)
+    if X_s.shape[1] != data.X.shape[1] or y_s.shape != (len(X_s), data.coding.n_outputs):
         raise ValueError(
             f"The 'init' parameter of {owner} must hold X of shape (n_support, "
-            f"{data.X.shape[1]}) and y of {n_classes} columns or of known class labels. Got X "
-            f"of shape {X_s.shape} and y of shape {y_s.shape} instead."
+            f"{data.X.shape[1]}) and y of {data.coding.given_rule}. Got X of shape {X_s.shape} "
+            f"and y of shape {y_s.shape} instead."
         )
     return X_s, check_array(y_s, dtype=dtype, input_name="init[1]", copy=True)
 
 
 def _last_support(
-    estimator: Any, data: Data, rng: np.random.RandomState
+    estimator: Any, settings: Settings, data: Data, rng: np.random.RandomState
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the support of the last fit, with rows added or taken away for another `ipc`."""
-    dtype, classes = estimator.dtype, estimator.classes_
-    X_s, y_s = estimator.X_s_.astype(dtype), estimator.y_s_.astype(dtype)
-    if X_s.shape[1] != data.X.shape[1] or not np.array_equal(classes, data.classes):
+    """Return the support of the last fit, with rows added or taken away for another size."""
+    dtype, last = estimator.dtype, data.coding.of_fitted(estimator)
+    X_s, y_s = estimator.X_s_.astype(dtype), data.coding.given(estimator.y_s_, dtype).astype(dtype)
+    if X_s.shape[1] != data.X.shape[1] or not last.is_like(data.coding):
         raise ValueError(
             f"To go on from the last fit the data must have its {X_s.shape[1]} features and "
-            f"classes {classes.tolist()}. Got {data.X.shape[1]} features and "
-            f"{data.classes.tolist()} instead: set warm_start=False, or use a clone."
+            f"{last}. Got {data.X.shape[1]} features and {data.coding} instead: set "
+            "warm_start=False, or use a clone."
         )
-    if estimator.ipc == getattr(estimator, "_ipc", estimator.ipc):
+    if settings.size == getattr(estimator, "_size", settings.size):
         return X_s, y_s
     init = estimator.init if isinstance(estimator.init, str) else "sample"
-    X_s, y_s, _ = resize_support(
-        X_s, y_s, y_s.argmax(axis=1), data.X, data.codes, classes, estimator.ipc, init, rng
-    )
-    return X_s, y_s
+    return data.coding.resize(X_s, y_s, data, settings.size, init, rng)
 
 
 def _draw_seeds(
@@ -203,6 +195,7 @@ def objectives_of(
             y_s=None if estimator.labels == "learned" else jnp.asarray(start.y_s),
             solves_labels=estimator.labels == "solved",
             loss=estimator.loss,
+            score_name=estimator._coding.score_name,
             key=keys[0] if function.is_random else None,
             frozen=None if frozen is None else (jnp.asarray(frozen), jnp.asarray(start.X_s)),
             takes_rows=augmentation is not None or len(functions) > 1 or is_random,

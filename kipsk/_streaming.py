@@ -12,7 +12,7 @@ from sklearn.utils.validation import validate_data
 
 from kipsk._checkpoint import describe
 from kipsk._checks import check_not_images, refuse
-from kipsk._distiller import Data
+from kipsk._coding import ClassCoding, Data
 from kipsk._optimize import is_transformation
 from kipsk._settings import Settings
 from kipsk._start import Start
@@ -127,7 +127,8 @@ class Reader:
         estimator = self._estimator
         part = validate_data(estimator, part, dtype=estimator.dtype, reset=reset)
         codes = self.codes[index]
-        return Data(part, self.classes, codes, one_hot(codes, len(self.classes), part.dtype))
+        targets = one_hot(codes, len(self.classes), part.dtype)
+        return Data(part, ClassCoding(self.classes), codes, targets)
 
 
 def check_streaming(estimator: Any) -> None:

@@ -26,7 +26,7 @@ def rows_per_class(
     classes: NDArray[Any],
     ipc: int,
     rng: np.random.RandomState,
-    stacklevel: int = 5,
+    stacklevel: int = 6,
 ) -> list[NDArray[np.intp]]:
     """Draw `ipc` different rows of each class; all of a class that has fewer, with a warning."""
     drawn, scarce = [], []

@@ -12,19 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kipsk._checkpoint import DAMAGED, write_atomically
-from kipsk._targets import encode, one_hot
+from kipsk._coding import Coding
 from kipsk.kernels._base import JaxKernel
 
 
 def write(distiller: Any, path: str | os.PathLike[str]) -> None:
     """Write a fitted distiller's support set; see `BaseDistiller.export_support`."""
-    classes = np.array(distiller.classes_.tolist())
-    if classes.dtype.hasobject:
-        raise ValueError(
-            "Only classes of one plain type can be exported without a pickle. Got "
-            f"{distiller.classes_[:5]!r} instead: encode them, for instance with "
-            "sklearn.preprocessing.LabelEncoder."
-        )
+    own = distiller._coding.of_fitted(distiller).arrays
     shape = distiller.image_shape or getattr(distiller.kernel_, "image_shape", None)
     X_s = distiller.X_s_
     # A transformer may give other features than pixels.
@@ -46,7 +40,7 @@ def write(distiller: Any, path: str | os.PathLike[str]) -> None:
     arrays = {
         "images": images,
         "labels": distiller.y_s_,
-        "classes": classes,
+        **own,
         "metadata": np.array(json.dumps(metadata)),
     }
     if hasattr(distiller, "feature_names_in_"):
@@ -62,7 +56,7 @@ def read(distiller: Any, path: str | os.PathLike[str], kernel: JaxKernel, reg: f
             "load into one with preprocess=None."
         )
     arrays = _load(path)
-    X_s, y_s, classes = _rows_and_labels(path, arrays)
+    X_s, y_s, coding = _rows_and_targets(path, arrays, distiller._coding)
     X_s = X_s.astype(distiller.dtype)
     if arrays.get("metadata", {}).get("preprocess", "None") != "None":
         warnings.warn(
@@ -79,9 +73,9 @@ def read(distiller: Any, path: str | os.PathLike[str], kernel: JaxKernel, reg: f
     predict_kernel = kernel.for_prediction()
     if getattr(distiller, "predict_kernel", None) is not None:
         predict_kernel = distiller._get_kernel(distiller.predict_kernel).resolve(X_s)
-    attributes = distiller._fitted(X_s, y_s, classes, kernel, reg, predict_kernel)
+    attributes = distiller._fitted(X_s, y_s, coding, kernel, reg, predict_kernel)
     for name in list(vars(distiller)):
-        if name.endswith("_") or name in ("_ipc", "_stream"):  # of an earlier fit
+        if name.endswith("_") or name in ("_size", "_stream"):  # of an earlier fit
             delattr(distiller, name)
     distiller.__dict__.update(attributes)
     distiller.n_features_in_ = X_s.shape[1]
@@ -91,12 +85,11 @@ def read(distiller: Any, path: str | os.PathLike[str], kernel: JaxKernel, reg: f
         distiller.temperature_ = float(metadata["temperature"])
 
 
-def _rows_and_labels(
-    path: str | os.PathLike[str], arrays: dict[str, Any]
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Return the rows, their centred labels and the classes of a file's arrays, checked."""
+def _rows_and_targets(
+    path: str | os.PathLike[str], arrays: dict[str, Any], kind: type[Coding]
+) -> tuple[NDArray[Any], NDArray[Any], Coding]:
+    """Return the rows and targets of a file's arrays, checked, and what the targets stand for."""
     images, labels = arrays["images"], arrays["labels"]
-    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     error = ValueError(
         f"The support set {os.fspath(path)!r} must hold numbers, one row of labels for each image "
         f"and one of its columns for each class. Got images of shape {images.shape} and dtype "
@@ -104,17 +97,13 @@ def _rows_and_labels(
     )
     if images.ndim < 2 or not images.size or labels.shape[:1] != images.shape[:1]:
         raise error
-    if labels.ndim == 1:
-        classes, codes = encode("load_support", labels)
-        y_s = one_hot(codes, len(classes))
-    else:
-        classes, y_s = arrays.get("classes", np.arange(labels[0].size)), labels
+    coding, y_s = kind.of_file(labels, arrays)
     are_numbers = images.dtype.kind in "biuf" and y_s.dtype.kind in "biuf"
-    if not are_numbers or y_s.shape != (len(images), classes.size):
+    if not are_numbers or y_s.shape != (len(images), coding.n_outputs):
         raise error
     if not (np.isfinite(images).all() and np.isfinite(y_s).all()):
         raise ValueError(f"The support set {os.fspath(path)!r} has NaN or infinite entries.")
-    return images.reshape(len(images), -1), y_s, classes
+    return images.reshape(len(images), -1), y_s, coding
 
 
 def _load(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from sklearn.svm import SVC
 from sklearn.utils import estimator_html_repr
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from kipsk import KernelRidgeNTK, KIPDistiller, LabelSolver, RegularizedZCA
+from kipsk import KernelRidgeNTK, KIPDistiller, KIPRegressor, LabelSolver, RegularizedZCA
 from kipsk.kernels import RBF, FullyConnected, RandomFeatures
 from kipsk.kernels._base import JaxKernel
 from kipsk.networks import FiniteNetworkClassifier
@@ -60,13 +60,22 @@ def test_sklearn_checks(estimator, check):
     check(estimator)
 
 
+@pytest.mark.usefixtures("quick_compilation")
+@pytest.mark.filterwarnings("ignore:Fewer rows than n_support:UserWarning")
+@parametrize_with_checks([KIPRegressor(n_support=5, max_iter=30)], legacy=False)
+def test_sklearn_checks_of_the_interface(estimator, check):
+    check(estimator)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_compilation")
-@pytest.mark.filterwarnings("ignore:Fewer rows than ipc:UserWarning")
+@pytest.mark.filterwarnings("ignore:Fewer rows than (ipc|n_support):UserWarning")
 @parametrize_with_checks(
     [
         KIPDistiller(RandomFeatures("fc1", width=64), ipc=3, max_iter=30, loss="platt"),
         KIPDistiller(["fc1", "rbf"], ipc=3, max_iter=30, corruption=0.1, init="herding"),
+        KIPRegressor(n_support=5, max_iter=30),
+        KIPRegressor(n_support=5, max_iter=30, labels="solved", init="kmeans"),
         FiniteNetworkClassifier(width=32, max_iter=150, loss="cross_entropy"),
     ]
 )
