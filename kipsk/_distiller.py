@@ -241,11 +241,7 @@ class ClassDistiller(OneHotClassifierMixin, BaseDistiller):
 
         The support is an excellent compressed *model* (of this estimator), not always a good
         training set for a model of another kind: the largest entry of a learned label throws away
-        what the others say (and may be another class than the row started from, so classes need
-        not be balanced), and rows trained for long leave the range of the data. An SVC trained on
-        it can do worse than on a random subset of the size. For other models prefer
-        ``init="kmeans"``, ``max_iter`` of 5 to 50, ``reg=1e-3`` and ``labels="fixed"``, and compare
-        with a random subset on held-out rows; docs/results.md has a table.
+        what the others say, and may be another class than the row's own.
 
         Returns
         -------
@@ -255,7 +251,12 @@ class ClassDistiller(OneHotClassifierMixin, BaseDistiller):
         y_hard : ndarray of shape (n_support,)
             The class of each label's largest entry.
         """
-        X_s, y_s = self.fit_distill(X, y)
+        return self._resampled(X, *self.fit_distill(X, y))
+
+    def _resampled(
+        self, X: Any, X_s: NDArray[Any], y_s: NDArray[Any]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return rows, as a DataFrame if X is one, and the class of each label's largest entry."""
         if hasattr(X, "iloc") and not hasattr(self, "preprocess_"):
             X_s = type(X)(X_s, columns=X.columns)
         return X_s, self.classes_[np.argmax(y_s, axis=1)]

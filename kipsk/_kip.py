@@ -13,16 +13,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+from sklearn.utils import _safe_indexing, check_random_state, column_or_1d, indexable
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm.auto import tqdm
 
 from kipsk import _descent, _optimize
 from kipsk._calibration import best_temperature
+from kipsk._checks import check_fraction
 from kipsk._coding import ClassCoding, Data
 from kipsk._descent import Params
 from kipsk._distiller import ClassDistiller
+from kipsk._downstream import SAFE_STAGE, STAGES, best_stage, check_downstream
 from kipsk._kip_base import BaseKIP
 from kipsk._losses import Objective, Targets
 from kipsk._optimize import single_threaded_blas
@@ -38,7 +40,7 @@ from kipsk._start import (
     start_of,
 )
 from kipsk._streaming import Reader, Stream, check_streaming, streaming_rates
-from kipsk._targets import balanced_batches
+from kipsk._targets import balanced_batches, encode, held_out_rows
 from kipsk.kernels._base import JaxKernel
 
 # Batches that the first call of `partial_fit` draws the initial support from.
@@ -150,6 +152,8 @@ class KIPDistiller(ClassDistiller, BaseKIP):
     snapshots : "log" or sequence of int, default=None
         Steps after which the support is kept in ``snapshots_``. "log" is 0, 1, 2, 4, 6, 8, 12, ...,
         695, 1000 and every 500 from there, and `max_iter`.
+    downstream : "auto", "last" or classifier, default="auto"
+        What `fit_resample` returns a training set for; see there. `fit` does not use it.
     warm_start : bool, default=False
         Start from the support of the last fit, with rows added (as `init` draws them) or taken
         away if `ipc` has changed.
@@ -252,6 +256,7 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 100,
         snapshots: str | Sequence[int] | None = None,
+        downstream: Any = "auto",
         warm_start: bool = False,
         checkpoint_path: str | os.PathLike[str] | None = None,
         checkpoint_interval: int = 100,
@@ -282,6 +287,7 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.snapshots = snapshots
+        self.downstream = downstream
         self.warm_start = warm_start
         self.checkpoint_path = checkpoint_path
         self.checkpoint_interval = checkpoint_interval
@@ -289,6 +295,80 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         self.dtype = dtype
         self.random_state = random_state
         self.verbose = verbose
+
+    def fit_resample(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Fit and return a support set with class labels, a training set for other models.
+
+        The support that is best for kernel ridge regression is no good training set for a model of
+        another kind: its rows leave the range of the data and its class labels drop what the soft
+        ones say. On digits, 10 rows per class, an SVC learns less from it than from random rows.
+        What helps nearly every model are the first steps from class centres (docs/results.md,
+        "Training other models"). So the run starts from k-means centres, unless `init` says
+        something else than "sample", and of its stages, after 0, 1, 2, 4, ... and all steps, the
+        one that is returned is with `downstream`
+
+        - "auto": after 8 steps;
+        - a classifier: the one that trains a clone of it best, on `validation_fraction` of the
+          rows of each class, which the run then does without; the start, if no other is better by
+          more than one standard error;
+        - "last": the last one, of a run that starts from `init`, whatever it is.
+
+        The estimator itself is fitted, and predicts with the last stage. ``stage_`` is the step
+        of what was returned, ``stage_scores_`` the accuracies of a classifier by step,
+        ``snapshots_`` all stages.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+
+        Returns
+        -------
+        X_s : ndarray of shape (n_support, n_features)
+            A DataFrame with the columns of X if X is one; an array if there is a `preprocess`,
+            whose units these rows have.
+        y_hard : ndarray of shape (n_support,)
+            The class of each label's largest entry.
+        """
+        downstream = check_downstream(type(self).__name__, self.downstream)
+        if isinstance(downstream, str) and downstream == "last":
+            return super().fit_resample(X, y)
+        run = copy.copy(self)
+        if isinstance(self.init, str) and self.init == "sample":
+            run.init = "kmeans"
+        last = len(self._settings().rates)
+        run.snapshots = sorted({step for step in STAGES if step < last} | {last})
+        tries = not isinstance(downstream, str)
+        X_fit, y_fit, X_held, y_held = self._split(X, y) if tries else (X, y, X, y)
+        run.fit(X_fit, y_fit)
+        # All that the run learned, and nothing of an earlier fit.
+        self.__dict__ = vars(run) | self.get_params(deep=False)
+        stages = {
+            step: (X_s, self.classes_[y_s.argmax(axis=1)])
+            for step, (X_s, y_s) in self.snapshots_.items()
+        }
+        if tries:
+            rows = self._into_space(validate_data(self, X_held, dtype=self.dtype, reset=False))
+            self.stage_, self.stage_scores_ = best_stage(stages, downstream, rows, y_held)
+        else:
+            self.stage_ = max(step for step in stages if step <= SAFE_STAGE)
+        return self._resampled(X, *self.snapshots_[self.stage_])
+
+    def _split(self, X: Any, y: Any) -> tuple[Any, Any, Any, Any]:
+        """Return X, y to fit on and held-out X, y, as `validation_fraction` says."""
+        X, y = indexable(X, column_or_1d(y))
+        _, codes = encode(type(self).__name__, y)
+        fraction = check_fraction(
+            type(self).__name__, "validation_fraction", self.validation_fraction
+        )
+        held = held_out_rows(codes, fraction, check_random_state(self.random_state))
+        if not held.any():
+            raise ValueError(
+                f"validation_fraction={fraction} of {len(y)} rows holds no row out, rounded down, "
+                "so there is nothing to try 'downstream' on: raise it, or set downstream='auto'."
+            )
+        parts = [_safe_indexing(X, np.flatnonzero(mask)) for mask in (~held, held)]
+        return parts[0], y[~held], parts[1], y[held]
 
     @available_if(_can_stream)
     def partial_fit(self, X: Any, y: Any, classes: ArrayLike | None = None) -> Self:

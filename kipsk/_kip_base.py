@@ -43,7 +43,7 @@ from kipsk._start import (
 from kipsk.kernels._base import JaxKernel
 
 # Parameters whose value does not change the result: a checkpoint is good for any.
-_FREE = {"checkpoint_path", "checkpoint_interval", "verbose"}
+_FREE = {"checkpoint_path", "checkpoint_interval", "downstream", "verbose"}
 
 # Attributes that only some fits have.
 _NOT_ALWAYS = (
@@ -54,6 +54,8 @@ _NOT_ALWAYS = (
     "label_reg_",
     "preprocess_",
     "snapshots_",
+    "stage_",
+    "stage_scores_",
     "temperature_",
     "validation_scores_",
     "validation_steps_",

@@ -18,7 +18,7 @@ from kipsk._losses import Objective, Targets
 from kipsk._preprocess import as_function, check_function
 from kipsk._settings import START_LABEL_REG, Settings
 from kipsk._support import INITS, gaussian_noise
-from kipsk._targets import balanced_batches
+from kipsk._targets import balanced_batches, held_out_rows
 from kipsk.kernels._base import PRNG, JaxKernel, evaluate, prepare
 
 #: Start of log(s) in the loss "platt": learned from 0 the first hundred steps are slower, and it
@@ -58,9 +58,7 @@ def hold_out(estimator: Any, data: Data, rng: np.random.RandomState) -> tuple[Da
     fraction, is_stopped = estimator.validation_fraction, estimator.early_stopping
     held_out = np.zeros(len(data.X), bool)
     if fraction and (is_stopped or estimator.loss == "platt"):
-        for code in np.unique(data.codes):
-            members = rng.permutation(np.flatnonzero(data.codes == code))
-            held_out[members[: int(fraction * len(members))]] = True
+        held_out = held_out_rows(data.codes, fraction, rng)
     if held_out.any():
         return data.rows(~held_out), data.rows(held_out)
     if is_stopped:

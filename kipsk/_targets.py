@@ -70,6 +70,17 @@ def decision(scores: NDArray[Any]) -> NDArray[Any]:
     return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
 
+def held_out_rows(
+    codes: NDArray[np.integer], fraction: float, rng: np.random.RandomState
+) -> NDArray[np.bool_]:
+    """Return a mask of random rows, the fraction of each class, rounded down."""
+    held_out = np.zeros(len(codes), bool)
+    for code in np.unique(codes):
+        members = rng.permutation(np.flatnonzero(codes == code))
+        held_out[members[: int(fraction * len(members))]] = True
+    return held_out
+
+
 def balanced_batches(
     codes: NDArray[np.integer], batch_size: int, rng: np.random.RandomState
 ) -> list[NDArray[np.intp]]:

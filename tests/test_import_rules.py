@@ -69,6 +69,7 @@ MODULES = {
     # estimators, and what they share
     "_callbacks": Room("estimators", sklearn=True),
     "_descent": Room("estimators"),
+    "_downstream": Room("estimators", sklearn=True),
     "_preprocess": Room("estimators", sklearn=True),
     "_settings": Room("estimators"),
     "_start": Room("estimators", sklearn=True),

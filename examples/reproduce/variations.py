@@ -42,7 +42,7 @@ BEST = {
     "best_50": ("cifar10", 2, {"ipc": 50, "max_iter": 2000, **LONG}),
     "best_fashion": ("fashion", 1, {"ipc": 10, "max_iter": 4000, **LONG}),
 }
-N_COPIES = 8  # shifted ones, of every row
+N_COPIES = 8  # mirrored and shifted ones, of every row
 N_COMPONENTS = 400  # 98 % of CIFAR-10's variance
 
 
@@ -103,18 +103,18 @@ def table(arguments):
         print("|", " | ".join([labels, *switches, init, *cells]), "|", flush=True)
 
 
-def shifted(images, pixels, key):
-    """Return rows of the images, each moved at random."""
-    shift = Shift(pixels / images.shape[1])
+def augmented(images, pixels, key):
+    """Return rows of the images, half of them mirrored and each moved at random."""
+    augment = Flip() >> Shift(pixels / images.shape[1])
     parts = [
-        np.asarray(shift(jax.random.fold_in(key, start), images[start : start + 5000]))
+        np.asarray(augment(jax.random.fold_in(key, start), images[start : start + 5000]))
         for start in range(0, len(images), 5000)
     ]
     return np.concatenate(parts).reshape(len(images), -1)
 
 
 def components(name, pixels, X_train, X_test):
-    """Return principal components of all rows and of shifted copies, test rows, and the mirror.
+    """Return principal components of all rows and of augmented copies, test rows, and the mirror.
 
     A fully connected kernel does not see a rotation of its inputs, and hardly the loss of the
     directions without variance: a step takes a seventh of its time. Of rows and mirrored rows
@@ -127,7 +127,7 @@ def components(name, pixels, X_train, X_test):
     Z = pca.transform(X_train)
     signs = np.sign(np.sum(Z * pca.transform(mirrored), axis=0))
     keys = jax.random.split(jax.random.key(0), N_COPIES)
-    copies = [pca.transform(shifted(images, pixels, key)) for key in keys]
+    copies = [pca.transform(augmented(images, pixels, key)) for key in keys]
     return np.concatenate([Z, *copies]), pca.transform(X_test), Signs(tuple(signs.astype(int)))
 
 
