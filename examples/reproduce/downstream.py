@@ -67,8 +67,9 @@ REDUCERS = {
     "k-means": CoresetSampler("k_means"),
     "herding": CoresetSampler("herding"),
     "Label Solve": LabelSolver("fc1"),
-    "KIP, defaults": KIPDistiller(),
-    "KIP, 20 steps from k-means": KIPDistiller(init="kmeans", max_iter=20, reg=1e-3),
+    "KIP, its start": KIPDistiller(max_iter=1, learning_rate=1e-9),
+    "KIP, fit_resample": KIPDistiller(),
+    "KIP, the end of a run": KIPDistiller(downstream="last"),
 }
 
 
