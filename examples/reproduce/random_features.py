@@ -47,7 +47,7 @@ class Run(NamedTuple):
 RUNS = {
     "cifar10_10": Run("cifar10", 10, 4, 32, 600),
     "cifar10_10_long": Run("cifar10", 10, 8, 32, 2000),
-    "cifar10_10_mirrored": Run("cifar10", 10, 8, 32, 1500, mirrored=1),
+    "cifar10_10_mirrored": Run("cifar10", 10, 8, 32, 750, mirrored=1),
     "cifar10_1": Run("cifar10", 1, 4, 32, 500, learning_rate=0.1, init="noise"),
     "fashion_10": Run("fashion", 10, 4, 32, 300),
 }
