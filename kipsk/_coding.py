@@ -341,6 +341,8 @@ class RealCoding(Coding):
 
     def given(self, y_s: NDArray[Any], dtype: Any = np.float64) -> NDArray[Any]:
         """Return numbers in the units of y as targets; those of another shape as they are."""
+        if y_s.dtype.kind not in "biuf":
+            y_s = check_array(y_s, dtype=np.float64, ensure_2d=False, input_name="y of the support")
         columns = y_s[:, None] if y_s.ndim == 1 and self.is_1d else y_s
         if columns.ndim != 2 or columns.shape[1] != self.n_outputs:
             return y_s

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.utils import _safe_indexing, column_or_1d, indexable
 
-from kipsk._checks import refuse
+from kipsk._checks import check_fraction, refuse
+from kipsk._targets import encode, held_out_rows
 
 #: Steps after which the model is tried: the start, and powers of two.
 STAGES = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -32,9 +34,23 @@ def check_downstream(owner: str, downstream: Any) -> Any:
     return downstream
 
 
-def hits(
-    model: Any, X_s: NDArray[Any], y_s: NDArray[Any], X: NDArray[Any], y: NDArray[Any]
-) -> NDArray[np.bool_]:
+def split(
+    owner: str, X: Any, y: Any, fraction: Any, rng: np.random.RandomState
+) -> tuple[Any, NDArray[Any], Any, NDArray[Any]]:
+    """Return X, y to fit on, and X, y of the fraction of each class that is held out."""
+    X, y = indexable(X, column_or_1d(y))
+    _, codes = encode(owner, y)
+    held = held_out_rows(codes, check_fraction(owner, "validation_fraction", fraction), rng)
+    if not held.any():
+        raise ValueError(
+            f"validation_fraction={fraction} of {len(y)} rows holds no row out, rounded down, "
+            "so there is nothing to try 'downstream' on: raise it, or set downstream='auto'."
+        )
+    X_fit, X_held = (_safe_indexing(X, np.flatnonzero(mask)) for mask in (~held, held))
+    return X_fit, y[~held], X_held, y[held]
+
+
+def hits(model: Any, X_s: Any, y_s: NDArray[Any], X: Any, y: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which rows of X a clone of the model gets right, trained on (X_s, y_s)."""
     if len(np.unique(y_s)) < 2:  # most classifiers refuse to learn one class
         return np.equal(y, y_s[0])
@@ -42,9 +58,9 @@ def hits(
 
 
 def best_stage(
-    stages: Mapping[int, tuple[NDArray[Any], NDArray[Any]]],
+    stages: Mapping[int, tuple[Any, NDArray[Any]]],
     model: Any,
-    X: NDArray[Any],
+    X: Any,
     y: NDArray[Any],
 ) -> tuple[int, dict[int, float]]:
     """Return the stage that trains the model best, and the accuracies of all.
@@ -57,7 +73,7 @@ def best_stage(
     stages : dict of int to (X_s, y_s)
         Support sets with class labels, by step; the first is the start.
     model : classifier
-    X : ndarray of shape (n, n_features)
+    X : ndarray or DataFrame of shape (n, n_features)
     y : ndarray of shape (n,)
         Held-out rows and their labels.
 

@@ -13,18 +13,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import _safe_indexing, check_random_state, column_or_1d, indexable
+from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm.auto import tqdm
 
 from kipsk import _descent, _optimize
 from kipsk._calibration import best_temperature
-from kipsk._checks import check_fraction
 from kipsk._coding import ClassCoding, Data
 from kipsk._descent import Params
 from kipsk._distiller import ClassDistiller
-from kipsk._downstream import SAFE_STAGE, STAGES, best_stage, check_downstream
+from kipsk._downstream import SAFE_STAGE, STAGES, best_stage, check_downstream, split
 from kipsk._kip_base import BaseKIP
 from kipsk._losses import Objective, Targets
 from kipsk._optimize import single_threaded_blas
@@ -40,7 +39,7 @@ from kipsk._start import (
     start_of,
 )
 from kipsk._streaming import Reader, Stream, check_streaming, streaming_rates
-from kipsk._targets import balanced_batches, encode, held_out_rows
+from kipsk._targets import balanced_batches
 from kipsk.kernels._base import JaxKernel
 
 # Batches that the first call of `partial_fit` draws the initial support from.
@@ -304,18 +303,19 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         ones say. On digits, 10 rows per class, an SVC learns less from it than from random rows.
         What helps nearly every model are the first steps from class centres (docs/results.md,
         "Training other models"). So the run starts from k-means centres, unless `init` says
-        something else than "sample", and of its stages, after 0, 1, 2, 4, ... and all steps, the
-        one that is returned is with `downstream`
+        something else than "sample". Of its stages, after 0, 1, 2, 4, ... and all steps, the one
+        that is returned is, with `downstream`
 
-        - "auto": after 8 steps;
+        - "auto": the one after 8 steps;
         - a classifier: the one that trains a clone of it best, on `validation_fraction` of the
           rows of each class, which the run then does without; the start, if no other is better by
           more than one standard error;
         - "last": the last one, of a run that starts from `init`, whatever it is.
 
-        The estimator itself is fitted, and predicts with the last stage. ``stage_`` is the step
-        of what was returned, ``stage_scores_`` the accuracies of a classifier by step,
-        ``snapshots_`` all stages.
+        The estimator itself is fitted by the same run, and predicts with what this led to.
+        ``stage_`` is the step of what was returned, ``stage_scores_`` the accuracies of a
+        classifier by step; ``snapshots_`` has the stages too. `warm_start` is not for this run, and
+        a checkpoint of `fit` is none of it: give it a path of its own.
 
         Parameters
         ----------
@@ -330,45 +330,38 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         y_hard : ndarray of shape (n_support,)
             The class of each label's largest entry.
         """
-        downstream = check_downstream(type(self).__name__, self.downstream)
+        name = type(self).__name__
+        downstream = check_downstream(name, self.downstream)
         if isinstance(downstream, str) and downstream == "last":
             return super().fit_resample(X, y)
+        settings = self._settings()
+        last = len(settings.rates)
+        tries = not isinstance(downstream, str)
+        steps = {*STAGES, last} if tries else {0, min(SAFE_STAGE, last)}
         run = copy.copy(self)
+        run.snapshots = sorted({step for step in steps if step <= last} | settings.snapshots)
+        run.warm_start = False  # an old support is no start, and knows the rows held out
         if isinstance(self.init, str) and self.init == "sample":
             run.init = "kmeans"
-        last = len(self._settings().rates)
-        run.snapshots = sorted({step for step in STAGES if step < last} | {last})
-        tries = not isinstance(downstream, str)
-        X_fit, y_fit, X_held, y_held = self._split(X, y) if tries else (X, y, X, y)
+        X_fit, y_fit, X_held, y_held = X, y, X, y
+        if tries:
+            rng = check_random_state(self.random_state)
+            X_fit, y_fit, X_held, y_held = split(name, X, y, self.validation_fraction, rng)
         run.fit(X_fit, y_fit)
         # All that the run learned, and nothing of an earlier fit.
         self.__dict__ = vars(run) | self.get_params(deep=False)
         stages = {
-            step: (X_s, self.classes_[y_s.argmax(axis=1)])
-            for step, (X_s, y_s) in self.snapshots_.items()
+            step: self._resampled(X, *snapshot)
+            for step, snapshot in self.snapshots_.items()
+            if step in steps
         }
+        self.stage_ = max(stages)
         if tries:
-            rows = self._into_space(validate_data(self, X_held, dtype=self.dtype, reset=False))
-            self.stage_, self.stage_scores_ = best_stage(stages, downstream, rows, y_held)
-        else:
-            self.stage_ = max(step for step in stages if step <= SAFE_STAGE)
-        return self._resampled(X, *self.snapshots_[self.stage_])
-
-    def _split(self, X: Any, y: Any) -> tuple[Any, Any, Any, Any]:
-        """Return X, y to fit on and held-out X, y, as `validation_fraction` says."""
-        X, y = indexable(X, column_or_1d(y))
-        _, codes = encode(type(self).__name__, y)
-        fraction = check_fraction(
-            type(self).__name__, "validation_fraction", self.validation_fraction
-        )
-        held = held_out_rows(codes, fraction, check_random_state(self.random_state))
-        if not held.any():
-            raise ValueError(
-                f"validation_fraction={fraction} of {len(y)} rows holds no row out, rounded down, "
-                "so there is nothing to try 'downstream' on: raise it, or set downstream='auto'."
-            )
-        parts = [_safe_indexing(X, np.flatnonzero(mask)) for mask in (~held, held)]
-        return parts[0], y[~held], parts[1], y[held]
+            if not hasattr(X_held, "iloc") or hasattr(self, "preprocess_"):
+                X_held = validate_data(self, X_held, dtype=self.dtype, reset=False)
+                X_held = self._into_space(X_held)
+            self.stage_, self.stage_scores_ = best_stage(stages, downstream, X_held, y_held)
+        return stages[self.stage_]
 
     @available_if(_can_stream)
     def partial_fit(self, X: Any, y: Any, classes: ArrayLike | None = None) -> Self:

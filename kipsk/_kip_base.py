@@ -151,6 +151,8 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
                 self.snapshots_ = {
                     step: (X_s, data.coding.published(y_s))
                     for step, params in sorted(history.snapshots.items())
+                    # The loss of the last one is known after it was taken.
+                    if not history.failed or step < history.n_good
                     for X_s, y_s, _ in [self._support(objectives[0], start, data, params)]
                 }
         if self.early_stopping:
@@ -278,6 +280,6 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         self.learning_rate_ = settings.learning_rate
         self.batch_size_ = settings.batch_size
         self.kernels_ = start.kernels
-        self._size = settings.size
+        self._size, self._regs = settings.size, settings.regs
         if start.frozen is not None:
             self.frozen_ = start.frozen

@@ -222,7 +222,12 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
         return settings._replace(regs=[_best_reg(kernel, rows) for kernel in start.kernels])
 
     def _auto_reg(self, kernel: JaxKernel) -> float:
-        return self.reg_
+        members = getattr(self, "kernels_", ())  # not after `load_support`
+        for own, reg in zip(members, getattr(self, "_regs", ()), strict=False):
+            if kernel is own:
+                return reg
+        # Noise asks for as much of any kernel; a sampled one for more.
+        return max(self.reg_, kernel.recommended_reg)
 
     def _settings(self) -> Settings:
         settings = super()._settings()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from kipsk._checkpoint import DAMAGED, write_atomically
 from kipsk._coding import Coding
 from kipsk.kernels._base import JaxKernel
+from kipsk.kernels._registry import get_kernel
 
 
 def write(distiller: Any, path: str | os.PathLike[str]) -> None:
@@ -26,13 +27,9 @@ def write(distiller: Any, path: str | os.PathLike[str]) -> None:
         images = X_s.reshape(-1, *shape)
     else:
         images = X_s
-    parameters = distiller.kernel_.get_params(deep=False)
     metadata = {
         "estimator": repr(distiller),
-        "kernel": type(distiller.kernel_).__name__,
-        "kernel_parameters": {
-            name: value for name, value in parameters.items() if _is_plain(value)
-        },
+        **_described(distiller.kernel_),
         "reg": distiller.reg_,
         "preprocess": repr(getattr(distiller, "preprocess_", None)),
         "temperature": getattr(distiller, "temperature_", None),
@@ -67,7 +64,7 @@ def read(distiller: Any, path: str | os.PathLike[str], kernel: JaxKernel, reg: f
             stacklevel=3,
         )
     metadata = arrays.get("metadata", {})
-    if distiller.reg == "auto" and metadata.get("kernel") == type(kernel).__name__:
+    if distiller.reg == "auto" and _is_of_kind(kernel, metadata):
         reg = float(metadata["reg"])
     kernel = _as_it_was(kernel, metadata).resolve(X_s)
     predict_kernel = kernel.for_prediction()
@@ -75,7 +72,7 @@ def read(distiller: Any, path: str | os.PathLike[str], kernel: JaxKernel, reg: f
         predict_kernel = distiller._get_kernel(distiller.predict_kernel).resolve(X_s)
     attributes = distiller._fitted(X_s, y_s, coding, kernel, reg, predict_kernel)
     for name in list(vars(distiller)):
-        if name.endswith("_") or name in ("_size", "_stream"):  # of an earlier fit
+        if name.endswith("_") or name in ("_regs", "_size", "_stream"):  # of an earlier fit
             delattr(distiller, name)
     distiller.__dict__.update(attributes)
     distiller.n_features_in_ = X_s.shape[1]
@@ -124,14 +121,39 @@ def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
     return arrays
 
 
+def _described(kernel: JaxKernel) -> dict[str, Any]:
+    """Return the kind of a kernel and its plain parameters, of kernels inside of it too."""
+    parameters = {
+        name: _described(value) if isinstance(value, JaxKernel) else value
+        for name, value in kernel.get_params(deep=False).items()
+        if _is_plain(value) or isinstance(value, JaxKernel)
+    }
+    return {"kernel": type(kernel).__name__, "kernel_parameters": parameters}
+
+
+def _inside(kernel: JaxKernel, metadata: dict[str, Any]) -> dict[str, JaxKernel]:
+    """Return, by parameter, the kernels inside of one that were described by a file."""
+    stored = metadata.get("kernel_parameters", {})
+    own = kernel.get_params(deep=False)
+    return {name: get_kernel(own[name]) for name in own if isinstance(stored.get(name), dict)}
+
+
+def _is_of_kind(kernel: JaxKernel, metadata: dict[str, Any]) -> bool:
+    """Return whether a kernel is of the kind that a file describes, inside as well."""
+    if metadata.get("kernel") != type(kernel).__name__:
+        return False
+    stored = metadata["kernel_parameters"]
+    return all(_is_of_kind(k, stored[name]) for name, k in _inside(kernel, metadata).items())
+
+
 def _as_it_was(kernel: JaxKernel, metadata: dict[str, Any]) -> JaxKernel:
     """Set what depended on the training rows, such as an "auto" length scale, as it was then."""
-    stored = metadata.get("kernel_parameters", {})
-    if metadata.get("kernel") != type(kernel).__name__:
+    if not _is_of_kind(kernel, metadata):
         return kernel
-    own = kernel.get_params(deep=False)
+    stored, own = metadata["kernel_parameters"], kernel.get_params(deep=False)
     numbers = {name: stored[name] for name in own if own[name] == "auto" and name in stored}
-    return type(kernel)(**{**own, **numbers})
+    inside = {name: _as_it_was(k, stored[name]) for name, k in _inside(kernel, metadata).items()}
+    return type(kernel)(**{**own, **numbers, **inside})
 
 
 def _is_plain(value: Any) -> bool:

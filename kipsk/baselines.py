@@ -154,7 +154,10 @@ class CoresetSampler(BaseEstimator):
             X_s = self._centres(self._features(given, X, labels, rng), X, codes, drawn, rng)
             if hasattr(given, "iloc"):
                 X_s = type(given)(X_s, columns=given.columns)
-            return X_s, type(y)(y_s, name=y.name) if hasattr(y, "iloc") else y_s
+            if hasattr(y, "iloc"):  # a Series or a column, whatever its dtype: first rows' labels
+                firsts = np.repeat([rows[0] for rows in drawn], list(map(len, drawn)))
+                return X_s, y.iloc[firsts].reset_index(drop=True)
+            return X_s, y_s
         if self.method != "random":
             F = self._features(given, X, labels, rng)
             drawn = self._chosen(F, codes, drawn, rng)

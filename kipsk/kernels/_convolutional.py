@@ -84,11 +84,14 @@ class ConvolutionalFunction(KernelFunction):
         heads = _heads(propagation, A), _heads(propagation, B)
         return all_pairs(partial(_block, propagation), (n_a, n_b), *heads)
 
+    def exact(self, A: Images) -> Images:
+        # From the pixels on: the variances have to fit the covariances.
+        return self.prepare(in_float64(A.X))
+
     def gram(self, A: Images) -> Array:
         if not len(A.X):
             return jnp.zeros((0, 0), A.X.dtype)
-        # From the pixels on, in float64: the variances have to fit the covariances.
-        A = self.prepare(in_float64(A.X))
+        A = self.exact(A)
         propagation = self._propagation(A.X.shape[1])
         size = _evenly(len(A.X), math.isqrt(_pairs_together(propagation)))
         K = pairs_among(partial(_block, propagation), size, _heads(propagation, A))

@@ -50,8 +50,11 @@ class DotProductFunction(KernelFunction):
         products = _matmul(A.X, B.X.T)
         return self._of_products(products, A.squares[:, None], B.squares[None], A.X.shape[1])
 
+    def exact(self, A: Rows) -> Rows:
+        return self.prepare(in_float64(A.X))
+
     def gram(self, A: Rows) -> Array:
-        A = self.prepare(in_float64(A.X))
+        A = self.exact(A)
         products, n_features = _products(A.X), A.X.shape[1]
         K = self._of_products(products, A.squares[:, None], A.squares[None], n_features)
         # A row with itself is known without the rounding of two sums of squares.

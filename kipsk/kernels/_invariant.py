@@ -8,13 +8,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.tree_util import register_dataclass
 from numpy.typing import ArrayLike
 
 from kipsk._checks import refuse
 from kipsk._layers import checked_shape
-from kipsk.kernels._base import JaxKernel, KernelFunction, in_float64
+from kipsk.kernels._base import JaxKernel, KernelFunction
 from kipsk.kernels._dot_product import DotProductFunction
 from kipsk.kernels._registry import get_kernel
 
@@ -58,8 +60,11 @@ class InvariantFunction(KernelFunction):
             return K / 2
         return (K + self.base.cross(A[0], B[1]) + self.base.cross(A[1], B[1])) / 4
 
+    def exact(self, A: tuple[Any, Any]) -> tuple[Any, Any]:
+        return self.base.exact(A[0]), self.base.exact(A[1])
+
     def gram(self, A: tuple[Any, Any]) -> Array:
-        rows, images = jax.tree.map(in_float64, A)
+        rows, images = self.exact(A)
         K = self.base.gram(rows)
         if not self.is_equivariant:
             K = (K + self.base.gram(images)) / 2
@@ -84,9 +89,10 @@ class Invariant(JaxKernel):
         K'(x, x') = (K(x, x') + K(x, Tx') + K(Tx, x') + K(Tx, Tx')) / 4
 
     (Haasdonk & Burkhardt 2007, "Invariant kernel functions for pattern analysis and machine
-    learning"). Kernel ridge regression with K' predicts the same for x and Tx, as if it had been
-    trained on the support together with its images under T, with the same labels and half the
-    ridge: a support row counts for two. A step takes twice the time.
+    learning"). Kernel ridge regression with K' predicts the same for x and Tx. If K(Tx, Tx') is
+    K(x, x') it is kernel ridge regression with K on the support together with its images under T,
+    with the same labels and twice the ridge: a support row counts for two. A step takes twice the
+    time, four times with an exact convolutional kernel.
 
     Parameters
     ----------
@@ -94,8 +100,8 @@ class Invariant(JaxKernel):
         K.
     transform : "flip" or callable, default="flip"
         T: "flip" mirrors images left to right; or a hashable function of a JAX array of rows,
-        (n, n_features), that returns as many rows, and its argument again if called twice. For
-        `FullyConnected` and `RBF` it must keep all lengths and angles.
+        (n, n_features), that returns an array of this shape, and its argument again if called
+        twice. For `FullyConnected` and `RBF` it must keep all lengths and angles.
     image_shape : tuple (H, W, C), default=None
         The images whose pixels are a row of X; needed for "flip". A `kernel` without one gets it
         too.
@@ -139,23 +145,37 @@ class Invariant(JaxKernel):
         return self._of(self._base().for_prediction())
 
     def resolve(self, X: ArrayLike) -> JaxKernel:
-        """Return a kernel whose data-dependent parameters are set from the rows of X."""
+        """Return a kernel whose data-dependent parameters are set from the rows of X.
+
+        Raises ValueError if `transform` is not its own inverse on them.
+        """
+        some = np.asarray(X)[:16]
+        transform = self._transform()
+        with jax.enable_x64(True):
+            once = np.asarray(transform(jnp.asarray(some)))
+            twice = np.asarray(transform(jnp.asarray(once))) if once.shape == some.shape else None
+        if twice is None or not np.allclose(twice, some, 1e-4, 1e-4 * np.abs(some).max(initial=0)):
+            rule = "a function that keeps the shape of rows and is its own inverse"
+            raise refuse("Invariant", "transform", rule, self.transform)
         return self._of(self._base().resolve(X))
 
     def function(self) -> InvariantFunction:
         """Return the kernel as a pure JAX function."""
         base = self._base().function()
+        return InvariantFunction(base, self._transform(), isinstance(base, DotProductFunction))
+
+    def _transform(self) -> Callable[[Array], Array]:
         transform: Any = self.transform
         if isinstance(transform, str) and transform == "flip":
             shape: Any = self.image_shape
             if shape is None:
                 rule = '(height, width, channels) for transform="flip"'
                 raise refuse("Invariant", "image_shape", rule, None)
-            transform = Mirror(checked_shape("Invariant", "image_shape", shape, n_dims=(3,)))
-        elif not callable(transform):
+            return Mirror(checked_shape("Invariant", "image_shape", shape, n_dims=(3,)))
+        if not callable(transform):
             rule = '"flip" or a hashable function of rows'
             raise refuse("Invariant", "transform", rule, transform)
-        return InvariantFunction(base, transform, isinstance(base, DotProductFunction))
+        return transform
 
     def _base(self) -> JaxKernel:
         base = get_kernel(self.kernel)

@@ -236,6 +236,8 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         architecture = self._check_parameters()
         if on_epoch is not None and self.n_ensembles != 1:
             raise refuse(type(self).__name__, "n_ensembles", "1 with 'on_epoch'", self.n_ensembles)
+        if on_epoch is not None and not callable(on_epoch):
+            raise refuse(type(self).__name__, "on_epoch", "None or a function", on_epoch)
         check_not_images("X", X)
         is_matrix = is_target_matrix(y, self.classes)
         X, y = validate_data(self, X, y, dtype=np.float32, multi_output=is_matrix)

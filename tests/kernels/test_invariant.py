@@ -16,7 +16,7 @@ from sklearn.base import clone
 
 from kipsk import KernelRidgeNTK, KIPDistiller
 from kipsk.kernels import RBF, Convolutional, FullyConnected, Invariant, RandomFeatures, StaxKernel
-from kipsk.kernels._base import evaluate
+from kipsk.kernels._base import evaluate, prepare
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -101,6 +101,18 @@ def test_gradient_where_an_image_is_its_own_mirror_image():
     np.testing.assert_allclose(np.sum(gradient * step), difference, 1e-5)
 
 
+@pytest.mark.parametrize("base", [FullyConnected(1), FullyConnected(3), BASES[3]], ids=repr)
+def test_gram_of_rows_prepared_in_float32(base):
+    """Oracle: all in float64. Rows are nearly their own mirror images, and nearly each other."""
+    rows = np.repeat((X + mirror(X)) / 2, 4, axis=0)
+    rows = (rows + 1e-3 * rng.standard_normal(rows.shape)).astype(np.float32)
+    function = Invariant(base, image_shape=SHAPE).function()
+    with jax.enable_x64(True):
+        gram = np.asarray(function.gram(prepare(function, jnp.asarray(rows))))
+        exact = np.asarray(evaluate(function, jnp.asarray(rows.astype(np.float64))))
+    np.testing.assert_allclose(gram, exact, 1e-12)
+
+
 def test_any_involution():
     kernel = Invariant("rbf", negative).resolve(X)
     assert kernel.kernel == RBF().resolve(X)
@@ -136,6 +148,34 @@ def test_distiller_passes_the_shape_on_and_predicts_the_same_for_mirror_images(k
     np.testing.assert_allclose(
         distiller.decision_function(mirror(rows)), distiller.decision_function(rows), 1e-4, 1e-4
     )
+
+
+def test_support_in_a_file_keeps_the_length_scale_inside(tmp_path):
+    y = np.repeat([0, 1], 20)
+    rows = rng.standard_normal((40, 32)) + y[:, None]
+    parameters = {"kernel": Invariant("rbf"), "ipc": 2, "image_shape": SHAPE}
+    distiller = KIPDistiller(**parameters, max_iter=5, random_state=0).fit(rows, y)
+    distiller.export_support(tmp_path / "set.npz")
+    again = KIPDistiller(**parameters).load_support(tmp_path / "set.npz")
+    assert again.kernel_ == distiller.kernel_
+    np.testing.assert_array_equal(again.predict(rows), distiller.predict(rows))
+    # Of another kind inside: nothing of the file's kernel is taken.
+    other = KIPDistiller(Invariant("fc1"), image_shape=SHAPE).load_support(tmp_path / "set.npz")
+    assert other.kernel_.kernel == "fc1" or other.kernel_.kernel == FullyConnected()
+
+
+def rolled(X):
+    return jnp.roll(X, 1, axis=1)
+
+
+def halved(X):
+    return X[:, :16]
+
+
+@pytest.mark.parametrize("transform", [rolled, halved])
+def test_no_involution(transform):
+    with pytest.raises(ValueError, match=r"'transform' .* Invariant must be .* own inv"):
+        Invariant("fc1", transform)(X)
 
 
 def test_bad_parameters():
