@@ -306,7 +306,7 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         something else than "sample". Of its stages, after 0, 1, 2, 4, ... and all steps, the one
         that is returned is, with `downstream`
 
-        - "auto": the one after 8 steps;
+        - "auto": the one after 4 steps;
         - a classifier: the one that trains a clone of it best, on `validation_fraction` of the
           rows of each class, which the run then does without; the start, if no other is better by
           more than one standard error;

@@ -63,11 +63,11 @@ def test_auto_is_an_early_stage_from_class_centres(digits):
     X, _, y, _ = digits
     distiller = KIPDistiller(**FAST)
     X_s, y_s = distiller.fit_resample(X, y)
-    centres = KIPDistiller(**FAST, init="kmeans", snapshots=[0, 8]).fit(X, y)
-    np.testing.assert_array_equal(X_s, centres.snapshots_[8][0])
+    centres = KIPDistiller(**FAST, init="kmeans", snapshots=[0, 4]).fit(X, y)
+    np.testing.assert_array_equal(X_s, centres.snapshots_[4][0])
     np.testing.assert_array_equal(y_s, np.repeat(np.arange(10), 2))
-    assert distiller.stage_ == 8
-    assert list(distiller.snapshots_) == [0, 8]
+    assert distiller.stage_ == 4
+    assert list(distiller.snapshots_) == [0, 4]
     # The estimator is what the whole run led to, and its parameters are what they were.
     np.testing.assert_array_equal(distiller.X_s_, centres.X_s_)
     assert distiller.get_params() == KIPDistiller(**FAST).get_params()
@@ -133,7 +133,7 @@ def test_snapshots_of_the_user_stay(digits):
     X, _, y, _ = digits
     distiller = KIPDistiller(**FAST, snapshots=[3, 20])
     distiller.fit_resample(X, y)
-    assert (list(distiller.snapshots_), distiller.stage_) == ([0, 3, 8, 20], 8)
+    assert (list(distiller.snapshots_), distiller.stage_) == ([0, 3, 4, 20], 4)
 
 
 def test_a_run_that_diverges_gives_no_stage_of_infinite_loss(digits):
