@@ -144,6 +144,7 @@ def test_a_run_that_diverges_gives_no_stage_of_infinite_loss(digits):
     assert np.abs(X_s).max() < 1e3
 
 
+@pytest.mark.slow
 def test_with_preprocess_the_model_is_tried_in_its_units(digits):
     X, _, y, _ = digits
     distiller = KIPDistiller(

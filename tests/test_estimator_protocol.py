@@ -51,7 +51,6 @@ def quick_compilation():
 @parametrize_with_checks(
     [
         KIPDistiller(ipc=3, max_iter=30),
-        KIPDistiller(ipc=3, max_iter=30, labels="solved"),
         LabelSolver(ipc=3),
         FiniteNetworkClassifier(width=32, max_iter=150),
     ]
@@ -73,6 +72,7 @@ def test_sklearn_checks_of_the_interface(estimator, check):
 @parametrize_with_checks(
     [
         KIPDistiller(RandomFeatures("fc1", width=64), ipc=3, max_iter=30, loss="platt"),
+        KIPDistiller(ipc=3, max_iter=30, labels="solved"),
         KIPDistiller(["fc1", "rbf"], ipc=3, max_iter=30, corruption=0.1, init="herding"),
         KIPRegressor(n_support=5, max_iter=30),
         KIPRegressor(n_support=5, max_iter=30, labels="solved", init="kmeans"),

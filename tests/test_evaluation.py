@@ -213,8 +213,10 @@ def test_distillers_and_kernel_ridge(digits):
     scaler = StandardScaler().fit(X_train)
     Z_train, Z_test = scaler.transform(X_train), scaler.transform(X_test)
     reducers = {
-        "KIP": KIPDistiller(max_iter=5),
-        "KIP, scaled inside": KIPDistiller(max_iter=5, preprocess=StandardScaler()),
+        "KIP": KIPDistiller(max_iter=5, downstream="last"),
+        "KIP, scaled inside": KIPDistiller(
+            max_iter=5, preprocess=StandardScaler(), downstream="last"
+        ),
         "Label Solve": LabelSolver(),
     }
     names = np.array(list("abcdefghij"))  # labels are of any type

@@ -163,6 +163,7 @@ def random_architectures(n_examples):
     return decorate
 
 
+@pytest.mark.slow
 @random_architectures(2)
 def test_random_architectures(case):
     check_agreement(*case)
@@ -186,8 +187,8 @@ slow = partial(pytest.param, marks=pytest.mark.slow)
         slow(convnet(1, first_conv=True, global_pool=True, **OTHER), (6, 4, 1), "ntk"),
         slow(convnet(2, crop=True), (7, 9, 1), "nngp"),
         (conv_vec(2, **OTHER), (5, 7, 2), "ntk"),
-        (convnet(1, "gelu", parameterization="standard", **OTHER), (4, 6, 2), "ntk"),
-        (Architecture(STRIDED), (9, 8, 1), "ntk"),
+        slow(convnet(1, "gelu", parameterization="standard", **OTHER), (4, 6, 2), "ntk"),
+        slow(Architecture(STRIDED), (9, 8, 1), "ntk"),
         slow(Architecture(POOLED_INPUT), (6, 6, 2), "ntk"),
     ],
     ids=["ConvNet2", "first conv", "crop", "Conv2", "standard", "strides", "pooled input"],
@@ -277,7 +278,7 @@ def test_gradient_of_gram_by_finite_differences(kernel):
     np.testing.assert_allclose(slope, float(difference) / (2 * step), rtol=1e-6)
 
 
-@pytest.mark.parametrize("together", [1, 36**2, 5 * 36**2, 10**9])
+@pytest.mark.parametrize("together", [slow(1), 36**2, 5 * 36**2, slow(10**9)])
 def test_tiles_do_not_matter(together, monkeypatch):
     kernel = KERNELS[0]
     X, Y = rows(5, SHAPE), rows(3, SHAPE, seed=1)
@@ -288,7 +289,7 @@ def test_tiles_do_not_matter(together, monkeypatch):
     np.testing.assert_allclose(kernel(X), oracle[1], rtol=1e-12)
 
 
-@pytest.mark.parametrize("activation", ["relu", "erf"])
+@pytest.mark.parametrize("activation", ["relu", slow("erf")])
 def test_fused_pooling_does_not_matter(activation, monkeypatch):
     """The first convolution with pooling, in places; oracle: the whole covariance, then pooled."""
     X, Y = rows(3, SHAPE), rows(2, SHAPE, seed=1)

@@ -39,11 +39,12 @@ def not_invariant(x1, x2):
     return jnp.exp(one @ two.T / 10)
 
 
+CONVOLUTIONAL = Convolutional("conv1", image_shape=SHAPE)
 BASES = [
     FullyConnected(1),
     FullyConnected(2, "nngp", activation="gelu"),
     RBF(4.0),
-    Convolutional("conv1", image_shape=SHAPE),
+    pytest.param(CONVOLUTIONAL, marks=pytest.mark.slow),
     RandomFeatures("convnet1", 2, 8, image_shape=SHAPE, resample=False),
     StaxKernel(not_invariant),
 ]
@@ -101,7 +102,11 @@ def test_gradient_where_an_image_is_its_own_mirror_image():
     np.testing.assert_allclose(np.sum(gradient * step), difference, 1e-5)
 
 
-@pytest.mark.parametrize("base", [FullyConnected(1), FullyConnected(3), BASES[3]], ids=repr)
+@pytest.mark.parametrize(
+    "base",
+    [FullyConnected(1), FullyConnected(3), pytest.param(CONVOLUTIONAL, marks=pytest.mark.slow)],
+    ids=repr,
+)
 def test_gram_of_rows_prepared_in_float32(base):
     """Oracle: all in float64. Rows are nearly their own mirror images, and nearly each other."""
     rows = np.repeat((X + mirror(X)) / 2, 4, axis=0)
