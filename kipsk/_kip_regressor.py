@@ -126,8 +126,9 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
     Warnings and errors of a run are those of `KIPDistiller`.
 
     On a few hundred noisy rows the learned rows fit noise, even with the ridge of ``reg="auto"``:
-    take fewer of them, and cross-validate `max_iter` from 10 on, or use `early_stopping`. On thousands of rows ``labels="solved"`` or ``kernel="rbf"`` may be better
-    than the defaults (docs/results.md, "Regression", has figures).
+    take fewer of them, and cross-validate `max_iter` from 10 on, or use `early_stopping`. On
+    thousands of rows ``labels="solved"`` or ``kernel="rbf"`` may be better than the defaults
+    (docs/results.md, "Regression", has figures).
 
     Examples
     --------
