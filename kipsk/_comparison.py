@@ -1,4 +1,4 @@
-"""The jobs of a comparison: a training set is reduced once, and many models learn from it."""
+"""The jobs of a comparison: a training set is reduced, and many models learn from it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from numbers import Integral
 from time import perf_counter
 from typing import Any, NamedTuple, Self
@@ -48,7 +49,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """A reduced set, made once, and the models that it trains.
+    """A reducer and the models that its sets train.
 
     Attributes
     ----------
@@ -190,68 +191,90 @@ def _run(job: Job, X: NDArray[Any], y: NDArray[Any]) -> Iterator[Row]:
     """Reduce, then train and score one model after the other."""
     blank = {"n_rows": None, "labels": "", "accuracy": math.nan}
     blank |= {"reduce_seconds": math.nan, "fit_seconds": math.nan, "error": ""}
-    try:
-        sets = _Sets.of(job, X, y)
-    except Exception as error:
-        message = _message("before the model", error)
-        for cell in job.models:
-            yield {**cell._asdict(), **blank, "error": message}
-        return
+    sets = _Sets(job, X, y)
     for cell, model in job.models.items():
-        row = {**cell._asdict(), **blank, "reduce_seconds": sets.seconds}
+        row = {**cell._asdict(), **blank}
+        where = "before the model"
         try:
-            X_s, y_s, row["labels"] = sets.for_model(model)
-            row["n_rows"] = len(X_s)
+            row["labels"] = sets.labels_for(model)
+            reduced = sets.reduced(row["labels"])
+            row["n_rows"], row["reduce_seconds"] = len(reduced.X_s), reduced.seconds
+            where = "model"
+            if reduced.classes is not None:
+                _last(model).set_params(classes=reduced.classes)
             start = perf_counter()
             with _interrupt_is_final():
-                model.fit(X_s, y_s)
+                model.fit(reduced.X_s, reduced.y_s)
             seconds = perf_counter() - start
-            row["accuracy"] = float(np.mean(model.predict(sets.X_test) == y[job.test]))
+            row["accuracy"] = float(np.mean(model.predict(reduced.X_test) == y[job.test]))
             row["fit_seconds"] = seconds
         except Exception as error:
-            row["error"] = _message("model", error)
+            row["error"] = _message(where, error)
         yield row
 
 
-@dataclass
-class _Sets:
-    """A reduced set, as class labels and, where there are some, as soft labels; the test rows."""
+def _last(model: Any) -> Any:
+    """Return the model, of a Pipeline the one at its end."""
+    return model.steps[-1][1] if hasattr(model, "steps") else model
 
-    hard: tuple[Any, Any]
-    soft: tuple[Any, Any] | None
-    classes: Any
+
+class _Reduced(NamedTuple):
+    """A reduced set, the test rows in its units, and the classes of soft labels' columns."""
+
+    X_s: Any
+    y_s: Any
     X_test: NDArray[Any]
+    classes: Any
     seconds: float
 
-    @classmethod
-    def of(cls, job: Job, X: NDArray[Any], y: NDArray[Any]) -> Self:
+
+class _Sets:
+    """The reduced sets of a job, each made when a model first needs it; failures are kept, too."""
+
+    def __init__(self, job: Job, X: NDArray[Any], y: NDArray[Any]) -> None:
+        self._job, self._X, self._y = job, X, y
+        self._made: dict[str, _Reduced | Exception] = {}
+
+    def labels_for(self, model: Any) -> str:
+        """Return the kind of labels that a model is trained on."""
+        takes_soft = "classes" in _last(model).get_params(deep=False)
+        return "soft" if takes_soft and hasattr(self._job.reducer, "fit_distill") else "hard"
+
+    def reduced(self, labels: str) -> _Reduced:
+        """Return the set with these labels; raises what made it fail."""
+        if labels not in self._made:
+            try:
+                self._made[labels] = self._reduce(labels)
+            except Exception as error:
+                self._made[labels] = error
+        made = self._made[labels]
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+    def _reduce(self, labels: str) -> _Reduced:
+        X_train, y_train, X_test = self._rows
+        if self._job.reducer is None:
+            return _Reduced(X_train, y_train, X_test, None, 0.0)
+        reducer = clone(self._job.reducer)
+        start = perf_counter()
+        with _interrupt_is_final():
+            reduce = reducer.fit_distill if labels == "soft" else reducer.fit_resample
+            X_s, y_s = reduce(X_train, y_train)
+        seconds = perf_counter() - start
+        if getattr(reducer, "preprocess_", None) is not None:  # the set is in these units
+            X_test = reducer.preprocess_.transform(X_test)
+        return _Reduced(X_s, y_s, X_test, reducer.classes_ if labels == "soft" else None, seconds)
+
+    @cached_property
+    def _rows(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Return training rows, their labels, and test rows, all preprocessed."""
+        job, X, y = self._job, self._X, self._y
         X_train, y_train, X_test = X[job.train], y[job.train], X[job.test]
         if job.preprocess is not None:
             X_train = job.preprocess.fit(X_train, y_train).transform(X_train)
             X_test = job.preprocess.transform(X_test)
-        reducer = job.reducer
-        if reducer is None:
-            return cls((X_train, y_train), None, None, X_test, 0.0)
-        start = perf_counter()
-        with _interrupt_is_final():
-            hard = reducer.fit_resample(X_train, y_train)
-        seconds = perf_counter() - start
-        if getattr(reducer, "preprocess_", None) is not None:  # the set is in these units
-            X_test = reducer.preprocess_.transform(X_test)
-        X_s, y_s, classes = (getattr(reducer, name, None) for name in ("X_s_", "y_s_", "classes_"))
-        soft = None
-        if X_s is not None and classes is not None:
-            is_soft = np.shape(np.asarray(y_s)) == (len(X_s), len(classes))
-            soft = (X_s, y_s) if is_soft else None
-        return cls(hard, soft, classes, X_test, seconds)
-
-    def for_model(self, model: Any) -> tuple[Any, Any, str]:
-        """Return the rows and labels that a model is trained on, and the kind of these."""
-        last = model.steps[-1][1] if hasattr(model, "steps") else model
-        if self.soft is None or "classes" not in last.get_params(deep=False):
-            return *self.hard, "hard"
-        last.set_params(classes=self.classes)
-        return *self.soft, "soft"
+        return X_train, y_train, X_test
 
 
 def _message(where: str, error: Exception) -> str:

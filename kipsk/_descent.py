@@ -299,7 +299,9 @@ def diagnose(history: History, problem: Problem, estimator: Any) -> str | None:
         return (
             f"was interrupted after {done} of {n_steps} steps. The support reached by then is kept."
         )
-    first, last = history.loss_curve()[[0, -1]]
+    # The kernels of a family have different losses; each is likely drawn in so many steps.
+    n_first = 1 if len(problem.objectives) == 1 else 4 * len(problem.objectives)
+    first, last = history.loss_curve()[:n_first].max(), history.loss_curve()[-1]
     y_t = problem.batches[0].y_t
     # Clearly worse than no prediction at all; or as bad, where a learned scale went to zero.
     diverged = last > 1.1 * max(first, mse(0.0, y_t))

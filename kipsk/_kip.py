@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+from sklearn.utils import _safe_indexing, check_random_state, column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm.auto import tqdm
@@ -22,8 +22,15 @@ from kipsk import _descent, _optimize
 from kipsk._calibration import best_temperature
 from kipsk._coding import ClassCoding, Data
 from kipsk._descent import Params
-from kipsk._distiller import ClassDistiller
-from kipsk._downstream import SAFE_STAGE, STAGES, best_stage, check_downstream, split
+from kipsk._distiller import ClassDistiller, is_same_kernel
+from kipsk._downstream import (
+    COMPANIONS,
+    STAGES,
+    best_stage,
+    check_downstream,
+    models_of,
+    rows_to_try,
+)
 from kipsk._kip_base import BaseKIP
 from kipsk._losses import Objective, Targets
 from kipsk._optimize import single_threaded_blas
@@ -301,21 +308,26 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         The support that is best for kernel ridge regression is no good training set for a model of
         another kind: its rows leave the range of the data and its class labels drop what the soft
         ones say. On digits, 10 rows per class, an SVC learns less from it than from random rows.
-        What helps nearly every model are the first steps from class centres (docs/results.md,
-        "Training other models"). So the run starts from k-means centres, unless `init` says
-        something else than "sample". Of its stages, after 0, 1, 2, 4, ... and all steps, the one
-        that is returned is, with `downstream`
+        So this is another run than that of `fit`: from k-means centres (unless `init` says
+        something else than "sample"), with fixed labels (unless `labels` says something else than
+        "learned"), and under `kernel`, "rbf" and "laplace" in turn (unless `kernel` is a family
+        already): what suits three kernels suits more models than what suits one. Of its stages,
+        after 0, 2, 4, 8, ... and all steps, the one is returned that trains other models best,
+        judged on up to 5000 real rows, as many of each class as far as they go. With `downstream`
 
-        - "auto": the one after 4 steps;
-        - a classifier: the one that trains a clone of it best, on `validation_fraction` of the
-          rows of each class, which the run then does without; the start, if no other is better by
-          more than one standard error;
-        - "last": the last one, of a run that starts from `init`, whatever it is.
+        - "auto" the models are an SVC, a logistic regression, a forest and the nearest neighbour,
+          and their mean accuracy counts;
+        - a classifier is the one model, and a clone of it is trained on each stage;
+        - "last" no model is tried, and the result is that of `fit` with class labels.
+
+        The start stays unless another stage is better by more than one standard error of the
+        difference, so it is never knowingly worse than k-means centres. docs/results.md, "Training
+        other models", has what was measured.
 
         The estimator itself is fitted by the same run, and predicts with what this led to.
-        ``stage_`` is the step of what was returned, ``stage_scores_`` the accuracies of a
-        classifier by step; ``snapshots_`` has the stages too. `warm_start` is not for this run, and
-        a checkpoint of `fit` is none of it: give it a path of its own.
+        ``stage_`` is the step of what was returned, ``stage_scores_`` the accuracies by step;
+        ``snapshots_`` has the stages too. `warm_start` is not for this run, and a checkpoint of
+        `fit` is none of it: give it a path of its own.
 
         Parameters
         ----------
@@ -336,18 +348,18 @@ class KIPDistiller(ClassDistiller, BaseKIP):
             return super().fit_resample(X, y)
         settings = self._settings()
         last = len(settings.rates)
-        tries = not isinstance(downstream, str)
-        steps = {*STAGES, last} if tries else {0, min(SAFE_STAGE, last)}
+        steps = {step for step in STAGES if step < last} | {last}
         run = copy.copy(self)
-        run.snapshots = sorted({step for step in steps if step <= last} | settings.snapshots)
-        run.warm_start = False  # an old support is no start, and knows the rows held out
+        run.snapshots = sorted(steps | settings.snapshots)
+        run.warm_start = False  # an old support is no start
         if isinstance(self.init, str) and self.init == "sample":
             run.init = "kmeans"
-        X_fit, y_fit, X_held, y_held = X, y, X, y
-        if tries:
-            rng = check_random_state(self.random_state)
-            X_fit, y_fit, X_held, y_held = split(name, X, y, self.validation_fraction, rng)
-        run.fit(X_fit, y_fit)
+        if self.labels == "learned":
+            run.labels = "fixed"
+        if not isinstance(self.kernel, list | tuple):
+            others = [name for name in COMPANIONS if not is_same_kernel(self.kernel, name)]
+            run.kernel, run.kernel_weights = [self.kernel, *others], None
+        run.fit(X, y)
         # All that the run learned, and nothing of an earlier fit.
         self.__dict__ = vars(run) | self.get_params(deep=False)
         stages = {
@@ -355,12 +367,13 @@ class KIPDistiller(ClassDistiller, BaseKIP):
             for step, snapshot in self.snapshots_.items()
             if step in steps
         }
-        self.stage_ = max(stages)
-        if tries:
-            if not hasattr(X_held, "iloc") or hasattr(self, "preprocess_"):
-                X_held = validate_data(self, X_held, dtype=self.dtype, reset=False)
-                X_held = self._into_space(X_held)
-            self.stage_, self.stage_scores_ = best_stage(stages, downstream, X_held, y_held)
+        y = column_or_1d(y)
+        rows = rows_to_try(np.searchsorted(self.classes_, y), check_random_state(self.random_state))
+        X_real = _safe_indexing(X, rows)
+        if not hasattr(X_real, "iloc") or hasattr(self, "preprocess_"):
+            X_real = validate_data(self, X_real, dtype=self.dtype, reset=False)
+            X_real = self._into_space(X_real)
+        self.stage_, self.stage_scores_ = best_stage(stages, models_of(downstream), X_real, y[rows])
         return stages[self.stage_]
 
     @available_if(_can_stream)

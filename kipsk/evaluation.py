@@ -50,7 +50,7 @@ def compare(
     """Return the test accuracy of every model trained on every reduced set.
 
     Each reducer is fitted once for every seed, split and `ipc`, and all models are trained on what
-    it returns.
+    it returns; a distiller twice, if some models take soft labels and some do not.
 
     Parameters
     ----------
@@ -63,9 +63,9 @@ def compare(
         alone will do.
     models : dict of str to classifier
         A model with a parameter ``classes`` (`KernelRidgeNTKClassifier`, `FiniteNetworkClassifier`,
-        also as the last step of a Pipeline) is trained on the soft labels of a reducer that has
-        ``X_s_``, ``y_s_`` and ``classes_`` after its fit, as distillers do. All others are trained
-        on the class labels that ``fit_resample`` returned.
+        also as the last step of a Pipeline) is trained on the rows and soft labels that
+        ``fit_distill`` returns, of reducers that have it, as distillers do. All others are trained
+        on the rows and class labels of ``fit_resample``.
     X : array-like of shape (n_samples, n_features)
     y : array-like of shape (n_samples,)
         Class labels of any type.
@@ -106,7 +106,7 @@ def compare(
         - ``n_rows``: rows that the model was trained on.
         - ``labels``: "soft" or "hard".
         - ``accuracy``: share of the test rows that are classified right, 0 to 1.
-        - ``reduce_seconds``: wall time of `fit_resample`; 0 for all rows. A first fit in a process
+        - ``reduce_seconds``: wall time of making the set; 0 for all rows. A first fit in a process
           has JAX's compilation in it.
         - ``fit_seconds``: wall time of the model's `fit`.
         - ``error``: what was raised, or the empty string.

@@ -10,24 +10,29 @@ import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_wine
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
 from kipsk import KIPDistiller, RegularizedZCA
-from kipsk._downstream import best_stage, split
+from kipsk._downstream import best_stage, models_of, rows_to_try
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
-FAST = {"ipc": 2, "max_iter": 40, "random_state": 0}
+FAST = {"ipc": 2, "max_iter": 40, "random_state": 0, "kernel": "rbf"}  # and Laplace
 
 
 class Constant(ClassifierMixin, BaseEstimator):
-    """Predicts the first row's first feature, whatever it is asked."""
+    """Predicts the first row's first feature, or the other class, whatever it is asked."""
+
+    def __init__(self, negated=False):
+        self.negated = negated
 
     def fit(self, X, y):
-        self.value_ = X[0, 0]
+        self.value_ = 1 - X[0, 0] if self.negated else X[0, 0]
         return self
 
     def predict(self, X):
@@ -41,44 +46,106 @@ def stages_of(*values):
 def test_the_best_stage():
     y = np.repeat([0, 1], [10, 30])
     stages = stages_of((0, 0.0), (4, 1.0), (8, 7.0))
-    step, accuracies = best_stage(stages, Constant(), np.zeros((40, 1)), y)
+    step, accuracies = best_stage(stages, [Constant()], np.zeros((40, 1)), y)
     assert (step, accuracies) == (4, {0: 0.25, 4: 0.75, 8: 0.0})
 
 
 def test_the_start_unless_another_is_better_by_a_standard_error():
     # 21 against 19 of 40: a difference of .05 with a standard error of .16.
     y = np.repeat([0, 1], [19, 21])
-    step, _ = best_stage(stages_of((0, 0.0), (4, 1.0)), Constant(), np.zeros((40, 1)), y)
+    step, _ = best_stage(stages_of((0, 0.0), (4, 1.0)), [Constant()], np.zeros((40, 1)), y)
     assert step == 0
 
 
 def test_a_stage_of_one_class_is_not_an_error():
     X, y = np.arange(6.0).reshape(-1, 1), np.array([0, 0, 0, 0, 1, 1])
     stages = {0: (X[:2], y[:2]), 1: (X[3:5], y[3:5])}
-    step, accuracies = best_stage(stages, SVC(), X, y)
+    step, accuracies = best_stage(stages, [SVC()], X, y)
     assert (step, accuracies) == (1, {0: 4 / 6, 1: 1.0})
 
 
-def test_auto_is_an_early_stage_from_class_centres(digits):
+def test_several_models_count_equally():
+    X, y = np.zeros((40, 1)), np.repeat([0, 1], [10, 30])
+    stages = stages_of((0, 0.0), (2, 1.0))
+    step, accuracies = best_stage(stages, [Constant(), Constant(negated=True)], X, y)
+    assert (step, accuracies) == (0, {0: 0.5, 2: 0.5})
+    step, accuracies = best_stage(stages, [Constant(), Constant(), Constant(negated=True)], X, y)
+    assert (step, accuracies) == (2, {0: pytest.approx(1.25 / 3), 2: pytest.approx(1.75 / 3)})
+
+
+def test_rows_to_try_are_as_many_of_each_class():
+    codes = np.repeat([0, 1, 2], [9000, 40, 3000])
+    rows = rows_to_try(codes, np.random.RandomState(0))
+    np.testing.assert_array_equal(np.bincount(codes[rows]), [1666, 40, 1666])
+    assert len(np.unique(rows)) == len(rows) and np.std(rows[:1666]) > 2000
+
+
+def run_by_hand(params, steps, X, y, given=()):
+    """Return the run of `fit_resample` as a `fit`."""
+    changed = {"init": "kmeans", "labels": "fixed", "snapshots": steps}
+    if params["kernel"] == "rbf":
+        changed["kernel"] = ["rbf", "laplace"]
+    return KIPDistiller(**{**params, **changed, **dict(given)}).fit(X, y)
+
+
+def test_auto_is_the_stage_that_trains_four_models_best(digits):
     X, _, y, _ = digits
     distiller = KIPDistiller(**FAST)
     X_s, y_s = distiller.fit_resample(X, y)
-    centres = KIPDistiller(**FAST, init="kmeans", snapshots=[0, 4]).fit(X, y)
-    np.testing.assert_array_equal(X_s, centres.snapshots_[4][0])
+    run = run_by_hand(FAST, [0, 2, 4, 8, 16, 32, 40], X, y)
+    assert list(distiller.snapshots_) == list(run.snapshots_)
+    np.testing.assert_array_equal(X_s, run.snapshots_[distiller.stage_][0])
     np.testing.assert_array_equal(y_s, np.repeat(np.arange(10), 2))
-    assert distiller.stage_ == 4
-    assert list(distiller.snapshots_) == [0, 4]
+    for step, (rows, labels) in run.snapshots_.items():
+        models = models_of("auto")
+        scores = [model.fit(rows, labels.argmax(axis=1)).score(X, y) for model in models]
+        assert distiller.stage_scores_[step] == pytest.approx(np.mean(scores), abs=1e-12)
+    assert distiller.stage_scores_[distiller.stage_] > distiller.stage_scores_[0] + 0.01
     # The estimator is what the whole run led to, and its parameters are what they were.
-    np.testing.assert_array_equal(distiller.X_s_, centres.X_s_)
+    np.testing.assert_array_equal(distiller.X_s_, run.X_s_)
     assert distiller.get_params() == KIPDistiller(**FAST).get_params()
     assert clone(distiller).fit(X, y).score(X, y) > 0.8
 
 
-def test_a_run_shorter_than_the_stage(digits):
+def test_the_default_kernel_and_its_companions(digits):
+    X, _, y, _ = digits
+    distiller = KIPDistiller(ipc=1, max_iter=2, random_state=0)
+    distiller.fit_resample(X, y)
+    assert [type(kernel).__name__ for kernel in distiller.kernels_] == [
+        "FullyConnected", "RBF", "Laplace"
+    ]  # fmt: skip
+    assert distiller.kernel_ == distiller.kernels_[0]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"kernel": ["laplace", "rbf"]}, {"init": "noise"}, {"labels": "solved"}],
+)
+def test_what_the_user_says_of_the_run_stays(given, digits):
+    X, _, y, _ = digits
+    params = {"ipc": 1, "max_iter": 4, "random_state": 0, "kernel": "rbf", **given}
+    distiller = KIPDistiller(**params)
+    distiller.fit_resample(X, y)
+    run = run_by_hand(params, [0, 2, 4], X, y, given)
+    np.testing.assert_array_equal(distiller.X_s_, run.X_s_)
+    np.testing.assert_array_equal(distiller.y_s_, run.y_s_)
+
+
+def test_features_in_other_units_do_no_harm():
+    """A step is as long in every feature, so small ones are lost at once; the start stays."""
+    X, y = load_wine(return_X_y=True)
+    distiller = KIPDistiller("rbf", ipc=3, max_iter=20, random_state=0)
+    X_s, y_s = distiller.fit_resample(X, y)
+    forest = RandomForestClassifier(random_state=1)
+    start = distiller.snapshots_[0][0]
+    assert forest.fit(X_s, y_s).score(X, y) >= forest.fit(start, y_s).score(X, y) - 0.02
+
+
+def test_a_short_run(digits):
     X, _, y, _ = digits
     distiller = KIPDistiller(ipc=1, max_iter=3, random_state=0)
     distiller.fit_resample(X, y)
-    assert distiller.stage_ == 3
+    assert list(distiller.stage_scores_) == [0, 2, 3]
 
 
 def test_last_is_the_fit_itself(digits):
@@ -91,25 +158,19 @@ def test_last_is_the_fit_itself(digits):
     assert not hasattr(distiller, "stage_")
 
 
-def test_a_classifier_is_tried_on_held_out_rows(digits):
+def test_a_classifier_is_the_one_that_is_tried(digits):
     X, _, y, _ = digits
     names = np.array([f"digit {code}" for code in y])
     frame = pd.DataFrame(X, columns=[f"pixel {i}" for i in range(64)])
     model = KNeighborsClassifier(1)
-    distiller = KIPDistiller(**FAST, downstream=model, validation_fraction=0.3)
-    X_s, _ = distiller.fit_resample(frame, names)
+    distiller = KIPDistiller(**FAST, downstream=model)
+    X_s, y_s = distiller.fit_resample(frame, names)
     assert list(X_s.columns) == list(frame.columns)
-    assert set(distiller.stage_scores_) == {0, 1, 2, 4, 8, 16, 32, 40}
+    assert set(y_s) == set(names)
     assert not hasattr(model, "classes_")  # a clone was trained
-    # By hand: rows that were not held out, from class centres; each stage tried on the rest.
-    X_fit, y_fit, X_held, y_held = split("", frame, names, 0.3, np.random.RandomState(0))
-    assert len(X_held) == sum(int(0.3 * n) for n in np.bincount(y))
-    run = KIPDistiller(**FAST, init="kmeans", snapshots=list(distiller.snapshots_))
-    run.fit(X_fit, y_fit)
-    for step, (rows, labels) in run.snapshots_.items():
-        np.testing.assert_array_equal(distiller.snapshots_[step][0], rows)
-        trained = clone(model).fit(rows, run.classes_[labels.argmax(axis=1)])
-        assert distiller.stage_scores_[step] == trained.score(X_held.to_numpy(), y_held)
+    for step, (rows, labels) in distiller.snapshots_.items():
+        trained = clone(model).fit(rows, distiller.classes_[labels.argmax(axis=1)])
+        assert distiller.stage_scores_[step] == trained.score(X.astype(np.float32), names)
 
 
 def test_a_model_that_names_columns(digits):
@@ -133,7 +194,8 @@ def test_snapshots_of_the_user_stay(digits):
     X, _, y, _ = digits
     distiller = KIPDistiller(**FAST, snapshots=[3, 20])
     distiller.fit_resample(X, y)
-    assert (list(distiller.snapshots_), distiller.stage_) == ([0, 3, 4, 20], 4)
+    assert list(distiller.snapshots_) == [0, 2, 3, 4, 8, 16, 20, 32, 40]
+    assert set(distiller.stage_scores_) == {0, 2, 4, 8, 16, 32, 40}
 
 
 def test_a_run_that_diverges_gives_no_stage_of_infinite_loss(digits):
@@ -159,11 +221,3 @@ def test_bad_downstream(downstream, digits):
     X, _, y, _ = digits
     with pytest.raises(ValueError, match="The 'downstream' parameter of KIPDistiller must be"):
         KIPDistiller(**FAST, downstream=downstream).fit_resample(X, y)
-
-
-def test_no_row_to_try_on(digits):
-    X, _, y, _ = digits
-    with pytest.raises(ValueError, match="holds no row out"):
-        KIPDistiller(**FAST, downstream=SVC(), validation_fraction=0.05).fit_resample(
-            X[:60], y[:60]
-        )
