@@ -41,7 +41,7 @@ def measured(lines):
         values = [float(line["value"]) for line in seeds.values()]
         mean, deviation, n_seeds = np.mean(values), np.std(values), len(values)
     minutes = [float(line["minutes"]) for line in seeds.values() if line["minutes"]]
-    minutes = f"{np.mean(minutes):.1f}" if minutes else ""
+    minutes = f"{np.mean(minutes):.2g}" if minutes else ""
     steps = "/".join(sorted({line["steps"] for line in seeds.values()} - {""}, key=int))
     return float(mean), float(deviation or 0), int(n_seeds), minutes, steps
 
@@ -72,12 +72,12 @@ def table(name, folder=RESULTS):
         figures = published.get((row, dataset), {})
         found = groups.get((row, dataset), {})
         ipcs = {ipc for ipc, _ in found}
-        for (ipc, _), group in sorted(found.items()):
-            rows.append([row, NAMES[dataset], str(ipc), *cells_of(figures.get(ipc), group)])
         left = [ipc for ipc in figures if ipc not in ipcs]
         if left:
             pairs = " / ".join(map(str, left)), " / ".join(figures[ipc] for ipc in left)
             rows.append([row, NAMES[dataset], *pairs, "not run", "", "", "", ""])
+        for (ipc, _), group in sorted(found.items()):
+            rows.append([row, NAMES[dataset], str(ipc), *cells_of(figures.get(ipc), group)])
     shown = [f"| {' | '.join(cells)} |" for cells in [HEADER, ["---"] * len(HEADER), *rows]]
     head = f"    python examples/reproduce/{name}.py --data DIR OPTIONS"
     machines = sorted({line["machine"] for line in lines})

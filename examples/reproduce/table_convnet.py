@@ -104,7 +104,7 @@ def kernel_of(dataset, n_networks=4, width=32):
 
 
 def augmentation_of(dataset):
-    shift = Shift(1 / 16)
+    shift = Shift(max(1 / 16, 1 / SHAPES[dataset][0]))  # by a pixel, at least
     return Flip() >> shift if dataset in FLIPPED else shift
 
 
