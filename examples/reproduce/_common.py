@@ -4,13 +4,22 @@ import argparse
 import importlib.metadata
 import os
 import platform
-from pathlib import Path
 
 import jax
 import numpy as np
-from sklearn.datasets import fetch_openml
+from sklearn.model_selection import train_test_split
 
 import kipsk
+from kipsk.datasets import load_images
+
+SHAPES = {
+    "mnist": (28, 28, 1),
+    "fashion_mnist": (28, 28, 1),
+    "cifar10": (32, 32, 3),
+    "cifar100": (32, 32, 3),
+    "svhn": (32, 32, 3),
+    "digits": (8, 8, 1),
+}
 
 
 def parser(description):
@@ -20,43 +29,24 @@ def parser(description):
         "--data",
         metavar="DIR",
         help="folder with cifar10.npz (x_train, y_train, x_test, y_test; images N x 32 x 32 x 3), "
-        "fashion_mnist.npz likewise; default: fetch from OpenML",
+        "fashion_mnist.npz and so on (see kipsk.datasets); what is not there comes from OpenML",
     )
     result.add_argument("--seeds", type=int, default=3, help="number of seeds (default: 3)")
     return result
 
 
-def _load_npz(path):
-    with np.load(path) as data:
-        images = [data["x_train"], data["x_test"]]
-        labels = [data["y_train"].ravel(), data["y_test"].ravel()]
-    return images, labels
+def load(name, folder=None, held_out=0):
+    """Return X_train, X_test, y_train, y_test: flattened NHWC rows, float32, 0..255 (digits ..16).
 
-
-def load_fashion_mnist(folder):
-    """Return X_train, X_test, y_train, y_test: flattened rows of 28 x 28, float32, 0..255."""
-    if folder is not None:
-        images, labels = _load_npz(Path(folder) / "fashion_mnist.npz")
-    else:
-        X, y = fetch_openml("Fashion-MNIST", version=1, return_X_y=True, as_frame=False)
-        images, labels = np.split(X, [60000]), np.split(y.astype(int), [60000])
-    rows = [x.reshape(len(x), -1).astype(np.float32) for x in images]
-    return *rows, *labels
-
-
-def load_cifar10(folder):
-    """Return X_train, X_test, y_train, y_test: flattened NHWC rows, float32, 0..255."""
-    if folder is not None:
-        images, labels = _load_npz(Path(folder) / "cifar10.npz")
-    else:
-        X, y = fetch_openml("CIFAR_10", version=1, return_X_y=True, as_frame=False)
-        # Channels first, the 50000 training images before the 10000 test images.
-        if set(np.bincount(y[50000:].astype(int))) != {1000}:
-            raise RuntimeError("OpenML's CIFAR_10 is not in the expected order; use --data DIR.")
-        pixels = X.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-        images, labels = np.split(pixels, [50000]), np.split(y.astype(int), [50000])
-    rows = [x.reshape(len(x), -1).astype(np.float32) for x in images]
-    return *rows, *labels
+    `held_out` training rows, as many of each class, stand in for the test rows, for choices.
+    """
+    images = load_images(name, data_home=folder, standardize=None)
+    X_train, X_test = (X.astype(np.float32) for X in images[:2])
+    if not held_out:
+        return X_train, X_test, images.y_train, images.y_test
+    return train_test_split(
+        X_train, images.y_train, test_size=held_out, random_state=0, stratify=images.y_train
+    )
 
 
 def standardise_channels(X_train, X_test, n_channels=3):
@@ -75,14 +65,21 @@ def independent_noise(X, y, ipc, seed):
     return (X.mean(axis=0) + X.std(axis=0) * noise).astype(X.dtype), classes
 
 
+def random_rows(X, y, ipc, seed):
+    """Return the numbers of as many random rows of each class."""
+    rng = np.random.RandomState(seed)
+    return np.concatenate([rng.permutation(np.flatnonzero(y == c))[:ipc] for c in np.unique(y)])
+
+
 def provenance():
-    """Return one line: processor count, platform and versions of what the figures depend on."""
+    """Return one line: processors of this process, platform, versions the figures depend on."""
     versions = ", ".join(
         f"{name} {importlib.metadata.version(name)}" for name in ("jax", "numpy", "scikit-learn")
     )
     device = jax.devices()[0]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (
-        f"{os.cpu_count()} {platform.machine()} cores, {device.platform} ({device.device_kind}), "
+        f"{cores} {platform.machine()} cores, {device.platform} ({device.device_kind}), "
         f"Python {platform.python_version()}, kipsk {kipsk.__version__}, {versions}"
     )
 

@@ -12,7 +12,7 @@ import time
 from functools import partial
 
 import numpy as np
-from _common import load_fashion_mnist, mean_std, parser, provenance, standardise_channels
+from _common import load, mean_std, parser, provenance, random_rows, standardise_channels
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -29,11 +29,9 @@ def timed(function, *arguments):
     return result, time.perf_counter() - start
 
 
-def random_rows(kernel, ipc, X, y, seed):
+def ridge(kernel, ipc, X, y, seed):
     """Return kernel ridge regression on a few real rows."""
-    rng = np.random.RandomState(seed)
-    rows = [rng.permutation(np.flatnonzero(y == c))[:ipc] for c in np.unique(y)]
-    rows = np.concatenate(rows)
+    rows = random_rows(X, y, ipc, seed)
     return KernelRidgeNTKClassifier(kernel).fit(X[rows], y[rows])
 
 
@@ -59,7 +57,7 @@ def digits(arguments):
     print("|---|---|---|---|---|")
     for name, kernel in KERNELS.items():
         for ipc in STEPS:
-            for method, fit in (("random rows", random_rows), ("LS", label_solve), ("KIP", kip)):
+            for method, fit in (("random rows", ridge), ("LS", label_solve), ("KIP", kip)):
                 scores, times = [], []
                 for seed in range(arguments.seeds):
                     model, seconds = timed(fit, kernel, ipc, X_train, y_train, seed)
@@ -74,7 +72,7 @@ def digits(arguments):
 
 
 def fashion(arguments, ipc):
-    X_train, X_test, y_train, y_test = load_fashion_mnist(arguments.data)
+    X_train, X_test, y_train, y_test = load("fashion_mnist", arguments.data)
     X_train, X_test = standardise_channels(X_train, X_test, n_channels=1)
     kernel = ConvNet(3, image_shape=(28, 28, 1), crop=True)
     print("| Fashion-MNIST | images | targets | test accuracy | minutes: fit, test |")

@@ -6,8 +6,7 @@ CIFAR-10, FC1 NTK, 300 steps; 45000 rows to train on and 5000 held out. No test 
 About eight minutes on 2 CPU cores.
 """
 
-from _common import load_cifar10, mean_std, parser, provenance, standardise_channels
-from sklearn.model_selection import train_test_split
+from _common import load, mean_std, parser, provenance, standardise_channels
 
 from kipsk import KIPDistiller
 
@@ -21,10 +20,7 @@ VARIATIONS = [
 
 
 def main(data, seeds):
-    X, _, y, _ = load_cifar10(data)
-    X_train, X_held, y_train, y_held = train_test_split(
-        X, y, test_size=5000, random_state=0, stratify=y
-    )
+    X_train, X_held, y_train, y_held = load("cifar10", data, held_out=5000)
     X_train, X_held = standardise_channels(X_train, X_held)
     print(provenance(), f"{seeds} seeds", sep=", ", end="\n\n")
     print("| parameters | held-out accuracy | last batch losses |")

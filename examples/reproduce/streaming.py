@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from _common import load_cifar10, parser, provenance, standardise_channels
+from _common import load, parser, provenance, standardise_channels
 
 from kipsk import KIPDistiller
 
@@ -52,7 +52,7 @@ def write(path, X, repeats):
 
 def main(arguments):
     print(provenance(), end="\n\n")
-    X_train, X_test, y_train, y_test = load_cifar10(arguments.data)
+    X_train, X_test, y_train, y_test = load("cifar10", arguments.data)
     X_train, X_test = standardise_channels(X_train, X_test)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         path = Path(folder) / "images.npy"

@@ -8,9 +8,7 @@ layer-normalised but not whitened. About fifteen minutes on 2 CPU cores for thre
 """
 
 import numpy as np
-from _common import load_cifar10, mean_std, parser, provenance
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
+from _common import load, mean_std, parser, provenance
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from kipsk import KIPDistiller, RegularizedZCA
@@ -28,20 +26,12 @@ PREPROCESSING = {
 }
 
 
-def load_digits_split(_):
-    X, y = load_digits(return_X_y=True)
-    X_train, X_test, y_train, y_test = train_test_split(
-        X, y, test_size=0.3, random_state=0, stratify=y
-    )
-    return X_train, X_test, y_train, y_test
-
-
 def main(data, seeds):
     print(provenance(), f"{seeds} seeds", sep=", ", end="\n\n")
     print("| preprocessing | data | test accuracy |")
     print("|---|---|---|")
-    for set_name, load in {"digits": load_digits_split, "CIFAR-10": load_cifar10}.items():
-        X_train, X_test, y_train, y_test = load(data)
+    for set_name in ("digits", "cifar10"):
+        X_train, X_test, y_train, y_test = load(set_name, data)
         for name, transformer in PREPROCESSING.items():
             centre = X_train.mean(axis=0) if "centred" in name else np.zeros(1, X_train.dtype)
             Z_train = transformer.fit_transform(X_train - centre)
