@@ -272,14 +272,12 @@ def snapshot_dimensions(
 
     Examples
     --------
-    >>> from sklearn.datasets import load_digits
-    >>> from kipsk import KIPDistiller
+    >>> import numpy as np
     >>> from kipsk.metrics import snapshot_dimensions
-    >>> distiller = KIPDistiller(ipc=5, max_iter=40, snapshots=[0, 40], random_state=0)
-    >>> distiller = distiller.fit(*load_digits(return_X_y=True))
-    >>> steps, dimensions = snapshot_dimensions(distiller.snapshots_)
-    >>> steps.tolist(), bool(dimensions[1] > dimensions[0])
-    ([0, 40], True)
+    >>> X_s = np.random.default_rng(0).uniform(size=(500, 2))
+    >>> steps, dimensions = snapshot_dimensions({10: (X_s, None), 0: (X_s * [1, 0], None)})
+    >>> steps, dimensions.round()
+    (array([ 0, 10]), array([1., 2.]))
     """
     steps = sorted(snapshots)
     dimensions = [intrinsic_dimension(snapshots[step][0]) for step in steps]

@@ -15,6 +15,7 @@ from kipsk._displays._base import GREY, axes, colours
 from kipsk.evaluation import summary
 
 _OWNER = "ComparisonDisplay"
+_LINE = 10  # points from one text to the next
 
 
 class Curve(NamedTuple):
@@ -41,8 +42,8 @@ class Worth(NamedTuple):
     times: float  #: rows of the baseline over `n_rows`
 
     def __str__(self) -> str:
-        times = f"×{self.times:.0f}" if self.times >= 9.5 else f"×{self.times:.1f}"
-        return times if self.relation == "=" else f"{self.relation} {times}"
+        times = f"×{self.times:.0f}" if self.times >= 9.5 else f"×{self.times:.2g}"
+        return {"=": "", ">": "more than ", "<": "less than "}[self.relation] + times
 
 
 class ComparisonDisplay:
@@ -201,7 +202,7 @@ class ComparisonDisplay:
         self.ax_ = ax = axes(_OWNER, ax, (6.4, 4.2))
         others = [name for name in self.curves if name != self.baseline]
         palette = dict(zip(others, colours(_OWNER, len(others)), strict=True))
-        self.lines_, self.full_line_, self.texts_ = {}, None, []
+        self.lines_, self.full_line_ = {}, None
         for name, curve in self.curves.items():
             style = {"marker": "o", "markersize": 5, "capsize": 3, "linewidth": 1.5}
             container = ax.errorbar(
@@ -218,30 +219,43 @@ class ComparisonDisplay:
             self.full_line_ = ax.axhline(
                 accuracy, color="black", linestyle="--", linewidth=1, label=f"all {n:.0f} rows"
             )
-        worths = self.worth() if show_worth else []
-        for worth in worths:
-            self.texts_.append(
-                ax.annotate(
-                    str(worth),
-                    (worth.n_rows, worth.accuracy),
-                    xytext=(5, -10),  # right below the set: curves rise to the right
-                    textcoords="offset points",
-                    fontsize=8,
-                    color="0.2",
-                    bbox={"boxstyle": "square,pad=0.1", "color": "white", "alpha": 0.7},
-                )
-            )
         ax.set_xscale("log")
         _number_sizes(ax, {n for curve in self.curves.values() for n in curve.n_rows})
+        worths = self.worth() if show_worth else []
+        self.texts_ = _write_worths(ax, worths)
         ax.set(xlabel="rows to train on", ylabel="test accuracy")
         title = f"Accuracy of {self.model}" if self.model else "Accuracy on reduced sets"
         if worths:
-            title += f"; ×N: worth N times as many ({self.baseline})"
+            title += "; ×N: worth N times as many natural rows"
         ax.set_title(title, fontsize=10)
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(frameon=False)
         self.figure_ = ax.figure
         return self
+
+
+def _write_worths(ax: Any, worths: list[Worth]) -> list[Any]:
+    """Write what sets are worth right below them (curves rise to the right), one below another."""
+    texts: list[Any] = []
+    ax.autoscale_view()  # the limits are final, so that heights are
+    last_n, last_y = 0.0, np.inf
+    for worth in sorted(worths, key=lambda worth: (worth.n_rows, -worth.accuracy)):
+        point = worth.n_rows, worth.accuracy
+        height = ax.transData.transform(point)[1] * 72 / ax.figure.dpi  # in points
+        is_near = worth.n_rows < 1.25 * last_n
+        y = min(height, last_y) - _LINE if is_near else height - _LINE
+        texts.append(
+            ax.annotate(
+                str(worth),
+                point,
+                xytext=(6, y - height),
+                textcoords="offset points",
+                fontsize=8,
+                color="0.2",
+            )
+        )
+        last_n, last_y = worth.n_rows, y
+    return texts
 
 
 def _is_missing(value: Any) -> bool:
