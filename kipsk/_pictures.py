@@ -166,10 +166,11 @@ def _thumbnails(distiller: Any) -> str:
         data = base64.b64encode(buffer.getvalue()).decode("ascii")
         name = html.escape(name)
         figures.append(
-            '<figure style="margin:2px;text-align:center;width:44px;overflow:hidden">'
+            f'<figure title="{name}" style="margin:2px;width:44px;text-align:center">'
             f'<img src="data:image/png;base64,{data}" alt="{name}" '
             'style="width:40px;image-rendering:pixelated">'
-            f"<figcaption>{name}</figcaption></figure>"
+            '<figcaption style="overflow:hidden;text-overflow:ellipsis;white-space:nowrap">'
+            f"{name}</figcaption></figure>"
         )
     n = len(distiller.X_s_)
     some = f"{len(chosen)} of {n}" if len(chosen) < n else str(n)

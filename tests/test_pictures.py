@@ -35,7 +35,7 @@ def solver(rows):
 def pictures(text):
     """The images in HTML as arrays, and the captions below them."""
     found = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
-    names = re.findall(r"<figcaption>(.*?)</figcaption>", text)
+    names = re.findall(r"<figcaption [^>]*>(.*?)</figcaption>", text)
     return [imread(io.BytesIO(base64.b64decode(data))) for data in found], names
 
 
