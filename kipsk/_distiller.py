@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,6 +18,7 @@ from kipsk._checks import check_auto, check_integer, check_not_images, check_opt
 from kipsk._coding import ClassCoding, Coding, Data
 from kipsk._kernel_ridge import KernelRidgeNTK, OneHotClassifierMixin
 from kipsk._layers import checked_shape
+from kipsk._pictures import thumbnails
 from kipsk.kernels._base import JaxKernel
 from kipsk.kernels._registry import get_kernel
 
@@ -130,6 +131,18 @@ class BaseDistiller(BaseEstimator):
         kernel, reg = self._kernel_and_reg()
         support_file.read(self, path, kernel, reg)
         return self
+
+    @property
+    def _repr_html_(self) -> Callable[[], str]:
+        """Scikit-learn's diagram and the support as small images; no attribute if it has none."""
+        diagram = super()._repr_html_
+        return lambda: diagram() + thumbnails(self)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        bundle: dict[str, str] = super()._repr_mimebundle_(**kwargs)
+        if "text/html" in bundle:  # not with sklearn.set_config(display="text")
+            bundle["text/html"] += thumbnails(self)
+        return bundle
 
     def _into_space(self, X: NDArray[Any]) -> NDArray[Any]:
         """Return validated rows as the kernel sees them."""

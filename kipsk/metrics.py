@@ -1,4 +1,4 @@
-"""Properties of distilled rows and of data: nearness to training rows, intrinsic dimension.
+"""Properties of distilled rows: size, nearness to training rows, intrinsic dimension.
 
 Distances are Euclidean, in the units of the features that are given: scale the features first if
 their units differ.
@@ -6,6 +6,7 @@ their units differ.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,16 @@ from sklearn.utils import check_array, check_random_state
 from kipsk._blocks import block_size_for, slices
 from kipsk._checks import check_integer, check_not_images
 
-__all__ = ["DistanceToTraining", "distance_to_training", "intrinsic_dimension", "nearest_rows"]
+__all__ = [
+    "Compression",
+    "DistanceToTraining",
+    "compression_ratio",
+    "distance_to_training",
+    "intrinsic_dimension",
+    "nearest_rows",
+    "sample_dimension",
+    "snapshot_dimensions",
+]
 
 # Rows whose distances are the reference where none are given: their median is off by 4 % of the
 # spread of the distances.
@@ -32,6 +42,67 @@ class DistanceToTraining(NamedTuple):
     reference_median: float  #: the same of real rows
     ratio: float  #: median / reference_median
     smallest_ratio: float  #: the smallest distance of a distilled row / reference_median
+
+
+class Compression(NamedTuple):
+    """How many times smaller a distilled set is than the training set."""
+
+    rows: float  #: rows of the training set over those of the distilled set
+    bytes: float  #: the same of the memory that rows and labels take
+
+
+def compression_ratio(X_s: ArrayLike, y_s: ArrayLike, X: ArrayLike, y: ArrayLike) -> Compression:
+    """Return how many times smaller a distilled set is than the training set.
+
+    In bytes it is often less than in rows: a soft label is as many numbers as there are classes,
+    and learned rows are floating point where pixels may be of one byte.
+
+    Parameters
+    ----------
+    X_s : array-like of shape (n_s, n_features)
+        Distilled rows.
+    y_s : array-like of shape (n_s,), (n_s, n_classes) or (n_s, n_outputs)
+        Their labels or targets.
+    X : array-like of shape (n, ...)
+        Training rows, in the dtype that they are kept in.
+    y : array-like of shape (n,) or (n, n_outputs)
+        Their labels or targets.
+
+    Returns
+    -------
+    Compression
+        ``rows`` and ``bytes``, both the training set's over the distilled set's. Bytes are those
+        of the uncompressed arrays as they are given.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kipsk.metrics import compression_ratio
+    >>> X, y = np.zeros((1000, 64), dtype=np.uint8), np.zeros(1000, dtype=np.uint8)
+    >>> X_s, y_s = np.zeros((10, 64), dtype=np.float32), np.zeros((10, 10))
+    >>> compression_ratio(X_s, y_s, X, y)
+    Compression(rows=100.0, bytes=19.3...)
+    """
+    given = {"X_s": X_s, "y_s": y_s, "X": X, "y": y}
+    arrays = {name: np.asarray(value) for name, value in given.items()}
+    for name, array in arrays.items():
+        if array.dtype == object:
+            raise ValueError(
+                f"{name} must be an array of numbers or of strings of one length, whose bytes can "
+                "be counted. Got dtype object instead: pass np.asarray(y.astype(str)), or numbers."
+            )
+    for rows, labels in (("X_s", "y_s"), ("X", "y")):
+        n, n_labels = (len(np.atleast_1d(arrays[name])) for name in (rows, labels))
+        if not n or n != n_labels:
+            raise ValueError(
+                f"{rows} and {labels} must have equally many rows, and some. Got {n} and "
+                f"{n_labels} instead."
+            )
+    size = {name: array.nbytes for name, array in arrays.items()}
+    return Compression(
+        len(arrays["X"]) / len(arrays["X_s"]),
+        (size["X"] + size["y"]) / (size["X_s"] + size["y_s"]),
+    )
 
 
 def nearest_rows(
@@ -179,6 +250,79 @@ def intrinsic_dimension(X: ArrayLike) -> float:
     survival = -np.log1p(-np.arange(1, len(log_mu) + 1) / n)
     squares = float(log_mu @ log_mu)
     return float(log_mu @ survival) / squares if squares else np.inf
+
+
+def snapshot_dimensions(
+    snapshots: Mapping[int, Any],
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Return the intrinsic dimension of the support rows at each snapshot of a run.
+
+    Parameters
+    ----------
+    snapshots : dict of int to tuple (X_s, y_s)
+        A distiller's ``snapshots_``.
+
+    Returns
+    -------
+    steps : ndarray of shape (n_snapshots,)
+        Sorted.
+    dimensions : ndarray of shape (n_snapshots,)
+        Each of `intrinsic_dimension`. All are of equally many rows, so that they compare with one
+        another; with other sets see `sample_dimension`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kipsk.metrics import snapshot_dimensions
+    >>> X_s = np.random.default_rng(0).uniform(size=(500, 2))
+    >>> steps, dimensions = snapshot_dimensions({10: (X_s, None), 0: (X_s * [1, 0], None)})
+    >>> steps, dimensions.round()
+    (array([ 0, 10]), array([1., 2.]))
+    """
+    steps = sorted(snapshots)
+    dimensions = [intrinsic_dimension(snapshots[step][0]) for step in steps]
+    return np.array(steps, dtype=np.intp), np.array(dimensions, dtype=np.float64)
+
+
+def sample_dimension(
+    X: ArrayLike, n_rows: int, *, n_draws: int = 10, random_state: Any = None
+) -> float:
+    """Return the mean intrinsic dimension of a few rows of X, drawn several times.
+
+    The estimate grows with the number of rows where the manifold has many dimensions, so a small
+    support set compares with as few real rows, not with all.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, n_features)
+    n_rows : int
+        Rows of a draw, without repetition; at least 3, and at most n.
+    n_draws : int, default=10
+    random_state : int, RandomState or None, default=None
+
+    Returns
+    -------
+    dimension : float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kipsk.metrics import sample_dimension
+    >>> cube = np.random.default_rng(0).uniform(size=(1000, 3))
+    >>> bool(2.4 < sample_dimension(cube, 100, random_state=0) < 3.2)
+    True
+    """
+    rows = _checked("X", X)
+    check_integer("sample_dimension", "n_draws", n_draws, minimum=1)
+    check_integer("sample_dimension", "n_rows", n_rows, minimum=3)
+    if n_rows > len(rows):
+        raise ValueError(
+            f"The 'n_rows' parameter of sample_dimension must be at most the {len(rows)} rows of "
+            f"X. Got {n_rows} instead."
+        )
+    rng = check_random_state(random_state)
+    draws = [rows[rng.permutation(len(rows))[:n_rows]] for _ in range(n_draws)]
+    return float(np.mean([intrinsic_dimension(draw) for draw in draws]))
 
 
 def _checked(

@@ -6,7 +6,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial.distance import cdist
 
 from kipsk import metrics
-from kipsk.metrics import distance_to_training, intrinsic_dimension, nearest_rows
+from kipsk.metrics import (
+    compression_ratio,
+    distance_to_training,
+    intrinsic_dimension,
+    nearest_rows,
+    sample_dimension,
+    snapshot_dimensions,
+)
 
 
 @pytest.fixture
@@ -205,3 +212,53 @@ def test_bad_block_size(block_size, rows):
     message = rf"'block_size' parameter of nearest_rows must be .*Got {block_size!r} instead"
     with pytest.raises(ValueError, match=message):
         nearest_rows(*rows, block_size=block_size)
+
+
+def test_compression_by_hand():
+    X, y = np.zeros((120, 50), np.uint8), np.zeros(120, np.int64)
+    X_s, y_s = np.zeros((4, 50), np.float32), np.zeros((4, 3))
+    found = compression_ratio(X_s, y_s, X, y)
+    assert found._fields == ("rows", "bytes")
+    assert_allclose(found, [30, 120 * (50 + 8) / (4 * (50 * 4 + 3 * 8))])
+    images = compression_ratio(X_s, y_s, X.reshape(120, 5, 10), np.repeat("ab", 120))
+    assert_allclose(images, [30, 120 * (50 + 2 * 4) / (4 * (50 * 4 + 3 * 8))])
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"y": np.array(["a", "b"], dtype=object)}, "y must be an array .* Got dtype object"),
+        ({"y": [0]}, "X and y must have equally many rows, and some. Got 2 and 1 instead"),
+        ({"X_s": np.ones((0, 2)), "y_s": []}, "X_s and y_s must have .* Got 0 and 0 instead"),
+    ],
+)
+def test_what_has_no_compression(change, message):
+    given = {"X_s": [[1.0, 2.0]], "y_s": [0], "X": np.eye(2), "y": [0, 1]}
+    with pytest.raises(ValueError, match=message):
+        compression_ratio(**given | change)
+
+
+def test_dimension_grows_over_snapshots():
+    """Oracle: rows of 1, 2 and 5 dimensions, with the edges' share of `test_dimension_of_cubes`."""
+    rng = np.random.default_rng(0)
+    snapshots = {}
+    for step, dimension in ((100, 5), (0, 1), (10, 2)):
+        frame = np.linalg.qr(rng.normal(size=(20, dimension)))[0]
+        snapshots[step] = rng.uniform(size=(1000, dimension)) @ frame.T, "labels are not read"
+    steps, dimensions = snapshot_dimensions(snapshots)
+    assert_array_equal(steps, [0, 10, 100])
+    assert_allclose(dimensions / [1, 2, 5], [1, 0.98, 0.93], atol=3 * 0.045)
+
+
+def test_dimension_of_all_rows_as_a_sample_is_their_dimension(rows):
+    X = rows[1]
+    assert_allclose(sample_dimension(X, 200, n_draws=2), intrinsic_dimension(X), rtol=1e-9)
+    rng = np.random.RandomState(1)
+    draws = [intrinsic_dimension(X[rng.permutation(200)[:30]]) for _ in range(3)]
+    assert_allclose(sample_dimension(X, 30, n_draws=3, random_state=1), np.mean(draws))
+
+
+@pytest.mark.parametrize("name, value", [("n_rows", 2), ("n_rows", 201), ("n_draws", 0)])
+def test_bad_samples(name, value, rows):
+    with pytest.raises(ValueError, match=rf"'{name}' parameter of sample_dimension.* Got {value} "):
+        sample_dimension(rows[1], **{"n_rows": 10} | {name: value})

@@ -1,0 +1,1 @@
+"""The Displays of `kipsk.plotting`, one kind of picture per file."""
