@@ -54,7 +54,7 @@ def models_of(downstream: Any) -> list[Any]:
 
 
 def rows_to_try(codes: NDArray[np.integer], rng: np.random.RandomState) -> NDArray[np.intp]:
-    """Return random rows, as many of each class as far as they go, `MAX_ROWS` in all."""
+    """Return random rows, as many of each class as far as they go, `MAX_ROWS` in all at most."""
     per_class = max(1, MAX_ROWS // len(np.unique(codes)))
     members = [rng.permutation(np.flatnonzero(codes == code)) for code in np.unique(codes)]
     return np.sort(np.concatenate([rows[:per_class] for rows in members]))
@@ -78,7 +78,8 @@ def best_stage(
     """Return the stage that trains the models best on average, and the accuracies of all stages.
 
     The first stage stays unless another one is better by more than one standard error of their
-    difference on the same rows: the best of many noisy scores is not the best set.
+    difference on the same rows (the best of many noisy scores is not the best set), and worse by
+    that for none of the models. Each class counts equally.
 
     Parameters
     ----------
@@ -93,14 +94,26 @@ def best_stage(
     -------
     step : int
     accuracies : dict of int to float
-        Means over the models.
+        Balanced ones, means over the models.
     """
+    _, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
+    weights = 1 / (len(counts) * counts[codes])  # their sum is 1
     right = {
-        step: np.mean([hits(model, *stage, X, y) for model in models], axis=0)
+        step: np.array([hits(model, *stage, X, y) for model in models], np.float64)
         for step, stage in stages.items()
     }
-    accuracies = {step: float(np.mean(hit)) for step, hit in right.items()}
-    start, best = min(stages), max(accuracies, key=lambda step: accuracies[step])
-    difference = right[best] - right[start]
-    is_better = difference.mean() > difference.std() / np.sqrt(len(difference))
-    return (best if is_better else start), accuracies
+    accuracies = {step: float(np.mean(hit @ weights)) for step, hit in right.items()}
+    start = min(stages)
+
+    def gain(hit: NDArray[np.float64]) -> tuple[float, float]:
+        """Return the mean difference to the start, and its standard error."""
+        mean = hit @ weights
+        return mean, float(np.sqrt(np.sum((weights * (hit - mean)) ** 2)))
+
+    def is_better(step: int) -> bool:
+        differences = right[step] - right[start]
+        mean, error = gain(differences.mean(axis=0))
+        return mean > error and all(m >= -e for m, e in map(gain, differences))
+
+    better = [step for step in stages if step != start and is_better(step)]
+    return max(better, key=lambda step: accuracies[step], default=start), accuracies

@@ -13,6 +13,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_wine
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
@@ -25,52 +26,67 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 FAST = {"ipc": 2, "max_iter": 40, "random_state": 0, "kernel": "rbf"}  # and Laplace
 
 
-class Constant(ClassifierMixin, BaseEstimator):
-    """Predicts the first row's first feature, or the other class, whatever it is asked."""
+class Answers(ClassifierMixin, BaseEstimator):
+    """Answers with the first row it was trained on, or with the second."""
 
-    def __init__(self, negated=False):
-        self.negated = negated
+    def __init__(self, row=0):
+        self.row = row
 
     def fit(self, X, y):
-        self.value_ = 1 - X[0, 0] if self.negated else X[0, 0]
+        self.answers_ = X[self.row]
         return self
 
     def predict(self, X):
-        return np.full(len(X), self.value_)
+        return self.answers_
 
 
-def stages_of(*values):
-    return {step: (np.full((2, 1), value), np.array([0, 1])) for step, value in values}
+Y = np.repeat([0, 1], [10, 30])
 
 
-def test_the_best_stage():
-    y = np.repeat([0, 1], [10, 30])
-    stages = stages_of((0, 0.0), (4, 1.0), (8, 7.0))
-    step, accuracies = best_stage(stages, [Constant()], np.zeros((40, 1)), y)
-    assert (step, accuracies) == (4, {0: 0.25, 4: 0.75, 8: 0.0})
+def right_but(*wrong):
+    """Return the right answers to all rows but some."""
+    answers = Y.copy()
+    answers[list(wrong)] = 1 - answers[list(wrong)]
+    return answers
+
+
+def chosen(*stages):
+    """Return what `best_stage` says of pairs (step, answers), or (step, answers of two models)."""
+    models = [Answers(row) for row in range(len(stages[0]) - 1)]
+    labels = np.array([0, 1])
+    stages = {step: (np.array([*rows, rows[0]])[:2], labels) for step, *rows in stages}
+    return best_stage(stages, models, np.zeros((len(Y), 1)), Y)
+
+
+def test_the_best_stage_by_balanced_accuracy():
+    zeros, ones = range(10), range(10, 40)
+    step, accuracies = chosen(
+        (0, right_but(*ones)), (4, right_but(*ones[::2])), (8, right_but(*zeros))
+    )
+    assert (step, accuracies) == (4, pytest.approx({0: 0.5, 4: 0.75, 8: 0.5}))
 
 
 def test_the_start_unless_another_is_better_by_a_standard_error():
-    # 21 against 19 of 40: a difference of .05 with a standard error of .16.
-    y = np.repeat([0, 1], [19, 21])
-    step, _ = best_stage(stages_of((0, 0.0), (4, 1.0)), [Constant()], np.zeros((40, 1)), y)
-    assert step == 0
+    # Two more right and one less, of one class: 1 of 30, with a standard error of sqrt(3) of 30.
+    assert chosen((0, right_but(10, 11)), (4, right_but(12)))[0] == 0
+    # Four and one: 3 against sqrt(5).
+    assert chosen((0, right_but(10, 11, 13, 14)), (4, right_but(12)))[0] == 4
+
+
+def test_several_models_count_equally_and_none_may_lose():
+    one, other = (0, right_but(10, 11, 13, 14), right_but()), right_but(15, 16)
+    step, accuracies = chosen(one, (2, right_but(), other))
+    assert (step, accuracies) == (0, pytest.approx({0: 1 - 2 / 60, 2: 1 - 1 / 60}))
+    # The same loss, within the standard error of two more right and three less.
+    two = (0, right_but(10, 11, 13, 14), right_but(16, 17))
+    assert chosen(two, (2, right_but(), right_but(18, 19, 20)))[0] == 2
 
 
 def test_a_stage_of_one_class_is_not_an_error():
     X, y = np.arange(6.0).reshape(-1, 1), np.array([0, 0, 0, 0, 1, 1])
     stages = {0: (X[:2], y[:2]), 1: (X[3:5], y[3:5])}
     step, accuracies = best_stage(stages, [SVC()], X, y)
-    assert (step, accuracies) == (1, {0: 4 / 6, 1: 1.0})
-
-
-def test_several_models_count_equally():
-    X, y = np.zeros((40, 1)), np.repeat([0, 1], [10, 30])
-    stages = stages_of((0, 0.0), (2, 1.0))
-    step, accuracies = best_stage(stages, [Constant(), Constant(negated=True)], X, y)
-    assert (step, accuracies) == (0, {0: 0.5, 2: 0.5})
-    step, accuracies = best_stage(stages, [Constant(), Constant(), Constant(negated=True)], X, y)
-    assert (step, accuracies) == (2, {0: pytest.approx(1.25 / 3), 2: pytest.approx(1.75 / 3)})
+    assert (step, accuracies) == (1, {0: 0.5, 1: 1.0})
 
 
 def test_rows_to_try_are_as_many_of_each_class():
@@ -98,7 +114,8 @@ def test_auto_is_the_stage_that_trains_four_models_best(digits):
     np.testing.assert_array_equal(y_s, np.repeat(np.arange(10), 2))
     for step, (rows, labels) in run.snapshots_.items():
         models = models_of("auto")
-        scores = [model.fit(rows, labels.argmax(axis=1)).score(X, y) for model in models]
+        predictions = [model.fit(rows, labels.argmax(axis=1)).predict(X) for model in models]
+        scores = [balanced_accuracy_score(y, prediction) for prediction in predictions]
         assert distiller.stage_scores_[step] == pytest.approx(np.mean(scores), abs=1e-12)
     assert distiller.stage_scores_[distiller.stage_] > distiller.stage_scores_[0] + 0.01
     # The estimator is what the whole run led to, and its parameters are what they were.
@@ -170,7 +187,8 @@ def test_a_classifier_is_the_one_that_is_tried(digits):
     assert not hasattr(model, "classes_")  # a clone was trained
     for step, (rows, labels) in distiller.snapshots_.items():
         trained = clone(model).fit(rows, distiller.classes_[labels.argmax(axis=1)])
-        assert distiller.stage_scores_[step] == trained.score(X.astype(np.float32), names)
+        score = balanced_accuracy_score(names, trained.predict(X.astype(np.float32)))
+        assert distiller.stage_scores_[step] == pytest.approx(score, abs=1e-12)
 
 
 def test_a_model_that_names_columns(digits):
