@@ -310,13 +310,13 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         ones say. On digits, 10 rows per class, an SVC learns less from it than from random rows.
         So this is another run than that of `fit`: from k-means centres (unless `init` says
         something else than "sample"), with fixed labels (unless `labels` says something else than
-        "learned"), and under `kernel`, "rbf" and "laplace" in turn (unless `kernel` is a family
-        already): what suits three kernels suits more models than what suits one. Of its stages,
-        after 0, 2, 4, 8, ... and all steps, the one is returned that trains other models best,
-        judged on up to 5000 real rows, as many of each class as far as they go. With `downstream`
+        "learned"), and under `kernel`, "fc3", "fc5", "rbf" and "laplace" in turn (unless `kernel`
+        is a family already): what suits five kernels suits more models than what suits one. Of its
+        stages, after 0, 2, 4, 8, ... and all steps, the one is returned that trains other models
+        best, judged on up to 5000 of the rows, by balanced accuracy. With `downstream`
 
-        - "auto" the models are an SVC, a logistic regression, a forest and the nearest neighbour,
-          and their mean accuracy counts;
+        - "auto" the models are an SVC, a logistic regression, a forest and the nearest neighbour:
+          their mean counts, and none of them may lose more than one point;
         - a classifier is the one model, and a clone of it is trained on each stage;
         - "last" no model is tried, and the result is that of `fit` with class labels.
 
