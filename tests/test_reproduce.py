@@ -7,7 +7,9 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.base import BaseEstimator
 
 FOLDER = Path(__file__).parents[1] / "examples" / "reproduce"
 TABLES = ["fc", "convnet", "transfer", "ablation", "robustness", "width"]
@@ -88,21 +90,32 @@ def test_what_is_recorded_is_not_measured_again(arguments):
     assert lines[0]["command"] == "--dataset digits --ipc 1 --rows a --seeds 1"
 
 
-def test_budget_bounds_the_steps(arguments):
+class Slow(BaseEstimator):
+    """Takes two seconds, and one for each step, on a clock of its own; compiles in its first."""
+
+    ipc, batch_size = 1, 10
+    now = 0
+
+    def __init__(self, max_iter=100):
+        self.max_iter = max_iter
+
+    def fit(self, X, y):
+        Slow.now += (100 if Slow.now == 0 else 2) + self.max_iter
+
+
+def test_budget_bounds_the_steps(arguments, monkeypatch):
     record = importlib.import_module("_record")
-    common = importlib.import_module("_common")
-    from kipsk import KIPDistiller
+    monkeypatch.setattr(record, "time", Namespace(perf_counter=lambda: Slow.now))
+    cell, y = record.Cell("a", "digits", 1, 0, {}), np.arange(20) % 2
 
-    X, _, y, _ = common.load("digits")
-    cell = record.Cell("a", "digits", 1, 0, {})
-    distiller = KIPDistiller(ipc=1, max_iter=50, batch_size=100, random_state=0)
-
-    def steps(budget):
+    def steps(seconds):
+        budget = None if seconds is None else seconds / 60
         table = record.Table("table", {}, arguments(budget=budget))
-        return table.max_iter(cell, distiller, X, y)
+        return table.max_iter(cell, Slow(), np.zeros((20, 3)), y)
 
-    assert steps(None) == steps(1e6) == 50
+    assert steps(None) == steps(1e6) == 100
     assert steps(1e-9) == 1
+    assert steps(30) == 30
 
 
 RENDERED = """

@@ -19,8 +19,13 @@ from kipsk.baselines import CoresetSampler
 from kipsk.networks import FiniteNetworkClassifier
 
 CHOSEN = {"random": "Random subset, NN", "herding": "Herding, NN", "forgetting": "Forgetting, NN"}
-DISTILLED = {"kip": "KIP ConvNet -> NN", "kip_aug": "KIP ConvNet, aug -> NN"}
-ROWS = {**CHOSEN, "ls": "LS ConvNet -> NN", **DISTILLED}
+DISTILLED = {
+    "ls": "LS ConvNet -> NN",
+    "kip": "KIP ConvNet -> NN",
+    "kip_fixed": "KIP ConvNet, fixed labels -> NN",
+    "kip_aug": "KIP ConvNet, aug -> NN",
+}
+ROWS = {**CHOSEN, **DISTILLED}
 TRAINING = {
     "width": 128,
     "max_iter": 200,
