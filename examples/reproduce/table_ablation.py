@@ -3,7 +3,8 @@
     python examples/reproduce/table_ablation.py --data DIR --dataset cifar10 --ipc 10 --budget 2
 
 KIP with sampled ConvNet kernels as in table_convnet.py, with and without each of the three; the
-network of table_transfer.py is trained on each set. Without whitening pixels are standardised.
+network of table_transfer.py, narrower, is trained on each set. Without whitening pixels are
+standardised.
 """
 
 import time
@@ -23,6 +24,9 @@ ROWS = {
 }
 
 
+WIDTH = 64  # of the network
+
+
 def params_of(arguments, row, dataset, ipc):
     """Return the settings of a row's distiller, and those of the network in one."""
     parts = row.split("_")
@@ -33,7 +37,7 @@ def params_of(arguments, row, dataset, ipc):
         **dict(arguments.set),
     }
     run = convnet.run_of("kip", dataset, ipc, changes.items())
-    return {**run._asdict(), **conditions(arguments, timed=True)}
+    return {**run._asdict(), "network_width": WIDTH, **conditions(arguments, timed=True)}
 
 
 def main(arguments):
@@ -50,12 +54,11 @@ def main(arguments):
         # The distilled rows are whitened where the fit whitens, and so must be the test rows.
         data, _ = convnet.prepared(*place, whitened, 0)
         in_krr = seconds + fit_seconds + time.perf_counter() - start
-        by_network, in_network = transfer.trained(
-            cell, model.X_s_, model.y_s_, data, transfer.TRAINING
-        )
+        training = {**transfer.training_of(cell.dataset, cell.ipc), "width": WIDTH}
+        by_network, in_network = transfer.trained(cell, model.X_s_, model.y_s_, data, training)
         # The network first: a cell is done when its first figure is there.
         title = f"{ROWS[cell.row]}: NN"
-        table.record(cell, by_network, in_network, transfer.TRAINING["max_iter"], title)
+        table.record(cell, by_network, in_network, training["max_iter"], title)
         table.record(cell, accuracy, in_krr, steps)
 
 

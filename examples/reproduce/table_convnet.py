@@ -53,7 +53,8 @@ def run_of(row, dataset, ipc, changes=()):
     """Return the settings of a row of this table, or None if the row is not for the data set."""
     run = Run(whitened=int(SHAPES[dataset][-1] == 3))
     if ipc == 1:
-        run = run._replace(max_iter=500, learning_rate=0.1, init="noise")
+        init = "noise" if run.whitened else "sample"
+        run = run._replace(max_iter=500, learning_rate=0.1, init=init)
     if row == "kip_aug":
         run = run._replace(augmented=1)
     if row == "kip_fixed":

@@ -36,6 +36,12 @@ TRAINING = {
 }
 
 
+def training_of(dataset, ipc):
+    """Return the settings of a training: full-batch, in batches where there are many rows."""
+    many = ipc * (100 if dataset == "cifar100" else 10) > 100
+    return {**TRAINING, "max_iter": 400, "batch_size": 100} if many else TRAINING
+
+
 def network(dataset, classes, seed, params):
     """Return the kernel's network, not fitted."""
     params = {**params, "centering": bool(params["centering"])}
@@ -99,13 +105,13 @@ def measure(name, titles, arguments, setting):
     """Fill a table; `setting(row)` is the kind of the training set and changes to `TRAINING`."""
     table, sets = Table(name, titles, arguments), {}
 
-    def training(row):
-        return {**TRAINING, **setting(row)[1], **dict(arguments.set)}
+    def training(row, dataset, ipc):
+        return {**training_of(dataset, ipc), **setting(row)[1], **dict(arguments.set)}
 
     def params_of(row, *key):
         kind = setting(row)[0]
         made = {} if kind in CHOSEN else {"set": f"({set_settings(arguments, kind, *key)})"}
-        return {**training(row), **made, **conditions(arguments)}
+        return {**training(row, *key[:2]), **made, **conditions(arguments)}
 
     for cell in table.missing(params_of):
         data = data_of(arguments, cell.dataset)
@@ -114,7 +120,7 @@ def measure(name, titles, arguments, setting):
             X, _, y, _ = data
             is_chosen = key[0] in CHOSEN
             sets[key] = chosen(key[0], *key[2:], X, y) if is_chosen else distilled(table, *key)
-        params = training(cell.row)
+        params = training(*cell[:3])
         accuracy, seconds = trained(cell, *sets[key], data, params)
         table.record(cell, accuracy, seconds, params["max_iter"])
 
