@@ -121,14 +121,25 @@ def test_auto_is_the_stage_that_trains_four_models_best(digits):
     assert clone(distiller).fit(X, y).score(X, y) > 0.8
 
 
-def test_the_default_kernel_and_its_companions(digits):
-    X, _, y, _ = digits
-    distiller = KIPDistiller(ipc=1, max_iter=2, random_state=0)
-    distiller.fit_resample(X, y)
-    assert [type(kernel).__name__ for kernel in distiller.kernels_] == [
-        *["FullyConnected"] * 3, "RBF", "Laplace"
-    ]  # fmt: skip
-    assert distiller.kernel_ == distiller.kernels_[0]
+@pytest.mark.parametrize(
+    ("kernel", "family"),
+    [
+        ("fc1", ["fc1", "fc3", "fc5", "rbf", "laplace"]),
+        ("rbf", ["rbf", "fc3", "fc5", "laplace"]),
+        (["rbf", "fc1"], ["rbf", "fc1"]),
+    ],
+)
+def test_the_kernel_and_its_companions(kernel, family, digits, monkeypatch):
+    class Fitted(Exception):
+        pass
+
+    def fit(self, X, y):
+        raise Fitted(self.kernel)
+
+    monkeypatch.setattr(KIPDistiller, "fit", fit)
+    with pytest.raises(Fitted) as fitted:
+        KIPDistiller(kernel).fit_resample(digits[0], digits[2])
+    assert fitted.value.args == (family,)
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,13 @@ from kipsk.baselines import CoresetSampler
 from kipsk.kernels._base import prepare
 
 METHODS = ("random", "herding", "k_center", "k_medoids", "k_means", "forgetting")
-ROWS = {method: f"{method} rows" for method in METHODS} | {"ls": "LS ConvNet", "kip": "KIP ConvNet"}
-NETWORK = {**transfer.TRAINING, "width": 32}
+DISTILLED = {
+    "ls": "LS ConvNet",
+    "kip": "KIP ConvNet",
+    "kip_fixed": "KIP ConvNet, fixed labels, from class centres",
+}
+ROWS = {method: f"{method} rows" for method in METHODS} | DISTILLED
+WIDTH = 32
 ROWS_AT_ONCE = 500
 
 
@@ -57,7 +62,7 @@ def krr(dataset, X_s, y_s, Phi_t, y_t):
 
 def reduced(table, row, dataset, ipc, seed, X, y):
     """Return a set with centred targets."""
-    if row not in METHODS:
+    if row in DISTILLED:
         return transfer.distilled(table, row, dataset, ipc, seed)
     X_s, y_s = CoresetSampler(row, ipc=ipc, random_state=seed).fit_resample(X, y)
     classes = np.unique(y)
@@ -67,25 +72,28 @@ def reduced(table, row, dataset, ipc, seed, X, y):
 def main(arguments):
     titles = {row: f"{title}: KRR" for row, title in ROWS.items()}
     table = Table("table_baselines", titles, arguments)
-    network = {**NETWORK, **dict(arguments.set)}
+
+    def network(row, dataset, ipc):
+        return {**transfer.training_of(dataset, ipc), "width": WIDTH, **dict(arguments.set)}
 
     def params_of(row, *key):
         made = {}
-        if row not in METHODS:
+        if row in DISTILLED:
             made = {"set": f"({transfer.set_settings(arguments, row, *key)})"}
-        return {**network, **made, **conditions(arguments)}
+        return {**network(row, *key[:2]), **made, **conditions(arguments)}
 
     for cell in table.missing(params_of):
         data = transfer.data_of(arguments, cell.dataset)
         start = time.perf_counter()
         X_s, y_s = reduced(table, *cell[:4], data[0], data[2])
         seconds = time.perf_counter() - start
-        by_network, in_network = transfer.trained(cell, X_s, y_s, data, network)
+        training = network(*cell[:3])
+        by_network, in_network = transfer.trained(cell, X_s, y_s, data, training)
         Phi_t = test_features(cell.dataset, arguments.data, arguments.held_out)
         by_krr = krr(cell.dataset, X_s, y_s, Phi_t, data[3])
         # The network first: a cell is done when its first figure is there.
         title = f"{ROWS[cell.row]}: NN"
-        table.record(cell, by_network, in_network, network["max_iter"], title)
+        table.record(cell, by_network, in_network, training["max_iter"], title)
         table.record(cell, by_krr, seconds)
 
 

@@ -26,7 +26,7 @@ ROWS = {
     "ls": "LS ConvNet, KRR",
     "kip": "KIP ConvNet, KRR, no aug",
     "kip_aug": "KIP ConvNet, KRR, aug",
-    "kip_fixed": "KIP ConvNet, KRR, fixed labels",
+    "kip_fixed": "KIP ConvNet, KRR, fixed labels, from class centres",
     "kip_mirrored": "KIP ConvNet blind to mirroring, KRR",
 }
 FLIPPED = ("cifar10", "cifar100")  # a mirrored digit is none, and all shoes point one way
@@ -58,7 +58,7 @@ def run_of(row, dataset, ipc, changes=()):
     if row == "kip_aug":
         run = run._replace(augmented=1)
     if row == "kip_fixed":
-        run = run._replace(labels="fixed")
+        run = run._replace(labels="fixed", init="kmeans")
     if row == "kip_mirrored":
         if dataset not in FLIPPED:
             return None

@@ -22,7 +22,7 @@ CHOSEN = {"random": "Random subset, NN", "herding": "Herding, NN", "forgetting":
 DISTILLED = {
     "ls": "LS ConvNet -> NN",
     "kip": "KIP ConvNet -> NN",
-    "kip_fixed": "KIP ConvNet, fixed labels -> NN",
+    "kip_fixed": "KIP ConvNet, fixed labels, from class centres -> NN",
     "kip_aug": "KIP ConvNet, aug -> NN",
 }
 ROWS = {**CHOSEN, **DISTILLED}
