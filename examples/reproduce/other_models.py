@@ -54,7 +54,7 @@ def reduced_sets(X, y, seed):
     X_s, hard = distiller.fit_resample(X, y)
     start, _ = distiller.snapshots_[0]
     yield "KIP, its start", start, np.repeat(range(10), IPC), None
-    yield "KIP, fit_resample", X_s, hard, distiller.snapshots_[distiller.stage_][1]
+    yield "KIP, fit_resample", X_s, hard, None
 
 
 def chosen_for(model, X, y, seed):
