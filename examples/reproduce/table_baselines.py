@@ -26,6 +26,7 @@ DISTILLED = {
     "kip_fixed": "KIP ConvNet, fixed labels, from class centres",
 }
 ROWS = {method: f"{method} rows" for method in METHODS} | DISTILLED
+ROWS["kip_network"] = "KIP ConvNet, the stage that trains the network best"
 WIDTH = 32
 ROWS_AT_ONCE = 500
 
@@ -60,11 +61,18 @@ def krr(dataset, X_s, y_s, Phi_t, y_t):
     return model.score(Phi_t @ Phi_s.T.astype(np.float32) + b, y_t)
 
 
-def reduced(table, row, dataset, ipc, seed, X, y):
+def reduced(table, row, dataset, ipc, seed, X, y, training):
     """Return a set with centred targets."""
     if row in DISTILLED:
         return transfer.distilled(table, row, dataset, ipc, seed)
-    X_s, y_s = CoresetSampler(row, ipc=ipc, random_state=seed).fit_resample(X, y)
+    if row == "kip_network":
+        run = convnet.run_of("kip_fixed", dataset, ipc)
+        model = transfer.network(dataset, None, seed, training)
+        reducer = convnet.kip(run, dataset, ipc, X, y, seed).set_params(downstream=model)
+        reducer.set_params(kernel=[reducer.kernel])  # no other kernels beside it
+    else:
+        reducer = CoresetSampler(row, ipc=ipc, random_state=seed)
+    X_s, y_s = reducer.fit_resample(X, y)
     classes = np.unique(y)
     return X_s, (y_s[:, None] == classes) - 1 / len(classes)
 
@@ -85,9 +93,9 @@ def main(arguments):
     for cell in table.missing(params_of):
         data = transfer.data_of(arguments, cell.dataset)
         start = time.perf_counter()
-        X_s, y_s = reduced(table, *cell[:4], data[0], data[2])
-        seconds = time.perf_counter() - start
         training = network(*cell[:3])
+        X_s, y_s = reduced(table, *cell[:4], data[0], data[2], training)
+        seconds = time.perf_counter() - start
         by_network, in_network = transfer.trained(cell, X_s, y_s, data, training)
         Phi_t = test_features(cell.dataset, arguments.data, arguments.held_out)
         by_krr = krr(cell.dataset, X_s, y_s, Phi_t, data[3])
