@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
@@ -53,6 +53,8 @@ def models_of(downstream: Any) -> list[Any]:
         LogisticRegression(max_iter=200),
         KNeighborsClassifier(1),
         RandomForestClassifier(50, random_state=0),
+        # The default, 20 rows in a leaf, leaves small sets whole.
+        HistGradientBoostingClassifier(max_iter=20, min_samples_leaf=1, random_state=0),
     ]
 
 

@@ -315,8 +315,8 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         stages, after 0, 2, 4, 8, ... and all steps, the one is returned that trains other models
         best, judged on up to 5000 of the rows, by balanced accuracy. With `downstream`
 
-        - "auto" the models are an SVC, a logistic regression, a forest and the nearest neighbour:
-          their mean counts, and none of them may lose more than one point;
+        - "auto" the models are an SVC, a logistic regression, a forest, gradient boosting and the
+          nearest neighbour: their mean counts, and none of them may lose more than one point;
         - a classifier is the one model, and a clone of it is trained on each stage;
         - "last" no model is tried, and the result is that of `fit` with class labels.
 

@@ -101,7 +101,7 @@ def run_by_hand(params, steps, X, y, given=()):
     return KIPDistiller(**{**params, **changed, **dict(given)}).fit(X, y)
 
 
-def test_auto_is_the_stage_that_trains_four_models_best(digits):
+def test_auto_is_the_stage_that_trains_the_models_best(digits):
     X, _, y, _ = digits
     distiller = KIPDistiller(**FAST)
     X_s, y_s = distiller.fit_resample(X, y)
