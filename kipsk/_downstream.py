@@ -26,7 +26,7 @@ from kipsk._checks import refuse
 STAGES = (0, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 #: Kernels of such a run beside the distiller's own.
-COMPANIONS = ("fc3", "fc5", "rbf", "laplace")
+COMPANIONS = ("fc3", "rbf", "laplace")
 
 #: Rows that models are tried on, at most.
 MAX_ROWS = 5000

@@ -310,8 +310,8 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         ones say. On digits, 10 rows per class, an SVC learns less from it than from random rows.
         So this is another run than that of `fit`: from k-means centres (unless `init` says
         something else than "sample"), with fixed labels (unless `labels` says something else than
-        "learned"), and under `kernel`, "fc3", "fc5", "rbf" and "laplace" in turn (unless `kernel`
-        is a family already): what suits five kernels suits more models than what suits one. Of its
+        "learned"), and under `kernel`, "fc3", "rbf" and "laplace" in turn (unless `kernel` is a
+        family already): what suits four kernels suits more models than what suits one. Of its
         stages, after 0, 2, 4, 8, ... and all steps, the one is returned that trains other models
         best, judged on up to 5000 of the rows, by balanced accuracy. With `downstream`
 

@@ -4,7 +4,7 @@
 
 Made data, standardised. On all rows GridSearchCV has three folds. On a reduced set every candidate
 is trained on the reduced rows and scored on real ones, then the best is trained on the reduced
-rows, and once on all. Seconds are of everything: the reduction, the search, the last fit.
+rows, after KIP also once on all. Seconds are of everything: reduction, search, last fit.
 """
 
 import argparse

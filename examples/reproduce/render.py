@@ -84,11 +84,50 @@ def table(name, folder=RESULTS):
     return [head, "", *shown, *(part for m in machines for part in ("", f"Machine: {m}."))]
 
 
+def side_by_side(name, folder=RESULTS):
+    """Return the lines of a table of rows such as "KIP: NN": sizes and what follows the colon."""
+    groups = defaultdict(list)
+    lines = [line for line in read(folder / f"{name}.csv") if "held_out" not in line["settings"]]
+    for line in lines:
+        row, _, what = line["row"].rpartition(": ")
+        groups[line["dataset"], row, what, int(line["ipc"])].append(line)
+    if not groups:
+        return ["Not run."]
+    datasets, rows, whats, ipcs = (dict.fromkeys(values) for values in zip(*groups, strict=True))
+    columns = [(what, ipc) for what in sorted(whats) for ipc in sorted(ipcs)]
+    head = ["data set", "rows", *(f"{what}, {ipc}" for what, ipc in columns)]
+    shown = [head, ["---"] * len(head)]
+    for dataset in datasets:
+        for row in rows:
+            found = [groups.get((dataset, row, *column)) for column in columns]
+            if any(found):
+                shown.append([NAMES[dataset], row, *map(short, found)])
+    machines = sorted({line["machine"] for line in lines})
+    return [
+        f"    python examples/reproduce/{name}.py --data DIR --sets SETS",
+        "",
+        *(f"| {' | '.join(cells)} |" for cells in shown),
+        *(part for m in machines for part in ("", f"Machine: {m}.")),
+    ]
+
+
+def short(lines):
+    """Return one figure of a table side by side."""
+    if not lines:
+        return "not run"
+    mean, deviation, n_seeds, _, _ = measured(lines)
+    return f"{mean:.1f}" + (f" ± {deviation:.1f}" if n_seeds > 1 else " (1 seed)")
+
+
+SIDE_BY_SIDE = ("table_baselines",)
+
+
 def rendered(page, folder=RESULTS):
     """Return the text of a page with all tables between markers as they should be."""
 
     def replace(match):
-        return "\n".join([match[1], "", *table(match[2], folder), "", match[3]])
+        make = side_by_side if match[2] in SIDE_BY_SIDE else table
+        return "\n".join([match[1], "", *make(match[2], folder), "", match[3]])
 
     return re.sub(r"(<!-- begin (\w+) -->).*?(<!-- end \2 -->)", replace, page, flags=re.S)
 
