@@ -20,6 +20,7 @@ from sklearn.svm import SVC
 
 from kipsk import KIPDistiller, RegularizedZCA
 from kipsk._downstream import best_stage, models_of, rows_to_try
+from kipsk.kernels import RBF
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -126,6 +127,8 @@ def test_auto_is_the_stage_that_trains_four_models_best(digits):
     [
         ("fc1", ["fc1", "fc3", "fc5", "rbf", "laplace"]),
         ("rbf", ["rbf", "fc3", "fc5", "laplace"]),
+        (RBF(), [RBF(), "fc3", "fc5", "laplace"]),
+        (RBF(2.0), [RBF(2.0), "fc3", "fc5", "rbf", "laplace"]),
         (["rbf", "fc1"], ["rbf", "fc1"]),
     ],
 )
