@@ -40,7 +40,6 @@ def name_features(ax: Any, names: NDArray[Any]) -> None:
 
 
 def draw_heatmap(
-    owner: str,
     ax: Any,
     rows: NDArray[Any],
     key: NDArray[Any],
