@@ -325,9 +325,9 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         "Training other models", has what was measured.
 
         The estimator itself is fitted by the same run, and predicts with what this led to.
-        ``stage_`` is the step of what was returned, ``stage_scores_`` the accuracies by step (higher
-        than on new rows); ``snapshots_`` has the stages too. `warm_start` is not for this run, and
-        a checkpoint of `fit` is none of it: give it a path of its own.
+        ``stage_`` is the step of what was returned, ``stage_scores_`` the accuracies by step,
+        higher than on new rows; ``snapshots_`` has the stages too. `warm_start` is not for this
+        run, and a checkpoint of `fit` is none of it: give it a path of its own.
 
         Parameters
         ----------
