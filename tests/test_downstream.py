@@ -171,7 +171,7 @@ def test_features_in_other_units_do_no_harm():
 
 def test_a_short_run(digits):
     X, _, y, _ = digits
-    distiller = KIPDistiller(ipc=1, max_iter=3, random_state=0)
+    distiller = KIPDistiller(**{**FAST, "max_iter": 3})
     distiller.fit_resample(X, y)
     assert list(distiller.stage_scores_) == [0, 2, 3]
 
@@ -229,7 +229,7 @@ def test_snapshots_of_the_user_stay(digits):
 
 def test_a_run_that_diverges_gives_no_stage_of_infinite_loss(digits):
     X, _, y, _ = digits
-    distiller = KIPDistiller(ipc=1, max_iter=20, learning_rate=1e20, random_state=0)
+    distiller = KIPDistiller(**{**FAST, "kernel": ["fc1"]}, learning_rate=1e20)
     with pytest.warns(ConvergenceWarning, match="last finite support"):
         X_s, _ = distiller.fit_resample(X, y)
     assert np.abs(X_s).max() < 1e3
