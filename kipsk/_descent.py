@@ -299,14 +299,20 @@ def diagnose(history: History, problem: Problem, estimator: Any) -> str | None:
         return (
             f"was interrupted after {done} of {n_steps} steps. The support reached by then is kept."
         )
-    # The kernels of a family have different losses; each is likely drawn in so many steps.
-    n_first = 1 if len(problem.objectives) == 1 else 4 * len(problem.objectives)
-    first, last = history.loss_curve()[:n_first].max(), history.loss_curve()[-1]
+    first, last = map(float, history.loss_curve()[[0, -1]])
     y_t = problem.batches[0].y_t
-    # Clearly worse than no prediction at all; or as bad, where a learned scale went to zero.
-    diverged = last > 1.1 * max(first, mse(0.0, y_t))
-    if estimator.loss == "platt":
-        diverged = last > max(first, 0.999 * np.log(y_t.shape[1]))
+
+    def is_worse_than(first: float) -> bool:
+        # Clearly worse than no prediction at all; or as bad, where a learned scale went to zero.
+        if estimator.loss == "platt":
+            return bool(last > max(first, 0.999 * np.log(y_t.shape[1])))
+        return bool(last > 1.1 * max(first, float(mse(0.0, y_t))))
+
+    diverged = is_worse_than(first)
+    if diverged and not history.failed and len(problem.objectives) > 1:
+        # The last step may be of another kernel than the first, whose losses are higher.
+        first = max([first, *_losses_at_start(problem)])
+        diverged = is_worse_than(first)
     if not (history.failed or diverged):
         return None
     what = f"diverged: its loss went from {first:.3g} to {last:.3g}"
@@ -319,6 +325,20 @@ def diagnose(history: History, problem: Problem, estimator: Any) -> str | None:
         f"{what}. The last finite support is kept. Lower {advice}, or raise 'reg' (now "
         f"{problem.objectives[0].reg:.3g})."
     )
+
+
+def _losses_at_start(problem: Problem) -> list[float]:
+    """Return the start's loss under each kernel that is drawn, on the first batch."""
+    state = _optimize.initial_state(problem.optimizer, problem.params)
+    nowhere, batch = np.zeros(1, np.float32), problem.batches[0]
+    weights = np.ones(len(problem.objectives)) if problem.weights is None else problem.weights
+    losses = [
+        # A step of length zero is compiled already.
+        _optimize.steps(objective, problem.optimizer, state, batch, nowhere, 1)[1][0]
+        for objective, weight in zip(problem.objectives, weights, strict=True)
+        if weight > 0
+    ]
+    return [float(loss[0]) for loss in losses]
 
 
 def pass_over(

@@ -71,7 +71,14 @@ def hits(model: Any, X_s: Any, y_s: NDArray[Any], X: Any, y: NDArray[Any]) -> ND
         return np.equal(y, y_s[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return np.equal(y, clone(model).fit(X_s, y_s).predict(X))
+        try:
+            trained = clone(model).fit(X_s, y_s)
+        except Exception as error:
+            raise ValueError(
+                f"The 'downstream' model {model!r} cannot be trained on {len(X_s)} rows of "
+                f"{len(np.unique(y_s))} classes: {error} Raise 'ipc', or choose another model."
+            ) from error
+        return np.equal(y, trained.predict(X))
 
 
 def best_stage(

@@ -313,7 +313,7 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         "learned"), and under `kernel`, "fc3", "rbf" and "laplace" in turn (unless `kernel` is a
         family already): what suits four kernels suits more models than what suits one. Of its
         stages, after 0, 2, 4, 8, ... and all steps, the one is returned that trains other models
-        best, judged on up to 5000 of the rows, by balanced accuracy. With `downstream`
+        best, by balanced accuracy on up to 5000 of the rows it learned from. With `downstream`
 
         - "auto" the models are an SVC, a logistic regression, a forest, gradient boosting and the
           nearest neighbour: their mean counts, and none of them may lose more than one point;
@@ -321,13 +321,13 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         - "last" no model is tried, and the result is that of `fit` with class labels.
 
         The start stays unless another stage is better by more than one standard error of the
-        difference, so it is never knowingly worse than k-means centres. docs/results.md, "Training
-        other models", has what was measured.
+        difference, so the result is never knowingly worse than its start. docs/results.md,
+        "Training other models", has what was measured.
 
         The estimator itself is fitted by the same run, and predicts with what this led to.
-        ``stage_`` is the step of what was returned, ``stage_scores_`` the accuracies by step;
-        ``snapshots_`` has the stages too. `warm_start` is not for this run, and a checkpoint of
-        `fit` is none of it: give it a path of its own.
+        ``stage_`` is the step of what was returned, ``stage_scores_`` the accuracies by step,
+        higher than on new rows; ``snapshots_`` has the stages too. `warm_start` is not for this
+        run, and a checkpoint of `fit` is none of it: give it a path of its own.
 
         Parameters
         ----------
@@ -357,7 +357,10 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         if self.labels == "learned":
             run.labels = "fixed"
         if not isinstance(self.kernel, list | tuple):
-            others = [name for name in COMPANIONS if not is_same_kernel(self.kernel, name)]
+            own = self._get_kernel(self.kernel)  # "rbf" and RBF() are one
+            others = [
+                name for name in COMPANIONS if not is_same_kernel(own, self._get_kernel(name))
+            ]
             run.kernel, run.kernel_weights = [self.kernel, *others], None
         run.fit(X, y)
         # All that the run learned, and nothing of an earlier fit.

@@ -14,12 +14,14 @@ from sklearn.datasets import load_wine
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import balanced_accuracy_score
+from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
 from kipsk import KIPDistiller, RegularizedZCA
 from kipsk._downstream import best_stage, models_of, rows_to_try
+from kipsk.kernels import RBF
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -102,10 +104,11 @@ def run_by_hand(params, steps, X, y, given=()):
 
 
 def test_auto_is_the_stage_that_trains_the_models_best(digits):
-    X, _, y, _ = digits
-    distiller = KIPDistiller(**FAST)
+    X, y = digits[0][:600], digits[2][:600]
+    params = {**FAST, "max_iter": 32}
+    distiller = KIPDistiller(**params)
     X_s, y_s = distiller.fit_resample(X, y)
-    run = run_by_hand(FAST, [0, 2, 4, 8, 16, 32, 40], X, y)
+    run = run_by_hand(params, [0, 2, 4, 8, 16, 32], X, y)
     assert list(distiller.snapshots_) == list(run.snapshots_)
     np.testing.assert_array_equal(X_s, run.snapshots_[distiller.stage_][0])
     np.testing.assert_array_equal(y_s, np.repeat(np.arange(10), 2))
@@ -114,11 +117,11 @@ def test_auto_is_the_stage_that_trains_the_models_best(digits):
         predictions = [model.fit(rows, labels.argmax(axis=1)).predict(X) for model in models]
         scores = [balanced_accuracy_score(y, prediction) for prediction in predictions]
         assert distiller.stage_scores_[step] == pytest.approx(np.mean(scores), abs=1e-12)
-    assert distiller.stage_scores_[distiller.stage_] > distiller.stage_scores_[0] + 0.01
+    assert distiller.stage_scores_[distiller.stage_] > distiller.stage_scores_[0]
     # The estimator is what the whole run led to, and its parameters are what they were.
     np.testing.assert_array_equal(distiller.X_s_, run.X_s_)
-    assert distiller.get_params() == KIPDistiller(**FAST).get_params()
-    assert clone(distiller).fit(X, y).score(X, y) > 0.8
+    assert distiller.get_params() == KIPDistiller(**params).get_params()
+    assert clone(distiller).fit(X, y).score(X, y) > 0.7
 
 
 @pytest.mark.parametrize(
@@ -126,6 +129,8 @@ def test_auto_is_the_stage_that_trains_the_models_best(digits):
     [
         ("fc1", ["fc1", "fc3", "rbf", "laplace"]),
         ("rbf", ["rbf", "fc3", "laplace"]),
+        (RBF(), [RBF(), "fc3", "laplace"]),
+        (RBF(2.0), [RBF(2.0), "fc3", "rbf", "laplace"]),
         (["rbf", "fc1"], ["rbf", "fc1"]),
     ],
 )
@@ -161,14 +166,14 @@ def test_features_in_other_units_do_no_harm():
     X, y = load_wine(return_X_y=True)
     distiller = KIPDistiller(["rbf", "laplace"], ipc=3, max_iter=20, random_state=0)
     X_s, y_s = distiller.fit_resample(X, y)
-    forest = RandomForestClassifier(random_state=1)
+    forest = RandomForestClassifier(30, random_state=1)
     start = distiller.snapshots_[0][0]
     assert forest.fit(X_s, y_s).score(X, y) >= forest.fit(start, y_s).score(X, y) - 0.02
 
 
 def test_a_short_run(digits):
     X, _, y, _ = digits
-    distiller = KIPDistiller(ipc=1, max_iter=3, random_state=0)
+    distiller = KIPDistiller(**{**FAST, "max_iter": 3})
     distiller.fit_resample(X, y)
     assert list(distiller.stage_scores_) == [0, 2, 3]
 
@@ -226,7 +231,7 @@ def test_snapshots_of_the_user_stay(digits):
 
 def test_a_run_that_diverges_gives_no_stage_of_infinite_loss(digits):
     X, _, y, _ = digits
-    distiller = KIPDistiller(ipc=1, max_iter=20, learning_rate=1e20, random_state=0)
+    distiller = KIPDistiller(**{**FAST, "kernel": ["fc1"]}, learning_rate=1e20)
     with pytest.warns(ConvergenceWarning, match="last finite support"):
         X_s, _ = distiller.fit_resample(X, y)
     assert np.abs(X_s).max() < 1e3
@@ -247,3 +252,11 @@ def test_bad_downstream(downstream, digits):
     X, _, y, _ = digits
     with pytest.raises(ValueError, match="The 'downstream' parameter of KIPDistiller must be"):
         KIPDistiller(**FAST, downstream=downstream).fit_resample(X, y)
+
+
+def test_a_model_that_cannot_learn_the_set(digits):
+    X, y = digits[0][:400], digits[2][:400]
+    search = GridSearchCV(KNeighborsClassifier(), {"n_neighbors": [1, 2]}, cv=3)
+    distiller = KIPDistiller(**{**FAST, "ipc": 1, "max_iter": 1}, downstream=search)
+    with pytest.raises(ValueError, match="cannot be trained on 10 rows of 10 classes: n_splits=3"):
+        distiller.fit_resample(X, y)

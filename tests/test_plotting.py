@@ -8,6 +8,7 @@ import sys
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_diabetes, load_digits, load_wine
@@ -326,6 +327,12 @@ def test_dimensions(run, rows):
     draws = [intrinsic_dimension(X[rng.permutation(300)[:10]]) for _ in range(10)]
     assert_allclose(display.reference_line_.get_ydata(), np.mean(draws))
     assert IntrinsicDimensionDisplay.from_estimator(run).reference_line_ is None
+
+
+def test_reference_of_a_table_with_names(run, rows):
+    names = [f"pixel {i}" for i in range(64)]
+    found = IntrinsicDimensionDisplay.from_estimator(run, pd.DataFrame(rows[0], columns=names))
+    assert found.reference == IntrinsicDimensionDisplay.from_estimator(run, rows[0]).reference
 
 
 def test_reference_goes_through_the_pipeline(rows):

@@ -12,7 +12,7 @@ import pytest
 from sklearn.base import BaseEstimator
 
 FOLDER = Path(__file__).parents[1] / "examples" / "reproduce"
-TABLES = ["fc", "convnet", "transfer", "ablation", "robustness", "width"]
+TABLES = ["fc", "convnet", "transfer", "ablation", "robustness", "width", "baselines"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -61,7 +61,7 @@ def test_published_rows_are_rows_of_the_scripts(name):
     record = importlib.import_module("_record")
     script = importlib.import_module(f"table_{name}")
     titles = set(script.ROWS.values())
-    if name == "ablation":
+    if name in ("ablation", "baselines"):
         titles = {f"{title}: {kind}" for title in titles for kind in ("KRR", "NN")}
     for file in ("published", f"table_{name}"):
         for line in record.read(FOLDER / "results" / f"{file}.csv"):

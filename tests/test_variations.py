@@ -11,6 +11,7 @@ import optax
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -81,6 +82,22 @@ def family(images):
 
 def test_family_of_one_is_that_kernel(plain, images):
     assert_same_fit(KIPDistiller(["fc1"], **FAST).fit(*images), plain)
+
+
+@pytest.mark.parametrize("kernels", [["fc1", RBF(0.1)], [RBF(0.1), "fc1"]], ids=str)
+def test_members_of_unlike_losses_are_no_divergence(kernels, images):
+    """The start, of wrong labels, stays; one order ends with the larger of the two losses."""
+    X, y = images
+    params = FAST | {"learning_rate": 1e-9, "init": (X[ROWS], (y[ROWS] + 1) % 3)}
+    losses = KIPDistiller(kernels, **params).fit(X, y).loss_curve_
+    small, large = np.sort(losses[[0, -1]])
+    assert large > 1.2 * max(small, 0.5 * np.mean(one_hot(y, 3) ** 2))
+
+
+def test_family_that_diverges_at_once_warns(images):
+    params = FAST | {"learning_rate": 1e4}
+    with pytest.warns(ConvergenceWarning, match=r"diverged: its loss went from .*learning_rate"):
+        KIPDistiller(MEMBERS[::-1], **params).fit(*images)
 
 
 def test_member_of_weight_zero_is_never_drawn(plain, images):

@@ -67,7 +67,7 @@ def main(arguments):
         reducers = {
             "random rows": CoresetSampler("random", ipc=ipc, random_state=0),
             "k-means": CoresetSampler("k_means", ipc=ipc, random_state=0),
-            OURS: KIPDistiller(ipc=ipc, downstream=SVC(C=10, gamma=0.05), random_state=0),
+            OURS: KIPDistiller(ipc=ipc, downstream=SVC(), random_state=0),
         }
         for name, reducer in reducers.items():
             best, model, seconds = search_reduced(reducer, X_train, y_train)

@@ -51,8 +51,8 @@ def main(arguments):
         model, steps, fit_seconds = convnet.fitted(table, cell, data[0], data[2])
         start = time.perf_counter()
         accuracy = model.score(data[1], data[3])
-        # The distilled rows are whitened where the fit whitens, and so must be the test rows.
-        data, _ = convnet.prepared(*place, whitened, 0)
+        if augmented and whitened:  # in the fit, and so must be the network's test rows
+            data = data[0], model.preprocess_.transform(data[1]), *data[2:]
         in_krr = seconds + fit_seconds + time.perf_counter() - start
         training = {**transfer.training_of(cell.dataset, cell.ipc), "width": WIDTH}
         by_network, in_network = transfer.trained(cell, model.X_s_, model.y_s_, data, training)

@@ -117,7 +117,9 @@ class IntrinsicDimensionDisplay:
 def _as_kernel_sees(estimator: Any, distiller: Any, X: Any) -> NDArray[Any]:
     """Return rows of X after the Pipeline's transformers and the distiller's own."""
     transformers = [step for _, step in getattr(estimator, "steps", ())[:-1]]
-    for transformer in [*transformers, getattr(distiller, "preprocess_", None)]:
+    for transformer in transformers:
         if hasattr(transformer, "transform"):
             X = transformer.transform(X)
-    return np.asarray(X)
+    X = np.asarray(X)  # a distiller fits its own transformer on an array, without columns' names
+    preprocess = getattr(distiller, "preprocess_", None)
+    return X if preprocess is None else np.asarray(preprocess.transform(X))

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kipsk._displays._base import axes, distiller_of
+from kipsk._displays._table import name_columns
 
 _OWNER = "LabelDisplay"
-_MAX_NAMES = 30
 
 
 class LabelDisplay:
@@ -86,13 +86,8 @@ class LabelDisplay:
             aspect="auto",
             interpolation="nearest",
         )
-        step = -(-n_classes // _MAX_NAMES)
-        shown = np.arange(0, n_classes, step)
-        names = [str(self.classes[i]) for i in shown]
-        is_long = max(map(len, names)) > 3
-        rotation = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if is_long else {}
-        ax.set_xticks(shown, names, **rotation)
-        ax.set(xlabel="class", ylabel="support row", title="Labels of the support")
+        name_columns(ax, self.classes, "class")
+        ax.set(ylabel="support row", title="Labels of the support")
         ax.yaxis.get_major_locator().set_params(integer=True)
         ax.figure.colorbar(self.image_, ax=ax, label="label (centred)")
         self.figure_ = ax.figure

@@ -268,7 +268,7 @@ class SupportDisplay:
                 2 + 0.035 * max(len(rows), 60) + below,
             )
             self.ax_ = axes(_OWNER, ax, size)
-            self.images_ = [draw_heatmap(_OWNER, self.ax_, rows, key, self.classes, names)]
+            self.images_ = [draw_heatmap(self.ax_, rows, key, self.classes, names)]
         else:
             size = float(np.clip(2.5 + 0.7 * n_features, 5, 12)), 3.8 + below
             self.ax_ = axes(_OWNER, ax, size)

@@ -29,18 +29,17 @@ def names_height(names: NDArray[Any]) -> float:
     return 0.055 * longest if longest > _MAX_LEVEL else 0.0
 
 
-def name_features(ax: Any, names: NDArray[Any]) -> None:
-    """Write the names of features below an axis, of many every so many."""
+def name_columns(ax: Any, names: NDArray[Any], what: str) -> None:
+    """Write the names of columns below an axis, of many every so many, and what they are."""
     step = -(-len(names) // _MAX_NAMES)
     shown = np.arange(0, len(names), step)
     is_long = max(len(str(names[i])) for i in shown) > _MAX_LEVEL
     rotation = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if is_long else {}
     ax.set_xticks(shown, [str(names[i]) for i in shown], fontsize=8, **rotation)
-    ax.set_xlabel("feature")
+    ax.set_xlabel(what)
 
 
 def draw_heatmap(
-    owner: str,
     ax: Any,
     rows: NDArray[Any],
     key: NDArray[Any],
@@ -63,7 +62,7 @@ def draw_heatmap(
         middles = (starts + (counts - 1) / 2)[::step]
         ax.set_yticks(middles, [str(classes[code]) for code in codes[::step]])
         ax.set_ylabel("support rows, by class")
-    name_features(ax, names)
+    name_columns(ax, names, "feature")
     bar = ax.figure.colorbar(image, ax=ax, ticks=[0, 1], shrink=0.6, label="value of a feature")
     bar.ax.set_yticklabels(["lowest", "highest"])
     return image
@@ -109,5 +108,5 @@ def draw_parallel(
     ax.set_yticks([0, 1], ["lowest", "highest"])
     ax.set_ylabel("value of a feature")
     ax.spines[["top", "right"]].set_visible(False)
-    name_features(ax, names)
+    name_columns(ax, names, "feature")
     return lines
