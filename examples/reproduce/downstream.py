@@ -187,7 +187,8 @@ def as_markdown(table, digits):
     columns = [*table.columns]
     lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for name, row in table.iterrows():
-        lines.append(f"| {name} | {' | '.join(f'{v:.{digits}f}' for v in row)} |")
+        cells = ["-" if np.isnan(value) else f"{value:.{digits}f}" for value in row]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -219,7 +220,7 @@ def main():
             )
             n = rows.loc[(rows["data"] == name) & (rows["reducer"] == "random rows"), "n_rows"]
             print(f"\n{name}, {n.iloc[0]} rows\n")
-            print(as_markdown(100 * part[list(MODELS)].reindex(args.reducers), 1))
+            print(as_markdown(100 * part.reindex(args.reducers, columns=MODELS), 1))
         if {START, OURS} <= set(args.reducers):
             wide = table.pivot_table("accuracy", ["data", "model"], "reducer")
             gain = 100 * (wide[OURS] - wide[START]).unstack()[list(MODELS)]
