@@ -44,7 +44,7 @@ def test_overhead():
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     rng = np.random.default_rng(0)
     X, X_s = (rng.standard_normal((n, 3072), dtype=np.float32) for n in (N_BLOCKS, 100))
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     print("\n| engine | ms a task |\n|---|---|")
     print(f"| in-process | {ms_per_task(LOCAL, X, X_s):.2f} |")
     with (

@@ -35,7 +35,7 @@ dask_environment = {"distributed.nanny.environ": {"JAX_DISABLE_MOST_OPTIMIZATION
 
 
 def cluster_of(n_workers, **options):
-    options = {"threads_per_worker": 1, "dashboard_address": None} | options
+    options = {"threads_per_worker": 1, "dashboard_address": ":0"} | options
     options |= {"silence_logs": logging.CRITICAL}
     with dask.config.set(dask_environment):
         return distributed.LocalCluster(n_workers=n_workers, **options)
@@ -236,15 +236,15 @@ class TestFaults:
             squares(client, tmp_path, {1: "dies"}, 3, limits, n_attempts=99)
         client.wait_for_workers(2, timeout=60)
 
-    def test_cancelled_by_others(self, client, tmp_path):
+    def test_cancelled_by_others(self, tmp_path):
         """A restart of the cluster cancels all that is under way."""
-        client.wait_for_workers(2, timeout=60)
-        engine = Dask(client, QUICK)
-        with engine.place([str(tmp_path)]) as placed:
-            results = engine.map(faulty, placed, blocks({}))
-            first = int(next(results))
-            client.restart()
-            assert [first, *map(int, results)] == [i**2 for i in range(12)]
+        with cluster_of(2) as cluster, distributed.Client(cluster, set_as_default=False) as client:
+            engine = Dask(client, QUICK)
+            with engine.place([str(tmp_path)]) as placed:
+                results = engine.map(faulty, placed, blocks({}))
+                first = int(next(results))
+                client.restart()
+                assert [first, *map(int, results)] == [i**2 for i in range(12)]
 
     def test_a_worker_hangs(self, tmp_path):
         with cluster_of(2) as cluster, distributed.Client(cluster, set_as_default=False) as client:
