@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from kipsk import _optimize
+from kipsk import _block_step, _optimize
 from kipsk._checkpoint import Checkpoint
 from kipsk._losses import Objective, Targets, mse, score
 
@@ -35,6 +35,8 @@ class Problem(NamedTuple):
     rates : ndarray of shape (n_steps,)
     rng : RandomState
         Draws the order of batches and kernels.
+    block_size : int or "auto"
+        Targets of a block of a slow kernel.
     """
 
     objectives: Sequence[Objective]
@@ -44,6 +46,7 @@ class Problem(NamedTuple):
     batches: Sequence[Targets]
     rates: NDArray[np.floating]
     rng: np.random.RandomState
+    block_size: int | str = "auto"
 
 
 class Watch(NamedTuple):
@@ -184,7 +187,9 @@ def descend(
         _record(problem, watch, history, state, done)
     try:
         if not (state.failed or history.is_stale(watch.patience)):
-            state = _steps(problem, watch, history, state, done)
+            given = problem.objectives, problem.batches, problem.params, problem.block_size
+            with _block_step.stepper(*given) as (stepper, batches):
+                state = _steps(problem, watch, history, state, done, stepper, batches)
     except _Interrupted as interruption:
         state, history.interrupted = interruption.state, True
     history.n_good, history.failed = int(state.n_steps), bool(state.failed)
@@ -200,7 +205,13 @@ class _Interrupted(Exception):
 
 
 def _steps(
-    problem: Problem, watch: Watch, history: History, state: _optimize.State, done: int
+    problem: Problem,
+    watch: Watch,
+    history: History,
+    state: _optimize.State,
+    done: int,
+    stepper: Any,
+    batches: Sequence[Any],
 ) -> _optimize.State:
     """Take all steps that are left; return the last state."""
     n_steps = len(problem.rates)
@@ -212,13 +223,14 @@ def _steps(
         problem.objectives,
         problem.optimizer,
         state,
-        problem.batches,
+        batches,
         problem.rates,
         problem.rng,
         weights=problem.weights,
         stops=stops,
         done=done,
         one_a_call=is_slow,
+        stepper=stepper,
     )
     disable = not watch.verbose
     with tqdm(total=n_steps, initial=done, disable=disable, desc="KIP", unit="step") as bar:
@@ -349,6 +361,7 @@ def pass_over(
     batches: Iterable[Targets],
     rates: NDArray[np.floating],
     rng: np.random.RandomState,
+    block_size: int | str = "auto",
 ) -> tuple[_optimize.State, NDArray[np.float64], bool]:
     """Take one step on each batch; end at a loss that is not finite, or `KeyboardInterrupt`.
 
@@ -362,22 +375,23 @@ def pass_over(
     losses: list[Any] = []
     drawn = _optimize.draws(len(objectives), weights, 1, rng)
     interrupted = False
-    try:
-        for targets, rate in zip(batches, rates, strict=True):
-            # Waits for the step before: no more than two batches are in memory.
-            if state.failed:
-                break
-            objective = objectives[next(drawn)[0]]
-            size = np.array([rate], np.float32)
-            state, (loss, _) = _optimize.steps(objective, optimizer, state, targets, size, 1)
-            losses.append(loss)
-    except KeyboardInterrupt:
-        interrupted = True
-    if losses:
-        # A step of length zero looks at where the last one led.
-        look = np.zeros(1, np.float32)
-        looked, _ = _optimize.steps(objective, optimizer, state, targets, look, 1)
-        state = state._replace(good=looked.good, failed=looked.failed)
+    with _block_step.stepper(objectives, [], state.params, block_size) as (step, _):
+        try:
+            for targets, rate in zip(batches, rates, strict=True):
+                # Waits for the step before: no more than two batches are in memory.
+                if state.failed:
+                    break
+                objective = objectives[next(drawn)[0]]
+                size = np.array([rate], np.float32)
+                state, (loss, _) = step(objective, optimizer, state, targets, size, 1)
+                losses.append(loss)
+        except KeyboardInterrupt:
+            interrupted = True
+        if losses:
+            # A step of length zero looks at where the last one led.
+            look = np.zeros(1, np.float32)
+            looked, _ = step(objective, optimizer, state, targets, look, 1)
+            state = state._replace(good=looked.good, failed=looked.failed)
     return state, np.concatenate([np.zeros(0), *map(np.asarray, losses)]), interrupted
 
 

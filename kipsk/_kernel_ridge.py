@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 import jax
 import numpy as np
+from jax.tree_util import Partial
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from kipsk import _ridge
-from kipsk._blocks import block_size_for, map_rows
+from kipsk._blocks import block_bytes, block_size_for
 from kipsk._checks import check_integer, check_not_images, check_option, check_positive
+from kipsk._engine import current, map_rows
 from kipsk._targets import class_targets, decision, is_target_matrix
 from kipsk.kernels._base import JaxKernel, KernelFunction, evaluate
 from kipsk.kernels._registry import get_kernel
@@ -24,6 +26,7 @@ _FLOATS = (np.float64, np.float32)  # others become float64
 
 @jax.jit
 def _predict(function: KernelFunction, X_s: jax.Array, alpha: jax.Array, X: jax.Array) -> jax.Array:
+    X = X.astype(X_s.dtype)
     K_st = function.cross(function.prepare(X_s), function.prepare(X))
     return _ridge.predict(K_st.astype(X.dtype), alpha)
 
@@ -117,11 +120,14 @@ class _BaseKernelRidge(BaseEstimator):
             function.pair_size(X.shape[1]),
         )
         with jax.enable_x64(True):
-
-            def predict(block: NDArray[Any]) -> jax.Array:
-                return _predict(function, X_fit, self.dual_coef_, block.astype(dtype, copy=False))
-
-            predictions = map_rows(predict, X, size, progress="predict" if self.verbose else None)
+            predictions = map_rows(
+                Partial(_predict, function, X_fit, self.dual_coef_),
+                X,
+                size,
+                engine=current(function.is_slow(X.shape[1])),
+                task_bytes=block_bytes(size, len(X_fit), row_size, dtype.itemsize),
+                progress="predict" if self.verbose else None,
+            )
         # Only who asks for float32 gets it.
         return predictions.astype(np.float64, copy=False) if self.dtype == "auto" else predictions
 

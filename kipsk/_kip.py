@@ -170,7 +170,8 @@ class KIPDistiller(ClassDistiller, BaseKIP):
     checkpoint_interval : int, default=100
         Steps between two saves.
     block_size : int or "auto", default="auto"
-        Rows of one block in `predict` and in the final solution of the labels.
+        Rows of one block in `predict` and in the final solution of the labels, and targets of one
+        in a step with an exact convolutional kernel.
     dtype : {"float32", "float64"}, default="float32"
         Precision of the rows and of the steps' kernel between support and targets. The small
         matrices are in float64, `predict` in what the kernel recommends (`KernelRidgeNTK`).
@@ -434,7 +435,14 @@ class KIPDistiller(ClassDistiller, BaseKIP):
 
             rates = streaming_rates(self, settings, int(state.n_steps), len(indices))
             state, more, interrupted = _descent.pass_over(
-                objectives, settings.weights, settings.optimizer, state, batches(), rates, rng
+                objectives,
+                settings.weights,
+                settings.optimizer,
+                state,
+                batches(),
+                rates,
+                rng,
+                self.block_size,
             )
             coding = ClassCoding(reader.classes)
             nothing = Data(start.X_s[:0], coding, reader.codes[:0], start.y_s[:0])

@@ -140,6 +140,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
                 batches_of(objectives[0], rows, settings.batch_size, rng),
                 settings.rates,
                 rng,
+                self.block_size,
             )
             history = _descent.descend(problem, watch, saved)
             message = diagnose(history, problem, self)

@@ -91,7 +91,7 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
     checkpoint_interval : int, default=100
         Steps between two saves.
     block_size : int or "auto", default="auto"
-        Rows of one block in `predict` and in the final solution of the labels.
+        As in `KIPDistiller`.
     dtype : {"float32", "float64"}, default="float32"
         As in `KIPDistiller`.
     random_state : int, RandomState or None, default=None

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from functools import partial
+from contextlib import nullcontext
 from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from kipsk import _ridge
-from kipsk._blocks import block_size_for, sum_rows
+from kipsk._blocks import block_bytes, block_size_for
 from kipsk._checks import check_auto, check_integer, check_option, refuse
 from kipsk._coding import Data
 from kipsk._distiller import ClassDistiller, is_same_kernel
+from kipsk._engine import current, sum_rows
+from kipsk._optimize import single_threaded_blas
 from kipsk.kernels._base import JaxKernel, KernelFunction, evaluate
 
 
@@ -212,8 +215,18 @@ def solve_labels_over(
         # Raises if the matrix cannot be factored, with the reason.
         _ridge.fit_alpha(K_ss, np.ones((len(K_ss), 1)), ridge)
         regularised = _ridge.add_to_diagonal(K_ss, ridge)
-        sums = partial(_normal_equations, function, X_s, regularised)
-        normal, moments = sum_rows(sums, (X, y), size, progress="labels" if verbose else None)
+        sums = Partial(_normal_equations, function, X_s, regularised)
+        is_slow = function.is_slow(n_features)
+        # A worker's BLAS has one thread, and the number of them may change the last bit.
+        with single_threaded_blas if is_slow else nullcontext():
+            normal, moments = sum_rows(
+                sums,
+                (X, y),
+                size,
+                engine=current(is_slow),
+                task_bytes=block_bytes(size, len(X_s), row_size, X.itemsize),
+                progress="labels" if verbose else None,
+            )
     if label_reg is None:
         y_squared = float(np.sum(np.square(y, dtype=np.float64)))
         label_reg = _ridge.best_label_reg(normal, moments, regularised, y_squared, len(y))

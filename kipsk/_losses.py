@@ -108,10 +108,25 @@ class Objective:
         self, params: dict[str, Array], targets: Targets, n_steps: Array | int = 0
     ) -> tuple[Array, Array]:
         """Return the loss and the score of the same predictions."""
-        function = self._drawn(n_steps)
+        function = self.drawn(n_steps)
         prepared_t, y_t = self._prepared(function, targets, n_steps)
         prepared = function.prepare(self.support(params))
         K_st, K_ss = function.cross(prepared, prepared_t), function.gram(prepared)
+        return self.of_matrices(params, K_ss, K_st, y_t)
+
+    def of_matrices(
+        self, params: dict[str, Array], K_ss: Array, K_st: Array, y_t: Array
+    ) -> tuple[Array, Array]:
+        """Return the loss and the score from the kernel's matrices, wherever they came from.
+
+        Parameters
+        ----------
+        params : dict of Arrays
+            All but the rows are read.
+        K_ss : Array of shape (n_s, n_s)
+        K_st : Array of shape (n_s, n_t)
+        y_t : Array of shape (n_t, n_outputs)
+        """
         if self.solves_labels:
             alpha, leverage = self._solve_labels(params, K_ss, K_st, y_t)
             residual = (y_t - _ridge.predict(K_st, alpha)) / (1 - leverage)[:, None]
@@ -139,7 +154,7 @@ class Objective:
         held_out : Targets
             Rows that the kernel sees, not prepared.
         """
-        function = self._drawn(_FIXED_DRAW)
+        function = self.drawn(_FIXED_DRAW)
         prepared = function.prepare(self.support(params))
         K_ss = function.gram(prepared)
         if self.solves_labels:
@@ -151,7 +166,8 @@ class Objective:
         K_sv = function.cross(prepared, function.prepare(held_out.prepared))
         return _SCORES[self.score_name](_ridge.predict(K_sv, alpha), held_out.y_t)
 
-    def _drawn(self, n_steps: Array | int) -> KernelFunction:
+    def drawn(self, n_steps: Array | int) -> KernelFunction:
+        """Return the kernel of one step."""
         if self.key is None:
             return self.function
         return self.function.draw(jax.random.fold_in(self.key, n_steps))
@@ -162,13 +178,18 @@ class Objective:
         """Return the targets as the kernel takes them: constants, without a gradient."""
         if not self.takes_rows:
             return targets
+        X_t, y_t = self.rows(targets, n_steps)
+        return jax.lax.stop_gradient((function.prepare(X_t), y_t))
+
+    def rows(self, targets: Targets, n_steps: Array | int) -> Targets:
+        """Return targets that are rows as the kernel sees them at one step."""
         X_t, y_t = targets
         if self.augmentation is not None and self.augment_key is not None:
             key = jax.random.fold_in(self.augment_key, n_steps)
             X_t, y_t = _augment.apply(self.augmentation, key, X_t, y_t, self.image_shape)
         if self.preprocess is not None:
             X_t = self.preprocess(X_t).astype(X_t.dtype)
-        return jax.lax.stop_gradient((function.prepare(X_t), y_t))
+        return Targets(X_t, y_t)
 
     def _alpha(self, params: dict[str, Array], K_ss: Array) -> Array:
         """Return the dual coefficients of labels that are learned or fixed."""

@@ -15,6 +15,10 @@ from threadpoolctl import threadpool_limits
 
 Params = Any  # a pytree of Arrays
 
+#: What takes steps: ``(objective, optimizer, state, batch, rates, n_steps) -> (state, history)``,
+#: as `steps` does.
+Stepper = Callable[..., tuple[Any, Any]]
+
 #: Steps of one jitted call, at most. A call returns after this many so that the host can look.
 MAX_STEPS_PER_CALL = 32
 
@@ -153,16 +157,23 @@ def step(
     (loss, accuracy), gradient = jax.value_and_grad(objective, has_aux=True)(
         state.params, batch, state.n_steps
     )
+    return moved(optimizer, state, loss, gradient, learning_rate), (loss, accuracy)
+
+
+def moved(
+    optimizer: Any, state: State, loss: Array, gradient: Params, learning_rate: Array
+) -> State:
+    """Return the state after a step along a gradient; no step if it or the loss is not finite."""
     direction, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     params = jax.tree.map(
         lambda p, u: (p - learning_rate * u).astype(p.dtype), state.params, direction
     )
     parts = [jnp.all(jnp.isfinite(part)) for part in jax.tree.leaves(gradient)]
     finite = jnp.isfinite(loss) & jnp.all(jnp.array(parts))
-    moved = State(params, state.params, opt_state, state.n_steps + 1, jnp.array(False))
+    after = State(params, state.params, opt_state, state.n_steps + 1, jnp.array(False))
     stays = state._replace(failed=jnp.array(True))
     ok = finite & ~state.failed
-    return jax.tree.map(partial(jnp.where, ok), moved, stays), (loss, accuracy)
+    return jax.tree.map(partial(jnp.where, ok), after, stays)
 
 
 # The state is small and not donated: one that was interrupted can be published.
@@ -212,6 +223,7 @@ def run(
     stops: Collection[int] = (),
     done: int = 0,
     one_a_call: bool = False,
+    stepper: Stepper | None = None,
 ) -> Generator[tuple[State, Any, int], bool | None]:
     """Yield (state, history, number of steps) after every jitted call; end early if sent True.
 
@@ -236,7 +248,10 @@ def run(
         Numbers of steps after which a call has to end. What is computed does not depend on it.
     done : int
     one_a_call : bool
+    stepper : callable, default=None
+        What a call is, in place of `steps`.
     """
+    stepper = stepper or steps
     single = len(batches) == 1 and len(objectives) == 1 and not one_a_call
     per_call = MAX_STEPS_PER_CALL if single else 1
     drawn = draws(len(objectives), weights, len(batches), rng)
@@ -249,12 +264,12 @@ def run(
         part = np.zeros(per_call, np.float32)
         part[:n_steps] = rates[done:end]
         which, batch = next(drawn)
-        state, history = steps(objectives[which], optimizer, state, batches[batch], part, n_steps)
+        state, history = stepper(objectives[which], optimizer, state, batches[batch], part, n_steps)
         done = end
         if (yield state, history, n_steps):
             break
     look = np.zeros(per_call, np.float32)
-    yield *steps(objectives[0], optimizer, state, batches[0], look, 1), 0
+    yield *stepper(objectives[0], optimizer, state, batches[0], look, 1), 0
 
 
 def draws(

@@ -12,9 +12,10 @@ from sklearn.kernel_approximation import Nystroem
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import validate_data
 
-from kipsk._blocks import block_size_for, map_rows
+from kipsk._blocks import block_size_for
 from kipsk._checks import check_integer, check_not_images, check_option, refuse
 from kipsk._coresets import farthest_first, forgetting_events, medoids, most_forgotten
+from kipsk._engine import map_rows
 from kipsk._support import centres_of, herd, rows_per_class
 from kipsk._targets import encode
 from kipsk.kernels._base import JaxKernel

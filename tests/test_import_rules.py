@@ -58,7 +58,13 @@ MODULES = {
     "_losses": Room("mathematics"),
     "_ridge": Room("mathematics"),
     # what an estimator is wired from
+    "_block_step": Room("steps"),
     "_engine": Room("steps"),
+    "_engine._base": Room("steps"),
+    "_engine._dask": Room("steps"),
+    "_engine._devices": Room("steps"),
+    "_engine._local": Room("steps"),
+    "_engine._rows": Room("steps"),
     "_optimize": Room("steps"),
     "_coresets": Room("steps", sklearn=True),
     "_coding": Room("steps", sklearn=True),

@@ -86,6 +86,10 @@ class KernelFunction:
         """Return how many numbers one entry of the matrix goes through; many make a slow kernel."""
         return 1
 
+    def is_slow(self, n_features: int) -> bool:
+        """Return whether a block of entries takes far longer than to send its rows elsewhere."""
+        return self.is_random or self.pair_size(n_features) > 1
+
 
 @jax.jit
 def prepare(function: KernelFunction, X: Array) -> Any:

@@ -20,8 +20,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm.auto import tqdm
 
 from kipsk._augment import check as check_augmentation
-from kipsk._blocks import block_size_for, map_rows
+from kipsk._blocks import block_size_for
 from kipsk._checks import check_integer, check_not_images, check_option, check_positive, refuse
+from kipsk._engine import map_rows
 from kipsk._kernel_ridge import OneHotClassifierMixin
 from kipsk._optimize import LOOK_EVERY, is_transformation, learning_rates
 from kipsk._targets import class_targets, is_target_matrix
