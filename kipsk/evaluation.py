@@ -67,6 +67,8 @@ def compare(
         ``fit_distill`` returns, of reducers that have it, as distillers do. All others are trained
         on the rows and class labels of ``fit_resample``.
     X : array-like of shape (n_samples, n_features)
+        Numbers, NaN included; made an array, so `preprocess` sees no column names. Categories are
+        encoded before.
     y : array-like of shape (n_samples,)
         Class labels of any type.
     test : tuple (X_test, y_test), default=None
