@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
+from sklearn.base import clone, is_regressor
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -39,7 +39,7 @@ def check_downstream(owner: str, downstream: Any) -> Any:
     """Return the value of the parameter; raise ValueError if it is none of those it may have."""
     is_name = isinstance(downstream, str) and downstream in ("auto", "last")
     is_model = hasattr(downstream, "fit") and hasattr(downstream, "predict")
-    if not is_name and (not is_model or isinstance(downstream, type)):
+    if not is_name and (not is_model or isinstance(downstream, type) or is_regressor(downstream)):
         raise refuse(owner, "downstream", "'auto', 'last' or a classifier", downstream)
     return downstream
 
@@ -76,7 +76,8 @@ def hits(model: Any, X_s: Any, y_s: NDArray[Any], X: Any, y: NDArray[Any]) -> ND
         except Exception as error:
             raise ValueError(
                 f"The 'downstream' model {model!r} cannot be trained on {len(X_s)} rows of "
-                f"{len(np.unique(y_s))} classes: {error} Raise 'ipc', or choose another model."
+                f"{len(np.unique(y_s))} classes: {str(error).rstrip('.')}. Raise 'ipc', or choose "
+                "another model."
             ) from error
         return np.equal(y, trained.predict(X))
 

@@ -209,6 +209,7 @@ def test_fast_kernels_are_not_cut():
         assert placed is batches
 
 
+@pytest.mark.slow
 def test_a_convolutional_kernel():
     function = ConvNet(1, image_shape=(4, 4, 1)).function()
     given = problem(function, n=7, n_s=3, y_s=FIXED[:3])

@@ -17,7 +17,7 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.svm import SVC
+from sklearn.svm import SVC, SVR
 
 from kipsk import KIPDistiller, RegularizedZCA
 from kipsk._downstream import best_stage, models_of, rows_to_try
@@ -247,7 +247,7 @@ def test_with_preprocess_the_model_is_tried_in_its_units(digits):
     assert max(distiller.stage_scores_.values()) > 0.6
 
 
-@pytest.mark.parametrize("downstream", ["first", None, SVC, 3])
+@pytest.mark.parametrize("downstream", ["first", None, SVC, 3, SVR()])
 def test_bad_downstream(downstream, digits):
     X, _, y, _ = digits
     with pytest.raises(ValueError, match="The 'downstream' parameter of KIPDistiller must be"):
