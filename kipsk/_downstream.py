@@ -19,6 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
+from threadpoolctl import threadpool_limits
 
 from kipsk._checks import refuse
 
@@ -111,10 +112,12 @@ def best_stage(
     """
     _, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
     weights = 1 / (len(counts) * counts[codes])  # their sum is 1
-    right = {
-        step: np.array([hits(model, *stage, X, y) for model in models], np.float64)
-        for step, stage in stages.items()
-    }
+    # Threads gain little on a few rows, and those of several fits at once spin for minutes.
+    with threadpool_limits(1):
+        right = {
+            step: np.array([hits(model, *stage, X, y) for model in models], np.float64)
+            for step, stage in stages.items()
+        }
     accuracies = {step: float(np.mean(hit @ weights)) for step, hit in right.items()}
     start = min(stages)
 

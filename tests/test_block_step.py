@@ -118,7 +118,13 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+QUICK = ("learned labels", "solved labels", "augmented")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case if case in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in CASES],
+)
 def test_equals_the_compiled_step(case):
     """All numbers of the state after some steps: the gradient is in Adam's moments."""
     given = problem(**CASES[case])

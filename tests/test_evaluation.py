@@ -493,15 +493,20 @@ def test_ctrl_c_that_a_fit_survives_ends_the_comparison(where, blobs, tmp_path, 
         return fit
 
     path = tmp_path / "results.csv"
-    handler = signal.getsignal(signal.SIGINT)
+    # A process that was started in the background may ignore the signal.
+    handler = signal.default_int_handler
+    inherited = signal.signal(signal.SIGINT, handler)
     if where == "reducer":
         monkeypatch.setattr(Sample, "fit_resample", interrupted(Sample.fit_resample))
     else:
         monkeypatch.setattr(Model, "fit", interrupted(Model.fit))
-    with pytest.raises(KeyboardInterrupt):
-        compare({"s": Sample()}, {"m": Model()}, *blobs, path=path)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            compare({"s": Sample()}, {"m": Model()}, *blobs, path=path)
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, inherited)
     assert len(path.read_text().splitlines()) == 1
-    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_speed_ups(blobs):

@@ -78,6 +78,7 @@ def test_view_is_in_the_units_of_pixels(rows):
     assert_allclose(np.stack(images)[..., 0].reshape(10, 64), expected, atol=1 / 255)
 
 
+@pytest.mark.slow
 def test_view_of_a_regression(rows):
     regressor = KIPRegressor(
         n_support=3, max_iter=1, reg=1e-2, image_shape=SHAPE, random_state=0

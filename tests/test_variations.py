@@ -194,6 +194,7 @@ def test_flips_are_drawn_anew_at_every_step(images):
     assert len(set(curve.round(6))) == 20
 
 
+@pytest.mark.slow
 def test_mixup_mixes_rows_and_targets(images):
     """Oracle: the loss by hand on rows and targets mixed with the key of the first step."""
     X, y = images
@@ -383,6 +384,7 @@ def test_second_fit_starts_where_the_first_ended(plain, images):
     assert distiller.loss_curve_[-1] < distiller.loss_curve_[0]
 
 
+@pytest.mark.slow
 def test_warm_start_with_more_and_fewer_rows(images):
     """Oracle: the rows of the fit before, the first of each class; new ones are real rows."""
     X, y = images
@@ -527,7 +529,7 @@ def test_steps_of_log_snapshots(images):
     assert sorted(step for step in later if step > 400) == [483, 695, 1000, 1500, 2000, 2100]
 
 
-@pytest.mark.parametrize("label_reg", [1e-3, "auto"])
+@pytest.mark.parametrize("label_reg", [1e-3, pytest.param("auto", marks=pytest.mark.slow)])
 def test_solved_labels_of_snapshots(label_reg, images):
     """Oracle: Label Solve for the snapshots' rows; the last one is what is published."""
     X, y = images
@@ -603,6 +605,7 @@ def test_shape_of_images_is_told_to_a_kernel_that_has_none(images):
     assert distiller.kernel_ == knowing and without.image_shape is None
 
 
+@pytest.mark.slow
 def test_shape_of_images_is_told_to_exact_kernels(images):
     X, y = images
     solver = LabelSolver("convnet1", ipc=1, image_shape=SHAPE, random_state=0).fit(X, y)

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 CODE = """
 import jax
 import numpy as np
@@ -39,6 +41,7 @@ np.testing.assert_allclose(predicted, expected, rtol=1e-4, atol=1e-4)
 """
 
 
+@pytest.mark.slow
 def test_two_devices():
     environment = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
