@@ -104,8 +104,8 @@ def as_images(
     if image_shape is None:
         raise ValueError(
             f"{owner} needs to know the images' shape to draw them. Rows have {n_features} "
-            "features: pass image_shape=(H, W, C), such as (32, 32, 3), or kind='heatmap' for "
-            "a table."
+            "features: pass image_shape=(H, W, C), such as (32, 32, 3). A table is drawn by "
+            "SupportDisplay with kind='heatmap'."
         )
     shape = checked_shape(owner, "image_shape", image_shape, n_dims=(3,))
     if not is_shape_of(shape, n_features):
