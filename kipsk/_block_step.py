@@ -1,12 +1,12 @@
 """A step of KIP whose kernel is computed in blocks, wherever an engine computes them.
 
-The loss L is a function of two small matrices, and the chain rule goes through the large one block
-by block:
+The loss L is a function of two matrices, and the chain rule goes through both block by block:
 
     K_st[:, b] = cross(prepare(X_s), prepare(X_t[b]))                        in blocks
+    K_ss[i, j] = cross(exact(prepare(X_s[i])), exact(prepare(X_s[j])))       in tiles with i <= j
     L, dL/dK_ss, dL/dK_st                                                    here
     dL/dX_s = sum_b (dK_st[:, b]/dX_s)^T dL/dK_st[:, b]                      in blocks
-              + (dK_ss/dX_s)^T dL/dK_ss                                      here
+              + sum_ij (dK_ss[i, j]/dX_s)^T dL/dK_ss[i, j]                   in tiles
 
 A block's vector-Jacobian product goes through its pairs again; nothing of them is kept between the
 two passes, so any worker can compute any block. Fast kernels take the step of `_optimize.steps`,
@@ -15,6 +15,7 @@ which is one call of compiled code.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -44,10 +45,39 @@ class Batch(NamedTuple):
     tree: int
 
 
+class Tile(NamedTuple):
+    """A tile of K_ss.
+
+    Attributes
+    ----------
+    rows : Array of int
+    columns : Array of int or None
+        None on the diagonal, where they are the rows.
+    """
+
+    rows: Any
+    columns: Any
+
+
+class _Pulled(NamedTuple):
+    """What a block's vector-Jacobian product is taken of.
+
+    Attributes
+    ----------
+    given : Tile, pytree of arrays, or None
+        As in the pass forward.
+    cotangent : Array
+        The loss's gradient by the entries.
+    """
+
+    given: Any
+    cotangent: Any
+
+
 @register_dataclass
 @dataclass(frozen=True)
 class _Kernel:
-    """The kernel matrix of a support set with a block of targets.
+    """The kernel of support rows with a block of targets, or among themselves.
 
     Attributes
     ----------
@@ -59,23 +89,43 @@ class _Kernel:
     function: KernelFunction
     prepares: bool = field(metadata={"static": True})
 
-    def __call__(self, X_s: Array, targets: Any) -> Array:
+    def with_targets(self, X_s: Array, targets: Any) -> Array:
         B = self.function.prepare(targets) if self.prepares else targets
         return self.function.cross(self.function.prepare(X_s), B)
 
+    def among(self, sides: Tile) -> Array:
+        """Return a tile of K_ss, of rows; in float64."""
+        A = self.function.prepare(sides.rows)
+        if sides.columns is None:
+            return self.function.gram(A)
+        B = self.function.prepare(sides.columns)
+        return self.function.cross(self.function.exact(A), self.function.exact(B))
+
 
 @jax.jit
-def _forward(kernel: _Kernel, placed: Any, own: Any, X_s: Array) -> Array:
-    """Return K_st of a block, which is placed or given."""
-    return kernel(X_s, own if placed is None else placed)
+def _forward(kernel: _Kernel, placed: Any, given: Any, X_s: Array) -> Array:
+    """Return a block of K_st, whose targets are placed or given, or a tile of K_ss."""
+    if isinstance(given, Tile):
+        return kernel.among(_sides(X_s, given))
+    return kernel.with_targets(X_s, given if placed is None else placed)
 
 
 @jax.jit
-def _pull_back(kernel: _Kernel, placed: Any, own: Any, X_s: Array) -> Array:
-    """Return the gradient by X_s, and by nothing else, of ``<cotangent, K_st>`` of a block."""
+def _pull_back(kernel: _Kernel, placed: Any, own: _Pulled, X_s: Array) -> Any:
+    """Return the gradient by support rows, and by nothing else, of ``<cotangent, block>``.
+
+    By all rows for a block of K_st, by a tile's own for one of K_ss.
+    """
     given, cotangent = own
+    if isinstance(given, Tile):
+        return jax.vjp(kernel.among, _sides(X_s, given))[1](cotangent)[0]
     targets = given if placed is None else placed
-    return jax.vjp(lambda X: kernel(X, targets), X_s)[1](cotangent)[0]
+    return jax.vjp(lambda X: kernel.with_targets(X, targets), X_s)[1](cotangent)[0]
+
+
+def _sides(X_s: Array, tile: Tile) -> Tile:
+    """Return the support rows of a tile."""
+    return Tile(*(None if index is None else X_s[index] for index in tile))
 
 
 @jax.jit
@@ -85,16 +135,6 @@ def _support_and_rows(
     """Return X_s, and the targets of this step if they are made anew."""
     rows = None if targets is None else objective.rows(targets, n_steps)
     return objective.support(params), rows
-
-
-@jax.jit
-def _gram(function: KernelFunction, X_s: Array) -> Array:
-    return function.gram(function.prepare(X_s))
-
-
-@jax.jit
-def _gram_pull_back(function: KernelFunction, X_s: Array, cotangent: Array) -> Array:
-    return jax.vjp(lambda X: _gram(function, X), X_s)[1](cotangent)[0]
 
 
 @jax.jit
@@ -116,12 +156,11 @@ def _moved(
     state: State,
     loss: Array,
     by_numbers: dict[str, Array],
-    by_gram: Array,
-    by_blocks: Array,
+    by_support: Array,
     rate: Array,
 ) -> State:
     X_s, pull_back = jax.vjp(objective.support, state.params)
-    by_rows = pull_back((by_gram + by_blocks).astype(X_s.dtype))[0]
+    by_rows = pull_back(by_support.astype(X_s.dtype))[0]
     gradient = jax.tree.map(jnp.add, by_numbers, by_rows)
     return _optimize.moved(optimizer, state, loss, gradient, rate)
 
@@ -167,21 +206,17 @@ class BlockSteps:
         targets = targets if rows is None else rows
         tree = batch.tree if isinstance(batch, Batch) and rows is None else None
         which = next(i for i, other in enumerate(self._objectives) if other is objective)
-        K_ss = _gram(objective.function, X_s)  # runs beside the blocks
-        blocks = _Blocks(targets, tree, self._size(objective, X_s, targets))
+        size = self._size(objective, X_s, targets)
+        blocks = _Blocks(len(X_s), targets, tree, size)
         sent = np.asarray(X_s)
         parts = self._engine.map(_forward, self._placed, blocks.forward(), sent, which=which)
-        K_st = blocks.joined(parts)
-        values, (by_numbers, by_K_ss, by_K_st) = _loss(
-            objective, state.params, K_ss, K_st, targets.y_t
-        )
-        by_gram = _gram_pull_back(objective.function, X_s, by_K_ss)
-        backward = blocks.backward(np.asarray(by_K_st))
-        by_blocks = np.zeros(X_s.shape)
-        for part in self._engine.map(_pull_back, self._placed, backward, sent, which=which):
-            by_blocks += part
+        K_ss, K_st = blocks.joined(parts)
+        values, (by_numbers, *by_matrices) = _loss(objective, state.params, K_ss, K_st, targets.y_t)
+        backward = blocks.backward(*map(np.asarray, by_matrices))
+        parts = self._engine.map(_pull_back, self._placed, backward, sent, which=which)
+        by_support = blocks.summed(parts, X_s.shape[1])
         state = _compiled_moved(
-            objective, optimizer, state, values[0], by_numbers, by_gram, by_blocks, rates[0]
+            objective, optimizer, state, values[0], by_numbers, by_support, rates[0]
         )
         loss, score = (np.asarray(value, np.float64)[None] for value in values)
         return state, (loss, score)
@@ -196,38 +231,76 @@ class BlockSteps:
 
 
 class _Blocks:
-    """The blocks of a batch.
+    """The tiles of K_ss and the blocks of K_st, which are one pass.
 
     Parameters
     ----------
+    n_s : int
+        Support rows.
     targets : Targets
     tree : int or None
-        Where the rows are placed; None sends them with each block.
+        Where the targets are placed; None sends them with each block.
     block_size : int
+        Targets of a block. A tile has as many pairs, at most.
     """
 
-    def __init__(self, targets: Targets, tree: int | None, block_size: int) -> None:
-        self._targets, self._tree, self._n = targets, tree, len(targets.y_t)
-        self._rows = _engine.indices(self._n, block_size)
+    def __init__(self, n_s: int, targets: Targets, tree: int | None, block_size: int) -> None:
+        self._targets, self._tree = targets, tree
+        self._n_s, self._n_t = n_s, len(targets.y_t)
+        self._blocks = _engine.indices(self._n_t, block_size)
+        strips = _engine.indices(n_s, max(1, math.isqrt(n_s * block_size)))
+        self._side = len(strips[0])
+        self._tiles = [
+            Tile(rows, None if j == i else columns)
+            for i, rows in enumerate(strips)
+            for j, columns in enumerate(strips[i:], i)
+        ]
+        # Where a tile lies, if the last row comes again until all tiles are full.
+        starts = np.stack(np.triu_indices(len(strips)), axis=1) * self._side
+        self._at = [tuple(slice(at, at + self._side) for at in start) for start in starts]
+        self._full = self._side * len(strips)
 
     def forward(self) -> Iterator[Block]:
-        """Yield what K_st is computed of."""
-        for rows in self._rows:
+        """Yield what the matrices are computed of."""
+        for tile in self._tiles:
+            yield Block(own=tile)
+        for rows in self._blocks:
             placed, given = self._of(rows)
             yield placed._replace(own=given)
 
-    def joined(self, parts: Iterator[Any]) -> Any:
-        """Return K_st from its blocks."""
-        return np.concatenate(list(parts), axis=1)[:, : self._n]
+    def joined(self, parts: Iterator[Any]) -> tuple[Any, Any]:
+        """Return K_ss and K_st."""
+        K_ss = np.zeros((self._full, self._full))
+        for at, part in zip(self._at, parts, strict=False):
+            K_ss[at] = part
+        K_ss = np.triu(K_ss)[: self._n_s, : self._n_s]
+        K_st = np.concatenate(list(parts), axis=1)[:, : self._n_t]
+        return K_ss + np.triu(K_ss, 1).T, K_st
 
-    def backward(self, cotangent: Any) -> Iterator[Block]:
+    def backward(self, by_K_ss: Any, by_K_st: Any) -> Iterator[Block]:
         """Yield what the gradient is computed of; a row that comes again counts once."""
-        size = len(self._rows[0])
-        missing = size * len(self._rows) - self._n
-        cotangent = np.pad(cotangent, ((0, 0), (0, missing)))
-        for i, rows in enumerate(self._rows):
+        by_K_ss = np.triu(by_K_ss) + np.triu(by_K_ss.T, 1)
+        by_K_ss = np.pad(by_K_ss, (0, self._full - self._n_s))
+        for tile, at in zip(self._tiles, self._at, strict=True):
+            yield Block(own=_Pulled(tile, by_K_ss[at]))
+        size = len(self._blocks[0])
+        missing = size * len(self._blocks) - self._n_t
+        by_K_st = np.pad(by_K_st, ((0, 0), (0, missing)))
+        for i, rows in enumerate(self._blocks):
             placed, given = self._of(rows)
-            yield placed._replace(own=(given, cotangent[:, i * size : (i + 1) * size]))
+            yield placed._replace(own=_Pulled(given, by_K_st[:, i * size : (i + 1) * size]))
+
+    def summed(self, parts: Iterator[Any], n_features: int) -> Any:
+        """Return the gradient by all support rows, summed in block order."""
+        by_support = np.zeros((self._full, n_features))
+        for at, part in zip(self._at, parts, strict=False):
+            for rows, by_rows in zip(at, part, strict=True):
+                if by_rows is not None:
+                    by_support[rows] += by_rows
+        by_support = by_support[: self._n_s]
+        for part in parts:
+            by_support += part
+        return by_support
 
     def _of(self, rows: Any) -> tuple[Block, Any]:
         if self._tree is None:
