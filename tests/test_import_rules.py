@@ -62,6 +62,8 @@ MODULES = {
     "_engine": Room("steps"),
     "_engine._base": Room("steps"),
     "_engine._dask": Room("steps"),
+    "_engine._dask_run": Room("steps"),
+    "_engine._dask_worker": Room("steps"),
     "_engine._devices": Room("steps"),
     "_engine._local": Room("steps"),
     "_engine._rows": Room("steps"),

@@ -18,7 +18,8 @@ from numpy.testing import assert_array_equal
 
 from kipsk import KIPDistiller
 from kipsk._engine import LOCAL, Block, current, indices
-from kipsk._engine._dask import _IN_USE, Dask, Limits
+from kipsk._engine._dask import _IN_USE, Dask
+from kipsk._engine._dask_run import Limits
 from kipsk.kernels import RBF, ConvNet
 from kipsk.kernels._dot_product import RBFFunction
 
@@ -107,9 +108,9 @@ class TestEngine:
 
     def test_what_is_placed_is_forgotten(self, client):
         def placed():
-            from kipsk._engine import _dask
+            from kipsk._engine import _dask_worker
 
-            return list(_dask._SENT)
+            return list(_dask_worker._SENT)
 
         engine, other = Dask(client), Dask(client)
         with engine.place([1.0]) as name:

@@ -1,0 +1,263 @@
+"""One pass over blocks on a dask cluster whose workers may die, hang, join late or lose results.
+
+dask itself runs again what a dead worker was computing, or had computed. What it does not do is
+done here: notice a worker that hangs, and results that were announced and never come.
+"""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import time
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import jax
+import numpy as np
+
+from kipsk._engine._base import Block, to_numpy
+from kipsk._engine._dask_worker import NotPlacedError, compute, dumps
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class Limits(NamedTuple):
+    """Seconds and numbers after which something is done.
+
+    Attributes
+    ----------
+    tick : float
+        Between two looks at the cluster while no result comes: a look is a message.
+    result : float
+        For bringing a result that is there: it is less than a megabyte or a few.
+    straggler, times : float
+        A block is sent to a second worker when it takes longer than both, in seconds and in
+        multiples of the usual time. The first block of a worker takes up to a minute to compile.
+    losses : int
+        Of one block, until its fit ends. dask tries each of them on four workers.
+    no_workers : float
+        Without any worker: the time that a queue of a cluster may take to give another.
+    stall : float
+        Without any result.
+    """
+
+    tick: float = 1.0
+    result: float = 60.0
+    straggler: float = 60.0
+    times: float = 3.0
+    losses: int = 3
+    no_workers: float = 600.0
+    stall: float = 3600.0
+
+
+# Tasks under way for each thread of the cluster: one runs, one waits, so that none is idle.
+_PER_THREAD = 2
+
+
+def check_open(client: Any) -> None:
+    """Raise RuntimeError if nothing can be sent any more."""
+    if client.status in ("closed", "closing"):
+        raise RuntimeError(
+            f"The dask client of joblib.parallel_config is {client.status}. Open one, client = "
+            "distributed.Client(...), and call joblib.parallel_config('dask') with it open."
+        )
+
+
+@dataclass
+class _Task:
+    """A block that is under way.
+
+    Attributes
+    ----------
+    payload : bytes
+    attempts : dict of Future to float
+        When each was sent.
+    n_lost : int
+    """
+
+    payload: bytes
+    attempts: dict[Any, float] = field(default_factory=dict)
+    n_lost: int = 0
+
+
+class Run:
+    """One pass over blocks."""
+
+    def __init__(
+        self,
+        client: Any,
+        limits: Limits,
+        name: str,
+        function: Any,
+        blocks: Iterator[Block],
+        inline: Any,
+        which: int,
+    ) -> None:
+        self._client, self._limits = client, limits
+        self._name, self._function, self._inline, self._which = name, function, inline, which
+        self._blocks, self._is_over, self._n_sent = blocks, False, 0
+        self._open: dict[int, _Task] = {}
+        self._done: dict[int, Any] = {}
+        self._seconds: list[float] = []
+        self._id = uuid4().hex
+        self._progress = self._seen = time.monotonic()
+        self._workers: dict[str, int] = {}
+        self._looked = -float("inf")
+
+    def results(self) -> Iterator[Any]:
+        """Yield results in the order of the blocks."""
+        index = 0
+        try:
+            while True:
+                self.send_more()
+                if index in self._done:
+                    yield self._done.pop(index)
+                    index += 1
+                    self._progress = time.monotonic()
+                elif self._open:
+                    self._wait()
+                else:
+                    return
+        finally:
+            attempts = [future for task in self._open.values() for future in task.attempts]
+            if attempts:
+                with suppress(Exception):
+                    self._client.cancel(attempts)
+
+    def send_more(self) -> None:
+        """Send blocks until all threads of the cluster have enough of them."""
+        check_open(self._client)
+        if time.monotonic() - self._looked > self._limits.tick:
+            self._look()
+        most = _PER_THREAD * max(1, sum(self._workers.values()))
+        while not self._is_over and len(self._open) < most:
+            block = next(self._blocks, None)
+            if block is None:
+                self._is_over = True
+                return
+            block = block._replace(own=to_numpy(block.own))
+            payload = dumps((self._function, self._which, block, self._inline))
+            task = self._open[self._n_sent] = _Task(payload)
+            self._send(self._n_sent, task)
+            self._n_sent += 1
+
+    def _send(self, index: int, task: _Task, **where: Any) -> None:
+        import dask
+
+        name = getattr(self._function, "__name__", "block").strip("_")
+        # Blocks of rows to predict are larger than what dask thinks a task should be.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
+            future = self._client.submit(
+                compute,
+                self._name,
+                task.payload,
+                jax.dtypes.canonicalize_dtype(np.float64) == np.float64,
+                key=f"kipsk-{name}-{self._id}-{index}-{uuid4().hex[:8]}",
+                pure=False,
+                retries=0,
+                **where,
+            )
+        task.attempts[future] = time.monotonic()
+
+    def _wait(self) -> None:
+        """Wait for a result, a failure or a while; take what has come."""
+        from distributed import wait
+
+        futures = [future for task in self._open.values() for future in task.attempts]
+        # Raises for a cancelled future too, which `_collect` sees.
+        with suppress(TimeoutError, CancelledError, OSError):
+            wait(futures, timeout=self._limits.tick, return_when="FIRST_COMPLETED")
+        for index, task in list(self._open.items()):
+            self._collect(index, task)
+        if time.monotonic() - self._progress > self._limits.stall:
+            raise RuntimeError(
+                f"No block came back from the dask cluster for {self._limits.stall:.0f} seconds, "
+                f"with {len(self._workers)} workers. Look at its dashboard and at the workers' "
+                "logs; lower 'block_size' if blocks take that long."
+            )
+
+    def _collect(self, index: int, task: _Task) -> None:
+        """Take the result of a block; send it again if it has been lost."""
+        from distributed import KilledWorker
+
+        lost = (KilledWorker, NotPlacedError, CancelledError, TimeoutError, OSError)
+        for future, since in list(task.attempts.items()):
+            if future.status == "pending":
+                continue
+            try:
+                result = future.result(timeout=self._limits.result)
+            except lost as error:
+                del task.attempts[future]
+                self._lose(index, task, error)
+            except Exception as error:
+                raise RuntimeError(
+                    f"A block failed on a worker of the dask cluster: {type(error).__name__}: "
+                    f"{error}"
+                ) from error
+            else:
+                self._done[index] = result
+                self._progress = time.monotonic()
+                self._seconds.append(self._progress - since)
+                del self._open[index], task.attempts[future]
+                if task.attempts:
+                    with suppress(Exception):
+                        self._client.cancel(list(task.attempts))
+                return
+        if not task.attempts:
+            check_open(self._client)
+            self._send(index, task)
+
+    def _lose(self, index: int, task: _Task, error: BaseException) -> None:
+        task.n_lost += 1
+        _LOGGER.info("block %d was lost (%s)", index, error)
+        if isinstance(error, NotPlacedError):
+            raise RuntimeError(
+                "A worker joined the dask cluster that cannot take part: its log says why. All "
+                "need the same kipsk and JAX as this process."
+            ) from error
+        if task.n_lost >= self._limits.losses:
+            raise RuntimeError(
+                f"A block was lost {task.n_lost} times on the dask cluster, the last time by "
+                f"{type(error).__name__}: {error}. Workers may be killed for their memory: raise "
+                "memory_limit, or lower 'block_size' or 'batch_size'. A fit with "
+                "'checkpoint_path' goes on from its last save."
+            ) from error
+
+    def _look(self) -> None:
+        """See what workers there are, and send what takes too long to another of them."""
+        now = self._looked = time.monotonic()
+        with suppress(OSError, TimeoutError):
+            self._workers = dict(self._client.nthreads())
+        if self._workers:
+            self._seen = now
+        elif now - self._seen > self._limits.no_workers:
+            raise RuntimeError(
+                f"The dask cluster has had no worker for {self._limits.no_workers:.0f} seconds. "
+                "Start some and fit again; with 'checkpoint_path' the fit goes on from its last "
+                "save."
+            )
+        usual = statistics.median(self._seconds) if self._seconds else 0.0
+        patience = max(self._limits.straggler, self._limits.times * usual)
+        late = [
+            (index, task)
+            for index, task in self._open.items()
+            # Twice as patient with each attempt: a long block is no hung worker.
+            if task.attempts
+            and now - max(task.attempts.values()) > patience * 2 ** (len(task.attempts) - 1)
+        ]
+        if not late:
+            return
+        processing: dict[str, Any] = {}
+        with suppress(OSError, TimeoutError):
+            processing = dict(self._client.processing())
+        for index, task in late:
+            keys = {future.key for future in task.attempts}
+            busy = {worker for worker, own in processing.items() if keys & set(own)}
+            others = [worker for worker in self._workers if worker not in busy]
+            if others:
+                _LOGGER.info("block %d is late and sent to another worker", index)
+                self._send(index, task, workers=others, allow_other_workers=True)

@@ -1,0 +1,134 @@
+"""What dask workers hold and run: what was placed, and one block of it."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import threading
+from functools import cached_property
+from importlib import import_module
+from typing import Any
+
+import jax
+
+from kipsk._engine._base import Placed, to_numpy
+from kipsk._optimize import single_threaded_blas
+
+
+def versions() -> dict[str, str]:
+    return {name: import_module(name).__version__ for name in ("kipsk", "jax")}
+
+
+class _Sent:
+    """What was placed on this worker."""
+
+    def __init__(self, payload: bytes) -> None:
+        self._payload = payload
+        self._lock = threading.Lock()
+
+    def placed(self) -> Placed:
+        with self._lock:
+            return self._placed
+
+    @cached_property
+    def _placed(self) -> Placed:
+        value: Placed = pickle.loads(self._payload)
+        self._payload = b""
+        return value
+
+
+#: On a worker: what is placed there, by name. Several workers may live in one process.
+_SENT: dict[str, _Sent] = {}
+
+
+def receive(name: str, payload: bytes, wanted: dict[str, str], address: str) -> None:
+    """Keep on a worker what is placed, or say why not."""
+    own = versions()
+    if own != wanted:
+        both = [", ".join(f"{k} {v}" for k, v in some.items()) for some in (own, wanted)]
+        raise RuntimeError(f"the worker {address} has {both[0]}, this process {both[1]}")
+    _SENT.setdefault(name, _Sent(payload))
+
+
+def forget(name: str) -> None:
+    """Drop on a worker what was placed."""
+    _SENT.pop(name, None)
+
+
+def plugin(name: str, payload: bytes, wanted: dict[str, str]) -> Any:
+    """Return the plugin that holds what is placed.
+
+    Its class is local, hence sent with its code: a worker without kipsk can load it and say so.
+    """
+    from distributed import WorkerPlugin
+
+    class Placement(WorkerPlugin):  # type: ignore[misc]
+        def setup(self, worker: Any) -> None:
+            try:
+                from kipsk._engine import _dask_worker
+            except ImportError as error:
+                raise RuntimeError(f"the worker {worker.address} has no kipsk: {error}") from error
+            _dask_worker.receive(name, payload, wanted, worker.address)
+
+        def teardown(self, worker: Any) -> None:
+            from kipsk._engine import _dask_worker
+
+            _dask_worker.forget(name)
+
+    return Placement()
+
+
+class NotPlacedError(RuntimeError):
+    """A worker lacks what was placed."""
+
+
+def compute(name: str, task: bytes, x64: bool) -> Any:
+    """Compute one block on a worker.
+
+    Parameters
+    ----------
+    name : str
+        Of what is placed.
+    task : bytes
+        ``(function, which, block, inline)``.
+    x64 : bool
+        Whether float64 is in use where the task comes from.
+    """
+    function, which, block, inline = pickle.loads(task)
+    try:
+        placed = _SENT[name].placed()
+    except KeyError:
+        raise NotPlacedError(f"{name} is not on this worker") from None
+    with jax.enable_x64(x64), single_threaded_blas:
+        arguments = placed.arguments(block)
+        return to_numpy(function(placed.constants[which], *arguments, *inline))
+
+
+def dumps(value: Any) -> bytes:
+    """Pickle what can be found by its name or sent as code; jitted functions by name."""
+    import cloudpickle
+
+    jitted: Any = type(jax.jit(_named))
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, jitted) and "<" not in obj.__qualname__:
+                return _named, (obj.__module__, obj.__qualname__)
+            return super().reducer_override(obj)
+
+    with io.BytesIO() as file:
+        try:
+            Pickler(file, protocol=5).dump(value)
+        except Exception as error:
+            raise TypeError(
+                f"The kernel cannot be sent to the workers of the dask cluster: {error}. Use one "
+                "that can be pickled, or fit outside of joblib.parallel_config('dask')."
+            ) from error
+        return file.getvalue()
+
+
+def _named(module: str, name: str) -> Any:
+    found: Any = import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
