@@ -31,6 +31,7 @@ class Dask:
 
     def __init__(self, client: Any, limits: Limits | None = None) -> None:
         self.client, self.limits = client, limits or Limits()
+        self._abandoned: list[Any] = []
 
     @contextmanager
     def place(
@@ -57,6 +58,9 @@ class Dask:
         try:
             yield name
         finally:
+            with suppress(Exception):
+                self.client.cancel(self._abandoned)
+            self._abandoned.clear()
             with _LOCK:
                 _IN_USE[name] -= 1
                 if not _IN_USE[name]:
@@ -73,7 +77,16 @@ class Dask:
         RuntimeError
             If a block fails, is lost too often, or if the cluster stays without workers.
         """
-        run = Run(self.client, self.limits, placed, function, iter(blocks), to_numpy(inline), which)
+        run = Run(
+            self.client,
+            self.limits,
+            self._abandoned,
+            placed,
+            function,
+            iter(blocks),
+            to_numpy(inline),
+            which,
+        )
         run.send_more()
         return run.results()
 

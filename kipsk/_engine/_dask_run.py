@@ -85,19 +85,33 @@ class _Task:
 
 
 class Run:
-    """One pass over blocks."""
+    """One pass over blocks.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    limits : Limits
+    abandoned : list of Future
+        Attempts that another one has beaten are put here, not cancelled: a worker that hangs is
+        given nothing more as long as it seems busy.
+    name : str
+        Of what is placed.
+    function, blocks, inline, which
+        As `Engine.map` takes them.
+    """
 
     def __init__(
         self,
         client: Any,
         limits: Limits,
+        abandoned: list[Any],
         name: str,
         function: Any,
         blocks: Iterator[Block],
         inline: Any,
         which: int,
     ) -> None:
-        self._client, self._limits = client, limits
+        self._client, self._limits, self._abandoned = client, limits, abandoned
         self._name, self._function, self._inline, self._which = name, function, inline, which
         self._blocks, self._is_over, self._n_sent = blocks, False, 0
         self._open: dict[int, _Task] = {}
@@ -203,9 +217,7 @@ class Run:
                 self._progress = time.monotonic()
                 self._seconds.append(self._progress - since)
                 del self._open[index], task.attempts[future]
-                if task.attempts:
-                    with suppress(Exception):
-                        self._client.cancel(list(task.attempts))
+                self._abandoned.extend(task.attempts)
                 return
         if not task.attempts:
             check_open(self._client)
@@ -230,6 +242,7 @@ class Run:
     def _look(self) -> None:
         """See what workers there are, and send what takes too long to another of them."""
         now = self._looked = time.monotonic()
+        self._abandoned[:] = [future for future in self._abandoned if not future.done()]
         with suppress(OSError, TimeoutError):
             self._workers = dict(self._client.nthreads())
         if self._workers:

@@ -268,6 +268,24 @@ class TestFaults:
                 finally:
                     os.kill(pid, signal.SIGCONT)
 
+    def test_a_stopped_worker_costs_one_wait(self, tmp_path):
+        """It is given nothing more, though others have done what it was to do."""
+        with cluster_of(2) as cluster, distributed.Client(cluster, set_as_default=False) as client:
+            engine, seconds = Dask(client, QUICK), []
+            with engine.place([str(tmp_path)]) as placed:
+                list(engine.map(faulty, placed, blocks({})))
+                pid = next(iter(client.run(os.getpid).values()))
+                os.kill(pid, signal.SIGSTOP)
+                try:
+                    for _ in range(3):
+                        start = time.monotonic()
+                        results = engine.map(faulty, placed, blocks({}))
+                        assert [int(value) for value in results] == [i**2 for i in range(12)]
+                        seconds.append(time.monotonic() - start)
+                finally:
+                    os.kill(pid, signal.SIGCONT)
+            assert seconds[0] > QUICK.straggler > max(seconds[1:])
+
     def test_a_late_worker(self, tmp_path):
         with cluster_of(0) as cluster, distributed.Client(cluster, set_as_default=False) as client:
             engine = Dask(client, QUICK)
