@@ -183,7 +183,8 @@ class Run:
 
         futures = [future for task in self._open.values() for future in task.attempts]
         # Raises for a cancelled future too, which `_collect` sees.
-        with suppress(TimeoutError, CancelledError, OSError):
+        # `wait` looks for the client by itself, and finds the default one if there is one.
+        with suppress(TimeoutError, CancelledError, OSError), self._client.as_current():
             wait(futures, timeout=self._limits.tick, return_when="FIRST_COMPLETED")
         for index, task in list(self._open.items()):
             self._collect(index, task)

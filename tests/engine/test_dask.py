@@ -120,6 +120,10 @@ class TestEngine:
         assert list(client.run(placed).values()) == [[], []]
         assert not _IN_USE
 
+    def test_a_client_that_is_not_the_default(self, client, tmp_path, monkeypatch):
+        monkeypatch.setattr("distributed.client._global_clients", {})
+        assert squares(client, tmp_path, {}, 3) == [0, 1, 4]
+
     def test_errors_of_a_block_are_shown(self, client):
         engine = Dask(client)
         given = [Block(own=np.array(1.0))]
