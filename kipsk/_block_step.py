@@ -2,15 +2,16 @@
 
 The loss L is a function of two matrices, and the chain rule goes through both block by block:
 
-    K_st[:, b] = cross(prepare(X_s), prepare(X_t[b]))                        in blocks
-    K_ss[i, j] = cross(exact(prepare(X_s[i])), exact(prepare(X_s[j])))       in tiles with i <= j
+    K_ss[i, j] = cross(exact(prepare(X_s[i])), exact(prepare(X_s[j])))       in blocks, i <= j
+    K_st[i, b] = cross(prepare(X_s[i]), prepare(X_t[b]))                     in blocks
     L, dL/dK_ss, dL/dK_st                                                    here
-    dL/dX_s = sum_b (dK_st[:, b]/dX_s)^T dL/dK_st[:, b]                      in blocks
-              + sum_ij (dK_ss[i, j]/dX_s)^T dL/dK_ss[i, j]                   in tiles
+    dL/dX_s = sum_ij (dK_ss[i, j]/dX_s)^T dL/dK_ss[i, j]                     in blocks
+              + sum_ib (dK_st[i, b]/dX_s)^T dL/dK_st[i, b]                   in blocks
 
-A block's vector-Jacobian product goes through its pairs again; nothing of them is kept between the
-two passes, so any worker can compute any block. Fast kernels take the step of `_optimize.steps`,
-which is one call of compiled code.
+A block is of few support rows and few others, so that what is sent for it does not grow with
+either set. Its vector-Jacobian product goes through its pairs again; nothing of them is kept
+between the two passes, so any worker can compute any block. Fast kernels take the step of
+`_optimize.steps`, which is one call of compiled code.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NamedTuple
 
 import jax
@@ -45,13 +47,13 @@ class Batch(NamedTuple):
     tree: int
 
 
-class Tile(NamedTuple):
-    """A tile of K_ss.
+class Among(NamedTuple):
+    """Support rows of a block of K_ss.
 
     Attributes
     ----------
-    rows : Array of int
-    columns : Array of int or None
+    rows : Array
+    columns : Array or None
         None on the diagonal, where they are the rows.
     """
 
@@ -59,25 +61,24 @@ class Tile(NamedTuple):
     columns: Any
 
 
-class _Pulled(NamedTuple):
-    """What a block's vector-Jacobian product is taken of.
+class Against(NamedTuple):
+    """Support rows and targets of a block of K_st.
 
     Attributes
     ----------
-    given : Tile, pytree of arrays, or None
-        As in the pass forward.
-    cotangent : Array
-        The loss's gradient by the entries.
+    rows : Array
+    targets : pytree of Arrays or None
+        None where they are placed.
     """
 
-    given: Any
-    cotangent: Any
+    rows: Any
+    targets: Any
 
 
 @register_dataclass
 @dataclass(frozen=True)
 class _Kernel:
-    """The kernel of support rows with a block of targets, or among themselves.
+    """The kernel of a block.
 
     Attributes
     ----------
@@ -89,43 +90,36 @@ class _Kernel:
     function: KernelFunction
     prepares: bool = field(metadata={"static": True})
 
-    def with_targets(self, X_s: Array, targets: Any) -> Array:
-        B = self.function.prepare(targets) if self.prepares else targets
-        return self.function.cross(self.function.prepare(X_s), B)
-
-    def among(self, sides: Tile) -> Array:
-        """Return a tile of K_ss, of rows; in float64."""
-        A = self.function.prepare(sides.rows)
-        if sides.columns is None:
+    def among(self, block: Among) -> Array:
+        """Return a block of K_ss, in float64."""
+        A = self.function.prepare(block.rows)
+        if block.columns is None:
             return self.function.gram(A)
-        B = self.function.prepare(sides.columns)
+        B = self.function.prepare(block.columns)
         return self.function.cross(self.function.exact(A), self.function.exact(B))
 
-
-@jax.jit
-def _forward(kernel: _Kernel, placed: Any, given: Any, X_s: Array) -> Array:
-    """Return a block of K_st, whose targets are placed or given, or a tile of K_ss."""
-    if isinstance(given, Tile):
-        return kernel.among(_sides(X_s, given))
-    return kernel.with_targets(X_s, given if placed is None else placed)
+    def against(self, rows: Array, targets: Any) -> Array:
+        """Return a block of K_st."""
+        B = self.function.prepare(targets) if self.prepares else targets
+        return self.function.cross(self.function.prepare(rows), B)
 
 
 @jax.jit
-def _pull_back(kernel: _Kernel, placed: Any, own: _Pulled, X_s: Array) -> Any:
-    """Return the gradient by support rows, and by nothing else, of ``<cotangent, block>``.
-
-    By all rows for a block of K_st, by a tile's own for one of K_ss.
-    """
-    given, cotangent = own
-    if isinstance(given, Tile):
-        return jax.vjp(kernel.among, _sides(X_s, given))[1](cotangent)[0]
-    targets = given if placed is None else placed
-    return jax.vjp(lambda X: kernel.with_targets(X, targets), X_s)[1](cotangent)[0]
+def _forward(kernel: _Kernel, placed: Any, block: Among | Against) -> Array:
+    """Return a block of K_ss or of K_st."""
+    if isinstance(block, Among):
+        return kernel.among(block)
+    return kernel.against(block.rows, placed if block.targets is None else block.targets)
 
 
-def _sides(X_s: Array, tile: Tile) -> Tile:
-    """Return the support rows of a tile."""
-    return Tile(*(None if index is None else X_s[index] for index in tile))
+@jax.jit
+def _pull_back(kernel: _Kernel, placed: Any, own: tuple[Among | Against, Array]) -> Any:
+    """Return the gradients by the support rows, and by nothing else, of ``<cotangent, block>``."""
+    block, cotangent = own
+    if isinstance(block, Among):
+        return jax.vjp(kernel.among, block)[1](cotangent)[0]
+    targets = placed if block.targets is None else block.targets
+    return jax.vjp(lambda rows: kernel.against(rows, targets), block.rows)[1](cotangent)[0]
 
 
 @jax.jit
@@ -206,106 +200,108 @@ class BlockSteps:
         targets = targets if rows is None else rows
         tree = batch.tree if isinstance(batch, Batch) and rows is None else None
         which = next(i for i, other in enumerate(self._objectives) if other is objective)
-        size = self._size(objective, X_s, targets)
-        blocks = _Blocks(len(X_s), targets, tree, size)
-        sent = np.asarray(X_s)
-        parts = self._engine.map(_forward, self._placed, blocks.forward(), sent, which=which)
+        sizes = _sizes(objective.function, X_s, self._block_size)
+        blocks = _Blocks(np.asarray(X_s), targets, tree, sizes)
+        parts = self._engine.map(_forward, self._placed, blocks.forward(), which=which)
         K_ss, K_st = blocks.joined(parts)
         values, (by_numbers, *by_matrices) = _loss(objective, state.params, K_ss, K_st, targets.y_t)
         backward = blocks.backward(*map(np.asarray, by_matrices))
-        parts = self._engine.map(_pull_back, self._placed, backward, sent, which=which)
-        by_support = blocks.summed(parts, X_s.shape[1])
+        parts = self._engine.map(_pull_back, self._placed, backward, which=which)
+        by_support = blocks.summed(parts)
         state = _compiled_moved(
             objective, optimizer, state, values[0], by_numbers, by_support, rates[0]
         )
         loss, score = (np.asarray(value, np.float64)[None] for value in values)
         return state, (loss, score)
 
-    def _size(self, objective: Objective, X_s: Array, targets: Targets) -> int:
-        n_features, itemsize = X_s.shape[1], X_s.dtype.itemsize
-        function = objective.function
-        row_size = n_features + function.row_size(n_features)
-        pair_size = function.pair_size(n_features)
-        size = block_size_for(self._block_size, len(X_s), row_size, itemsize, pair_size)
-        return min(size, len(targets.y_t))
+
+def _sizes(function: KernelFunction, X_s: Any, block_size: int | str) -> tuple[int, int]:
+    """Return the most support rows and the most targets of a block."""
+    n_s, n_features = X_s.shape
+    if block_size != "auto":
+        return min(n_s, int(block_size)), int(block_size)
+    row_size = n_features + function.row_size(n_features)
+    pair_size = function.pair_size(n_features)
+    # As square as can be: the fewest rows to send for as many pairs.
+    n_pairs = n_s * block_size_for("auto", n_s, row_size, X_s.dtype.itemsize, pair_size)
+    n_rows = min(n_s, max(1, math.isqrt(n_pairs)))
+    return n_rows, max(1, n_pairs // n_rows)
 
 
 class _Blocks:
-    """The tiles of K_ss and the blocks of K_st, which are one pass.
+    """The blocks of K_ss and of K_st, which are one pass.
 
     Parameters
     ----------
-    n_s : int
-        Support rows.
+    X_s : ndarray of shape (n_s, n_features)
     targets : Targets
     tree : int or None
         Where the targets are placed; None sends them with each block.
-    block_size : int
-        Targets of a block. A tile has as many pairs, at most.
+    sizes : tuple of two int
+        The most support rows and the most targets of a block.
     """
 
-    def __init__(self, n_s: int, targets: Targets, tree: int | None, block_size: int) -> None:
+    def __init__(
+        self, X_s: Any, targets: Targets, tree: int | None, sizes: tuple[int, int]
+    ) -> None:
         self._targets, self._tree = targets, tree
-        self._n_s, self._n_t = n_s, len(targets.y_t)
-        self._blocks = _engine.indices(self._n_t, block_size)
-        strips = _engine.indices(n_s, max(1, math.isqrt(n_s * block_size)))
-        self._side = len(strips[0])
-        self._tiles = [
-            Tile(rows, None if j == i else columns)
-            for i, rows in enumerate(strips)
-            for j, columns in enumerate(strips[i:], i)
-        ]
-        # Where a tile lies, if the last row comes again until all tiles are full.
-        starts = np.stack(np.triu_indices(len(strips)), axis=1) * self._side
-        self._at = [tuple(slice(at, at + self._side) for at in start) for start in starts]
-        self._full = self._side * len(strips)
+        self._n_s, self._n_t = len(X_s), len(targets.y_t)
+        strips = _engine.indices(self._n_s, sizes[0])
+        self._strips = [X_s[rows] for rows in strips]
+        self._columns = _engine.indices(self._n_t, min(sizes[1], self._n_t))
+        # Where strips and columns lie, if the last row comes again until all are full.
+        self._at = _slices(strips)
+        self._at_columns = _slices(self._columns)
+        self._triangle = [(i, j) for i in range(len(strips)) for j in range(i, len(strips))]
 
     def forward(self) -> Iterator[Block]:
         """Yield what the matrices are computed of."""
-        for tile in self._tiles:
-            yield Block(own=tile)
-        for rows in self._blocks:
-            placed, given = self._of(rows)
-            yield placed._replace(own=given)
+        for i, j in self._triangle:
+            yield Block(own=Among(self._strips[i], None if i == j else self._strips[j]))
+        for rows in self._columns:
+            given = None
+            if self._tree is None:
+                given = _engine.take(self._targets.prepared, rows)
+            for strip in self._strips:
+                own = Against(strip, given)
+                yield Block(own=own) if self._tree is None else Block(rows, self._tree, own)
 
     def joined(self, parts: Iterator[Any]) -> tuple[Any, Any]:
         """Return K_ss and K_st."""
-        K_ss = np.zeros((self._full, self._full))
-        for at, part in zip(self._at, parts, strict=False):
-            K_ss[at] = part
+        n_full = self._at[-1].stop
+        K_ss = np.zeros((n_full, n_full))
+        for (i, j), part in zip(self._triangle, parts, strict=False):
+            K_ss[self._at[i], self._at[j]] = part
+        columns = [list(islice(parts, len(self._strips))) for _ in self._columns]
+        K_st = np.concatenate([np.concatenate(column) for column in columns], axis=1)
         K_ss = np.triu(K_ss)[: self._n_s, : self._n_s]
-        K_st = np.concatenate(list(parts), axis=1)[:, : self._n_t]
-        return K_ss + np.triu(K_ss, 1).T, K_st
+        return K_ss + np.triu(K_ss, 1).T, K_st[: self._n_s, : self._n_t]
 
     def backward(self, by_K_ss: Any, by_K_st: Any) -> Iterator[Block]:
         """Yield what the gradient is computed of; a row that comes again counts once."""
-        by_K_ss = np.triu(by_K_ss) + np.triu(by_K_ss.T, 1)
-        by_K_ss = np.pad(by_K_ss, (0, self._full - self._n_s))
-        for tile, at in zip(self._tiles, self._at, strict=True):
-            yield Block(own=_Pulled(tile, by_K_ss[at]))
-        size = len(self._blocks[0])
-        missing = size * len(self._blocks) - self._n_t
-        by_K_st = np.pad(by_K_st, ((0, 0), (0, missing)))
-        for i, rows in enumerate(self._blocks):
-            placed, given = self._of(rows)
-            yield placed._replace(own=_Pulled(given, by_K_st[:, i * size : (i + 1) * size]))
+        missing = self._at[-1].stop - self._n_s
+        by_K_ss = np.pad(np.triu(by_K_ss) + np.triu(by_K_ss.T, 1), (0, missing))
+        by_K_st = np.pad(by_K_st, ((0, missing), (0, self._at_columns[-1].stop - self._n_t)))
+        cotangents = [by_K_ss[self._at[i], self._at[j]] for i, j in self._triangle]
+        cotangents += [by_K_st[rows, columns] for columns in self._at_columns for rows in self._at]
+        for block, cotangent in zip(self.forward(), cotangents, strict=True):
+            yield block._replace(own=(block.own, cotangent))
 
-    def summed(self, parts: Iterator[Any], n_features: int) -> Any:
+    def summed(self, parts: Iterator[Any]) -> Any:
         """Return the gradient by all support rows, summed in block order."""
-        by_support = np.zeros((self._full, n_features))
-        for at, part in zip(self._at, parts, strict=False):
-            for rows, by_rows in zip(at, part, strict=True):
-                if by_rows is not None:
-                    by_support[rows] += by_rows
-        by_support = by_support[: self._n_s]
-        for part in parts:
-            by_support += part
-        return by_support
+        by_support = np.zeros((self._at[-1].stop, self._strips[0].shape[1]))
+        of_blocks = [{i, j} for i, j in self._triangle]
+        of_blocks += [{i} for _ in self._columns for i in range(len(self._strips))]
+        for strips, part in zip(of_blocks, parts, strict=True):
+            for i, by_rows in zip(sorted(strips), jax.tree.leaves(part), strict=True):
+                by_support[self._at[i]] += by_rows
+        return by_support[: self._n_s]
 
-    def _of(self, rows: Any) -> tuple[Block, Any]:
-        if self._tree is None:
-            return Block(), _engine.take(self._targets.prepared, rows)
-        return Block(rows, self._tree), None
+
+def _slices(rows: Sequence[Any]) -> list[slice]:
+    """Return where blocks of one size lie."""
+    size = len(rows[0])
+    return [slice(i * size, (i + 1) * size) for i in range(len(rows))]
 
 
 @contextmanager
@@ -348,9 +344,7 @@ def _is_slow(objective: Objective, params: dict[str, Any]) -> bool:
 
 def _task_bytes(objective: Objective, params: dict[str, Any], block_size: int | str) -> int:
     """Return the memory of a block and its gradient, about."""
-    n_s, n_features = params["X"].shape
-    itemsize = params["X"].dtype.itemsize
-    row_size = n_features + objective.function.row_size(n_features)
-    pair_size = objective.function.pair_size(n_features)
-    size = block_size_for(block_size, n_s, row_size, itemsize, pair_size)
-    return int(_COPIES * (n_s + size) * row_size * itemsize)
+    X_s = params["X"]
+    function, n_features = objective.function, X_s.shape[1]
+    row_size = n_features + function.row_size(n_features)
+    return int(_COPIES * sum(_sizes(function, X_s, block_size)) * row_size * X_s.dtype.itemsize)

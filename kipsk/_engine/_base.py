@@ -70,9 +70,9 @@ class Engine(Protocol):
         """
 
     def map(
-        self, function: Any, placed: Any, blocks: Iterable[Block], *inline: Any, which: int = 0
+        self, function: Any, placed: Any, blocks: Iterable[Block], which: int = 0
     ) -> Iterator[Any]:
-        """Yield ``function(constants[which], rows, own, *inline)`` of each block, as numpy.
+        """Yield ``function(constants[which], rows, own)`` of each block, as numpy.
 
         Parameters
         ----------
@@ -82,8 +82,6 @@ class Engine(Protocol):
             What `place` gave.
         blocks : iterable of Block
             Taken when they are needed.
-        *inline : pytrees of arrays
-            Sent with each task.
         which : int
         """
 

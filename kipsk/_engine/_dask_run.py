@@ -96,7 +96,7 @@ class Run:
         given nothing more as long as it seems busy.
     name : str
         Of what is placed.
-    function, blocks, inline, which
+    function, blocks, which
         As `Engine.map` takes them.
     """
 
@@ -108,11 +108,10 @@ class Run:
         name: str,
         function: Any,
         blocks: Iterator[Block],
-        inline: Any,
         which: int,
     ) -> None:
         self._client, self._limits, self._abandoned = client, limits, abandoned
-        self._name, self._function, self._inline, self._which = name, function, inline, which
+        self._name, self._function, self._which = name, function, which
         self._blocks, self._is_over, self._n_sent = blocks, False, 0
         self._open: dict[int, _Task] = {}
         self._done: dict[int, Any] = {}
@@ -154,7 +153,7 @@ class Run:
                 self._is_over = True
                 return
             block = block._replace(own=to_numpy(block.own))
-            payload = dumps((self._function, self._which, block, self._inline))
+            payload = dumps((self._function, self._which, block))
             task = self._open[self._n_sent] = _Task(payload)
             self._send(self._n_sent, task)
             self._n_sent += 1

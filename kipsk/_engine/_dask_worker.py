@@ -90,18 +90,18 @@ def compute(name: str, task: bytes, x64: bool) -> Any:
     name : str
         Of what is placed.
     task : bytes
-        ``(function, which, block, inline)``.
+        ``(function, which, block)``.
     x64 : bool
         Whether float64 is in use where the task comes from.
     """
-    function, which, block, inline = pickle.loads(task)
+    function, which, block = pickle.loads(task)
     try:
         placed = _SENT[name].placed()
     except KeyError:
         raise NotPlacedError(f"{name} is not on this worker") from None
     with jax.enable_x64(x64), single_threaded_blas:
         arguments = placed.arguments(block)
-        return to_numpy(function(placed.constants[which], *arguments, *inline))
+        return to_numpy(function(placed.constants[which], *arguments))
 
 
 def dumps(value: Any) -> bytes:

@@ -20,12 +20,12 @@ class Local:
         yield Placed(constants, trees)
 
     def map(
-        self, function: Any, placed: Placed, blocks: Iterable[Block], *inline: Any, which: int = 0
+        self, function: Any, placed: Placed, blocks: Iterable[Block], which: int = 0
     ) -> Iterator[Any]:
         """Yield the results of the blocks."""
         for block in blocks:
             arguments = placed.arguments(block)
-            yield to_numpy(function(placed.constants[which], *arguments, *inline))
+            yield to_numpy(function(placed.constants[which], *arguments))
 
 
 #: Local has no state.

@@ -1,0 +1,135 @@
+"""What a dask cluster of two processes costs and gains: overhead of a task, time of a step.
+
+    python examples/reproduce/cluster_speed.py [--runs overhead step]
+
+A step is one of KIP with the exact NTK of ConvNet3, 20 support images and 100 targets of
+32 x 32 x 3 (noise: the cost does not depend on the pixels), in one process on one core, in one
+process on all cores, and on clusters of one and two worker processes of one thread each. Each is a
+process of its own; a warm step is half of what two more steps take.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+# What a worker of one thread wants: XLA takes as many threads as this says.
+ONE_THREAD = {"NPROC": "1", "OMP_NUM_THREADS": "1"}
+PLACES = {
+    "one process, one core": 0,
+    "one process, all cores": None,
+    "one worker process": 1,
+    "two worker processes": 2,
+}
+RUNS = ("overhead", "step")
+N_TASKS = 200
+REPEATS = 3
+
+
+def cluster_of(n_workers, **options):
+    import dask
+    from distributed import LocalCluster
+
+    options = {"threads_per_worker": 1, "dashboard_address": ":0"} | options
+    with dask.config.set({"distributed.nanny.environ": ONE_THREAD}):
+        return LocalCluster(n_workers=n_workers, **options)
+
+
+def seconds_of_a_step(place):
+    """Return the seconds of a warm step, and those of the first with all that is compiled."""
+    if place == 0:
+        os.environ.update(ONE_THREAD)
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    import joblib
+    import numpy as np
+
+    from kipsk import KIPDistiller
+    from kipsk.kernels import ConvNet
+
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((100, 32 * 32 * 3), dtype=np.float32), np.arange(100) % 10
+    kernel = ConvNet(3, image_shape=(32, 32, 3))
+
+    def fit(n_steps):
+        options = {"ipc": 2, "batch_size": 100, "block_size": 5, "random_state": 0}
+        start = time.perf_counter()
+        KIPDistiller(kernel, max_iter=n_steps, **options).fit(X, y)
+        return time.perf_counter() - start
+
+    def measure():
+        first = fit(1)
+        one, three = fit(1), fit(3)
+        return (three - one) / 2, first
+
+    if not place:
+        return measure()
+    from distributed import Client
+
+    with cluster_of(place) as cluster, Client(cluster), joblib.parallel_config("dask"):
+        return measure()
+
+
+def nothing(constant, rows, own):
+    """Return as many numbers as a block's gradient, of no work."""
+    return own
+
+
+def ms_of_a_task(n_workers, n_images):
+    """Return the milliseconds that a task takes beside its work: rows there, gradient back."""
+    import numpy as np
+    from distributed import Client
+
+    from kipsk._engine import LOCAL, Block
+    from kipsk._engine._dask import Dask
+
+    X_s = np.ones((n_images, 32 * 32 * 3), np.float32)
+    blocks = [Block(own=X_s) for _ in range(N_TASKS)]
+
+    def measure(engine):
+        times = []
+        with engine.place([None]) as placed:
+            for _ in range(1 + REPEATS):
+                start = time.perf_counter()
+                for _ in engine.map(nothing, placed, blocks):
+                    pass
+                times.append(time.perf_counter() - start)
+        return 1e3 * min(times[1:]) / N_TASKS
+
+    if not n_workers:
+        return measure(LOCAL)
+    with cluster_of(n_workers) as cluster, Client(cluster, set_as_default=False) as client:
+        return measure(Dask(client))
+
+
+def main(runs):
+    from _common import provenance
+
+    print(provenance(), flush=True)
+    if "overhead" in runs:
+        print(
+            "\n| support images | in-process, ms a task | two workers, ms a task |\n|---|---|---|"
+        )
+        for n_support in (10, 100, 500):
+            local, two = (ms_of_a_task(n, n_support) for n in (0, 2))
+            print(f"| {n_support} | {local:.3f} | {two:.1f} |", flush=True)
+    if "step" in runs:
+        print("\n| | a warm step, s | first fit of one step, s |\n|---|---|---|")
+        for title in PLACES:
+            command = [sys.executable, __file__, "--place", title]
+            text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            print(text.splitlines()[-1], flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--runs", nargs="+", default=["overhead", "step"], choices=["overhead", "step"]
+    )
+    parser.add_argument("--place", choices=PLACES, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.place:
+        warm, first = seconds_of_a_step(PLACES[given.place])
+        print(f"| {given.place} | {warm:.1f} | {first:.1f} |")
+    else:
+        main(given.runs)
