@@ -20,9 +20,16 @@ def versions() -> dict[str, str]:
 
 
 class _Sent:
-    """What was placed on this worker."""
+    """What was placed on the workers of this process.
+
+    Attributes
+    ----------
+    workers : set of str
+        Their addresses. Threads of one process may be several workers.
+    """
 
     def __init__(self, payload: bytes) -> None:
+        self.workers: set[str] = set()
         self._payload = payload
         self._lock = threading.Lock()
 
@@ -37,7 +44,7 @@ class _Sent:
         return value
 
 
-#: On a worker: what is placed there, by name. Several workers may live in one process.
+#: On a worker: what is placed there, by name.
 _SENT: dict[str, _Sent] = {}
 
 
@@ -47,12 +54,16 @@ def receive(name: str, payload: bytes, wanted: dict[str, str], address: str) -> 
     if own != wanted:
         both = [", ".join(f"{k} {v}" for k, v in some.items()) for some in (own, wanted)]
         raise RuntimeError(f"the worker {address} has {both[0]}, this process {both[1]}")
-    _SENT.setdefault(name, _Sent(payload))
+    _SENT.setdefault(name, _Sent(payload)).workers.add(address)
 
 
-def forget(name: str) -> None:
-    """Drop on a worker what was placed."""
-    _SENT.pop(name, None)
+def forget(name: str, address: str) -> None:
+    """Drop on a worker what was placed, unless another worker of its process has it too."""
+    sent = _SENT.get(name)
+    if sent is not None:
+        sent.workers.discard(address)
+        if not sent.workers:
+            _SENT.pop(name, None)
 
 
 def plugin(name: str, payload: bytes, wanted: dict[str, str]) -> Any:
@@ -73,7 +84,7 @@ def plugin(name: str, payload: bytes, wanted: dict[str, str]) -> Any:
         def teardown(self, worker: Any) -> None:
             from kipsk._engine import _dask_worker
 
-            _dask_worker.forget(name)
+            _dask_worker.forget(name, worker.address)
 
     return Placement()
 

@@ -298,6 +298,17 @@ class TestFaults:
                 threading.Timer(1, cluster.scale, [1]).start()
                 assert [int(value) for value in results] == [i**2 for i in range(12)]
 
+    def test_threads_of_one_process(self, tmp_path):
+        """What one worker drops when it ends stays there for the others."""
+        options = {"processes": False, "dashboard_address": None}
+        with cluster_of(3, **options) as cluster, distributed.Client(cluster) as client:
+            engine = Dask(client, QUICK)
+            with engine.place([str(tmp_path)]) as placed:
+                results = engine.map(faulty, placed, blocks({}))
+                first = int(next(results))
+                cluster.sync(cluster.workers[0].close, nanny=False, executor_wait=False)
+                assert [first, *map(int, results)] == [i**2 for i in range(12)]
+
     def test_no_worker(self, tmp_path):
         with (
             cluster_of(0) as cluster,

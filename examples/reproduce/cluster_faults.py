@@ -1,0 +1,149 @@
+"""What faults of a dask cluster cost a fit, and that they change nothing of its result.
+
+    python examples/reproduce/cluster_faults.py [--steps 16] [--faults FAULT ...]
+
+KIP with the exact NTK of ConvNet2 on digits (100 support images, batches of 500), on two worker
+processes of one thread each; first in this process, whose bits all others must have. Each fault
+comes while the fit runs. Worker processes come back by themselves, and compile anew.
+"""
+
+import argparse
+import os
+import random
+import signal
+import threading
+import time
+
+import joblib
+import numpy as np
+from cluster_speed import cluster_of
+from distributed import Client
+from sklearn.datasets import load_digits
+
+from kipsk import KIPDistiller
+from kipsk.kernels import ConvNet
+
+
+def pids(client):
+    return list(client.run(os.getpid).values())
+
+
+def wait(at, running):
+    """Return whether the fit still runs after so many seconds."""
+    return not running.wait(at)
+
+
+def kill(number):
+    def fault(client, cluster, seconds, ended):
+        own = pids(client)[:number]
+        if wait(0.4 * seconds, ended):
+            for pid in own:
+                os.kill(pid, signal.SIGKILL)
+
+    return fault
+
+
+def hang(client, cluster, seconds, ended):
+    """Stop a process: it answers nothing. It is let go when the fit has ended."""
+    pid = pids(client)[0]
+    if wait(0.4 * seconds, ended):
+        os.kill(pid, signal.SIGSTOP)
+        ended.wait()
+        os.kill(pid, signal.SIGCONT)
+
+
+def drop(client, cluster, seconds, ended):
+    """Take a result out of a worker's memory, as soon as it is announced."""
+    from distributed import WorkerPlugin
+
+    class Drop(WorkerPlugin):
+        def __init__(self, after):
+            self.after = after
+
+        def setup(self, worker):
+            self.worker, self.start, self.done = worker, time.monotonic(), False
+
+        def transition(self, key, start, finish, **kwargs):
+            late = time.monotonic() - self.start > self.after
+            if late and not self.done and finish == "memory" and str(key).startswith("kipsk"):
+                self.done = True
+                del self.worker.data[key]
+
+    client.register_plugin(Drop(0.4 * seconds), name="drop")
+
+
+def join(client, cluster, seconds, ended):
+    """Start a third worker."""
+    if wait(0.4 * seconds, ended):
+        cluster.scale(3)
+
+
+def kill_often(client, cluster, seconds, ended, n_kills=10):
+    """Kill a random worker at ten times of the fit."""
+    draw = random.Random(0)
+    for _ in range(n_kills):
+        if not wait(seconds / n_kills, ended):
+            return
+        # Those that are starting cannot be asked.
+        workers = [worker.pid for worker in cluster.workers.values() if worker.pid]
+        os.kill(draw.choice(workers), signal.SIGKILL)
+
+
+FAULTS = {
+    "none": None,
+    "one worker is killed": kill(1),
+    "both workers are killed": kill(2),
+    "one worker hangs": hang,
+    "one result is lost": drop,
+    "a third worker joins": join,
+    "ten kills of random workers": kill_often,
+}
+
+
+def fit(n_steps):
+    X, y = load_digits(return_X_y=True)
+    kernel = ConvNet(2, image_shape=(8, 8, 1))
+    start = time.perf_counter()
+    distiller = KIPDistiller(kernel, ipc=10, max_iter=n_steps, batch_size=500, random_state=0)
+    distiller.fit(X / 16, y)
+    return distiller, time.perf_counter() - start
+
+
+def same_bits(one, other):
+    names = "X_s_", "y_s_", "loss_curve_"
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
+
+
+def main(n_steps, faults):
+    from _common import provenance
+
+    print(provenance(), flush=True)
+    expected, seconds = fit(n_steps)
+    print(f"\nIn this process: {seconds:.1f} s, loss {expected.loss_curve_[-1]:.5f}.")
+    print("\n| fault | seconds | lost | same bits |\n|---|---|---|---|")
+    undisturbed = None
+    for name in faults:
+        with cluster_of(2) as cluster, Client(cluster) as client, joblib.parallel_config("dask"):
+            fit(1)  # compiles on both workers
+            ended = threading.Event()
+            if FAULTS[name] is not None:
+                arguments = client, cluster, undisturbed, ended
+                thread = threading.Thread(target=FAULTS[name], args=arguments)
+                thread.start()
+            try:
+                distiller, taken = fit(n_steps)
+            finally:
+                ended.set()
+            undisturbed = undisturbed or taken
+            same = "yes" if same_bits(distiller, expected) else "no"
+            print(f"| {name} | {taken:.1f} | {taken - undisturbed:.1f} | {same} |", flush=True)
+            if FAULTS[name] is not None:
+                thread.join()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--faults", nargs="+", choices=FAULTS, default=list(FAULTS))
+    given = parser.parse_args()
+    main(given.steps, given.faults)

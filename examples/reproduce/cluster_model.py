@@ -1,0 +1,183 @@
+"""What 10, 100 and 1000 workers give: a model of a step in blocks, and the engine tried at it.
+
+    python examples/reproduce/cluster_model.py [--runs measure model simulate]
+
+`measure` times blocks of 31 x 31 pairs of the exact NTK of ConvNet3 on one core. `model` computes
+the seconds of a step from those constants and from what cluster_speed.py prints of a task.
+`simulate` drives the engine of kipsk over thousands of blocks whose work is to sleep, on a cluster
+of threads of this process, some of whose workers are closed on the way and replaced.
+"""
+
+import argparse
+import os
+import random
+import threading
+import time
+
+import numpy as np
+
+RUNS = ("measure", "model", "simulate")
+ROWS = 31  # of either side of a block
+IMAGE_BYTES = 4 * 32 * 32 * 3
+
+# Seconds of one core, as `measure` printed them: a pair of K_st and of K_ss, forward and its
+# vector-Jacobian product (which goes forward again).
+FORWARD, BACKWARD = 3.1e-3, 16e-3
+FORWARD_64, BACKWARD_64 = 6e-3, 30e-3
+# Seconds of the client and the scheduler for a task that carries 31 images each way, and for the
+# loss and its gradient: solves of order n_s against n_t targets.
+TASK = 10e-3
+SOLVE = 2e-10
+
+
+def blocks_of(n_s, n_t):
+    """Return the blocks of K_ss and of K_st."""
+    strips = -(-n_s // min(n_s, ROWS))
+    rows = -(-n_s // strips)
+    return strips * (strips + 1) // 2, strips * -(-n_t // (ROWS * ROWS // rows))
+
+
+def seconds_of_a_step(n_s, n_t, n_workers, pixels=1.0):
+    """Return those of the work shared out, of handing it out, and of the client's solve.
+
+    A pair of images goes through the square of its pixels; `pixels` is how many times as many as
+    32 x 32 has.
+    """
+    st, ss = n_s * n_t, n_s * (n_s + 1) / 2
+    work = st * (FORWARD + BACKWARD) + ss * (FORWARD_64 + BACKWARD_64)
+    n_blocks = sum(blocks_of(n_s, n_t))
+    # Each pass ends when its last block does.
+    block = (FORWARD + BACKWARD) * min(n_s, ROWS) * ROWS / 2
+    shared = pixels**2 * (work / n_workers + (block if n_blocks > n_workers else 0))
+    shared = max(shared, pixels**2 * work / n_blocks)
+    return shared, 2 * n_blocks * TASK * max(1.0, pixels), SOLVE * (n_s**3 + n_s**2 * n_t)
+
+
+def model():
+    print("\n| | support | blocks | workers | work, s | tasks, s | solve, s | step, s | share |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    cases = [(f"CIFAR-10, {ipc} per class", 10 * ipc, 5000, 1.0) for ipc in (1, 10, 50)]
+    cases.append(("1000 classes of 64 x 64, 1 per class", 1000, 5000, 4.0))
+    cases.append(("1000 classes of 224 x 224, 1 per class", 1000, 5000, 49.0))
+    for name, n_s, n_t, pixels in cases:
+        alone = seconds_of_a_step(n_s, n_t, 1, pixels)[0]
+        for n_workers in (1, 10, 100, 1000):
+            shared, tasks, solve = seconds_of_a_step(n_s, n_t, n_workers, pixels)
+            step = max(shared, tasks) + solve  # tasks are handed out while others run
+            print(
+                f"| {name} | {n_s} | {sum(blocks_of(n_s, n_t))} | {n_workers} | {shared:.3g} "
+                f"| {tasks:.3g} | {solve:.2g} | {step:.3g} | {alone / step / n_workers:.0%} |"
+            )
+
+
+def measure():
+    """Time a block of each kind, compiled before, on one core."""
+    os.environ["NPROC"] = "1"
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    import jax
+    from _common import provenance
+
+    from kipsk import _block_step
+    from kipsk.kernels import ConvNet
+    from kipsk.kernels._base import prepare
+
+    print(provenance())
+    function = ConvNet(3, image_shape=(32, 32, 3)).function()
+    rng = np.random.default_rng(0)
+    rows, others = (rng.standard_normal((ROWS, 3072), dtype=np.float32) for _ in range(2))
+    with jax.enable_x64(True):
+        kernel = _block_step._Kernel(function, False)
+        blocks = {
+            "K_st": _block_step.Against(rows, jax.tree.map(np.asarray, prepare(function, others))),
+            "K_ss": _block_step.Among(rows, others),
+        }
+        print("\n| | forward, ms a pair | vector-Jacobian product, ms a pair |\n|---|---|---|")
+        for name, block in blocks.items():
+            K = np.asarray(_block_step._forward(kernel, None, block))
+            calls = [
+                lambda block=block: _block_step._forward(kernel, None, block),
+                lambda block=block, K=K: _block_step._pull_back(kernel, None, (block, K)),
+            ]
+            print(f"| {name} | {' | '.join(f'{1e3 * time_of(call):.2f}' for call in calls)} |")
+
+
+def time_of(call):
+    import jax
+
+    jax.block_until_ready(call())
+    start = time.perf_counter()
+    jax.block_until_ready(call())
+    return (time.perf_counter() - start) / ROWS**2
+
+
+def sleep(constant, rows, own):
+    """Take as long as a block, and return as many numbers."""
+    time.sleep(constant)
+    return own
+
+
+def simulate():
+    from distributed import Client, LocalCluster
+
+    from kipsk._engine import Block
+    from kipsk._engine._dask import Dask
+
+    own = np.zeros((ROWS, 3072), np.float32)
+    print("\n| workers | blocks | seconds a block | closed | measured, s | model, s |")
+    print("|---|---|---|---|---|---|")
+    for n_workers, n_blocks, cost in (
+        (10, 200, 1),
+        (10, 2000, 0.1),
+        (100, 1000, 5),
+        (100, 3000, 2),
+    ):
+        options = {"processes": False, "threads_per_worker": 1, "dashboard_address": None}
+        with (
+            LocalCluster(n_workers=n_workers, **options) as cluster,
+            Client(cluster, set_as_default=False) as client,
+        ):
+            engine = Dask(client)
+
+            def a_pass(seconds, n=n_blocks, engine=engine):
+                start = time.perf_counter()
+                with engine.place([seconds]) as placed:
+                    given = (Block(own=own) for _ in range(n))
+                    n_results = sum(1 for _ in engine.map(sleep, placed, given))
+                assert n_results == n
+                return time.perf_counter() - start
+
+            task = a_pass(0.0) / n_blocks
+            expected = max(n_blocks * cost / n_workers, n_blocks * task) + cost
+            for n_closed in (0, n_workers // 5):
+                ended = threading.Event()
+                period = expected / (n_closed + 1)
+                thread = threading.Thread(
+                    target=close, args=(cluster, n_workers, n_closed, period, ended)
+                )
+                thread.start()
+                measured = a_pass(cost)
+                ended.set()
+                thread.join()
+                print(
+                    f"| {n_workers} | {n_blocks} | {cost} | {n_closed} | {measured:.1f} "
+                    f"| {expected:.1f} |",
+                    flush=True,
+                )
+
+
+def close(cluster, n_workers, n_closed, period, ended):
+    """Close a worker with what it computes, now and then, and start another."""
+    draw = random.Random(0)
+    for _ in range(n_closed):
+        if ended.wait(period):
+            return
+        worker = draw.choice(list(cluster.workers.values()))
+        cluster.sync(worker.close, timeout=1, executor_wait=False, nanny=False)
+        cluster.scale(n_workers)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", nargs="+", choices=RUNS, default=RUNS)
+    for run in parser.parse_args().runs:
+        {"measure": measure, "model": model, "simulate": simulate}[run]()
