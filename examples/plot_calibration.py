@@ -2,13 +2,13 @@
 Are the probabilities of a distilled set any good?
 ==================================================
 
-``loss="platt"`` learns with the cross-entropy, and keeps a tenth of the rows to set the temperature of
-``predict_proba``. Is a class predicted with 80 % right in 80 % of the cases?
+``loss="platt"`` learns with the cross-entropy, and keeps a tenth of the rows to set the temperature
+of ``predict_proba``. Is a class predicted with 80 % right in 80 % of the cases?
 """
 
 # %%
-# A noisy problem, so that probabilities between 0 and 1 are called for: 20 features, of which 5 tell
-# something, and a tenth of the labels wrong.
+# A noisy problem, so that probabilities between 0 and 1 are called for: 20 features, of which 5
+# tell something, and a tenth of the labels wrong.
 
 import matplotlib.pyplot as plt
 from scipy.special import expit
@@ -28,7 +28,8 @@ platt = KIPDistiller(loss="platt", **options).fit(X_train, y_train)
 mse = KIPDistiller(**options).fit(X_train, y_train)
 
 # %%
-# Squared error has no probabilities; what one might take for them is the logistic function of its decision.
+# Squared error has no probabilities; what one might take for them is the logistic function of its
+# decision.
 
 probabilities = {
     'predict_proba of loss="platt"': platt.predict_proba(X_test)[:, 1],
@@ -50,5 +51,5 @@ for (name, p), (colour, marker) in zip(probabilities.items(), styles, strict=Tru
 ax.set_title("Ten learned rows")
 
 # %%
-# The calibrated probabilities lie near the diagonal. The logistic function of a squared error's decision
-# never comes near to 0 or 1, however sure the case.
+# The calibrated probabilities lie near the diagonal. The logistic function of a squared error's
+# decision never comes near to 0 or 1, however sure the case.

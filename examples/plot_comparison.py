@@ -6,8 +6,8 @@ A small set is good if many rows at random are needed to do as well. How many?
 """
 
 # %%
-# :func:`kipsk.evaluation.compare` makes sets of several sizes in several ways and trains a model on each,
-# for three splits and seeds.
+# :func:`kipsk.evaluation.compare` makes sets of several sizes in several ways and trains a model on
+# each, for three splits and seeds.
 
 from sklearn.datasets import load_digits
 
@@ -34,13 +34,13 @@ more = compare(random_rows, models, X, y, ipc=[30, 80], seeds=[0, 1])
 results = {name: [*results[name], *more[name]] for name in results}
 
 # %%
-# A set is worth N times its own number of rows if the curve of random rows reaches its accuracy at N times
-# as many.
+# A set is worth N times its own number of rows if the curve of random rows reaches its accuracy at
+# N times as many.
 
 display = ComparisonDisplay.from_results(results, baseline="random rows")
 for worth in display.worth():
     print(f"{worth.reducer:<12}{worth.n_rows:>6.0f} rows, accuracy {worth.accuracy:.3f}: {worth}")
 
 # %%
-# Learned rows are worth an order of magnitude more than random ones. Label Solve keeps real rows and learns
-# their labels alone, which is worth something only where the rows are few.
+# Learned rows are worth an order of magnitude more than random ones. Label Solve keeps real rows
+# and learns their labels alone, which is worth something only where the rows are few.

@@ -2,8 +2,8 @@
 Do learned rows stay near the data?
 ===================================
 
-Learned rows start as real ones, and may go anywhere. How far do they go, and are they still of as low a
-dimension as digits are?
+Learned rows start as real ones, and may go anywhere. How far do they go, and are they still of as
+low a dimension as digits are?
 """
 
 # %%
@@ -22,8 +22,8 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.3, random_
 distiller = KIPDistiller(ipc=10, snapshots="log", random_state=0).fit(X_train, y_train)
 
 # %%
-# The distance of each learned row to the nearest training row, over that of real rows never seen: 0 is a
-# copy of a training row, 1 is as far as another digit would be.
+# The distance of each learned row to the nearest training row, over that of real rows never seen: 0
+# is a copy of a training row, 1 is as far as another digit would be.
 
 ratios, nearest = [], []
 for X_s, _ in distiller.snapshots_.values():
@@ -31,7 +31,9 @@ for X_s, _ in distiller.snapshots_.values():
     ratios.append(near.ratio)
     nearest.append(near.smallest_ratio)
 steps = list(distiller.snapshots_)
-print(f"after {steps[-1]} steps: {ratios[-1]:.2f} for the median row, {nearest[-1]:.2f} for the nearest")
+print(
+    f"after {steps[-1]} steps: {ratios[-1]:.2f} for the median row, {nearest[-1]:.2f} for the nearest"
+)
 
 figure, ax = plt.subplots(figsize=(5.2, 3.6), layout="constrained")
 ax.plot(steps, ratios, "o-", color="#0072B2", markersize=4, label="median")
@@ -45,11 +47,11 @@ ax.legend(frameon=False)
 ax.spines[["top", "right"]].set_visible(False)
 
 # %%
-# The dimension of the set, estimated from the distances to the two nearest neighbours, against that of as
-# many real rows.
+# The dimension of the set, estimated from the distances to the two nearest neighbours, against that
+# of as many real rows.
 
 IntrinsicDimensionDisplay.from_estimator(distiller, X_train)
 
 # %%
-# Learned rows leave the data: at the end no row is a copy of a training row, and they spread into more
-# dimensions than real digits have.
+# Learned rows leave the data: at the end no row is a copy of a training row, and they spread into
+# more dimensions than real digits have.

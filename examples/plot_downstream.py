@@ -2,13 +2,13 @@
 Do other models learn from distilled rows?
 ==========================================
 
-A support set is made for kernel regression. Does it train a forest or a support vector machine as well,
-better than as many rows at random or the centres of clusters?
+A support set is made for kernel regression. Does it train a forest or a support vector machine as
+well, better than as many rows at random or the centres of clusters?
 """
 
 # %%
-# ``fit_resample`` returns rows and class labels for any model, and with ``downstream=`` those that train one
-# model best, tried on training rows. ``downstream="last"`` is what a run ends with.
+# ``fit_resample`` returns rows and class labels for any model, and with ``downstream=`` those that
+# train one model best, tried on training rows. ``downstream="last"`` is what a run ends with.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -61,5 +61,6 @@ ax.spines[["top", "right"]].set_visible(False)
 SupportDisplay(*sets["KIP"], image_shape=(8, 8, 1)).plot(max_rows=40, n_columns=20)
 
 # %%
-# The end of a run is for its own kernel, and other models learn less from it than from random rows. The
-# stage that ``fit_resample`` chooses is nearer to real digits, and better than random rows for both.
+# The end of a run is for its own kernel, and other models learn less from it than from random rows.
+# The stage that ``fit_resample`` chooses is nearer to real digits, and better than random rows for
+# both.

@@ -2,14 +2,14 @@
 How much does the choice of a kernel matter?
 ============================================
 
-The kernel says which rows are alike, and so what a learned row has to look like. Do the images differ,
-and do the accuracies?
+The kernel says which rows are alike, and so what a learned row has to look like. Do the images
+differ, and do the accuracies?
 """
 
 # %%
-# The kernel of a wide network with one hidden layer (the default), a Gaussian one, and that of a small
-# convolutional network, which knows neighbouring pixels and is sampled by 4 random networks at every step.
-# Grey images get one mean and one deviation for all pixels.
+# The kernel of a wide network with one hidden layer (the default), a Gaussian one, and that of a
+# small convolutional network, which knows neighbouring pixels and is sampled by 4 random networks
+# at every step. Grey images get one mean and one deviation for all pixels.
 
 import time
 
@@ -49,5 +49,5 @@ for ax, (name, distiller) in zip(axes, distillers.items(), strict=True):
     ax.set_title(f"{name}: test accuracy {scores[name]:.3f}", fontsize=10)
 
 # %%
-# Every kernel has images of its own. On digits this small the kernels that see pixels in no order are good
-# enough; photographs are where convolutional ones are far ahead.
+# Every kernel has images of its own. On digits this small the kernels that see pixels in no order
+# are good enough; photographs are where convolutional ones are far ahead.

@@ -2,8 +2,8 @@
 What can labels alone do?
 =========================
 
-:class:`kipsk.LabelSolver` keeps real rows and solves for the labels with which they predict all others
-best: one linear system, no steps. How much better is that than the labels the rows have?
+:class:`kipsk.LabelSolver` keeps real rows and solves for the labels with which they predict all
+others best: one linear system, no steps. How much better is that than the labels the rows have?
 """
 
 # %%
@@ -54,5 +54,5 @@ SupportDisplay.from_estimator(solvers[1], image_shape=(8, 8, 1))
 LabelDisplay.from_estimator(solvers[1])
 
 # %%
-# With few rows solved labels help much; with many the real ones are nearly as good, and learning the rows
-# is what helps.
+# With few rows solved labels help much; with many the real ones are nearly as good, and learning
+# the rows is what helps.

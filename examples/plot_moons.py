@@ -2,12 +2,13 @@
 What boundary do six learned points draw?
 =========================================
 
-Two half moons in the plane, a thousand points. Six points at random are too few to tell them apart; are
-six learned ones enough?
+Two half moons in the plane, a thousand points. Six points at random are too few to tell them apart;
+are six learned ones enough?
 """
 
 # %%
-# Both models are the same kernel regression on six points. What differs is where these are, and their labels.
+# Both models are the same kernel regression on six points. What differs is where these are, and
+# their labels.
 
 import matplotlib.pyplot as plt
 from sklearn.datasets import make_moons
@@ -28,7 +29,8 @@ models = {
 }
 
 # %%
-# The line is where both classes are equally likely.
+# Large marks are the six points, and the line is where the prediction changes from one class to the
+# other.
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
 for ax, (name, (model, points, classes)) in zip(axes, models.items(), strict=True):
@@ -45,5 +47,5 @@ for ax, (name, (model, points, classes)) in zip(axes, models.items(), strict=Tru
     ax.set_title(f"{name}: test accuracy {accuracy:.3f}", fontsize=10)
 
 # %%
-# Learned points bend the line around both moons. Some of them lie outside of the data, where no real point
-# could be drawn.
+# Learned points bend the line around both moons. Some of them lie outside of the data, where no
+# real point could be drawn.

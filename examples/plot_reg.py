@@ -2,13 +2,14 @@
 How large should the ridge be?
 ==============================
 
-``reg`` is the ridge of the kernel regression, relative to the kernel's own size. Does it matter, and how
-does one find it?
+``reg`` is the ridge of the kernel regression, relative to the kernel's own size. Does it matter,
+and how does one find it?
 """
 
 # %%
-# A distiller is a classifier, so it is searched over as any other: in a Pipeline, by cross-validation that
-# scores held-out rows. Two learned rows for each class stand for some 380 training rows here.
+# A distiller is a classifier, so it is searched over as any other: in a Pipeline, by
+# cross-validation that scores held-out rows. Two learned rows for each class stand for some 380
+# training rows here.
 
 import numpy as np
 from sklearn.datasets import load_breast_cancer
@@ -20,9 +21,7 @@ from kipsk import KIPDistiller
 
 X, y = load_breast_cancer(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.3, random_state=0, stratify=y)
-pipeline = make_pipeline(
-    StandardScaler(), KIPDistiller("rbf", ipc=2, max_iter=50, random_state=0)
-)
+pipeline = make_pipeline(StandardScaler(), KIPDistiller("rbf", ipc=2, max_iter=50, random_state=0))
 search = GridSearchCV(pipeline, {"kipdistiller__reg": [1e-6, 1e-3, 1e-1, 1.0]}, cv=3)
 search.fit(X_train, y_train)
 print(f"best: {search.best_params_}, cross-validation {search.best_score_:.3f}")
@@ -43,5 +42,5 @@ display = ValidationCurveDisplay.from_estimator(
 display.ax_.set_title("Four learned rows of breast_cancer")
 
 # %%
-# Over many orders of magnitude ``reg`` makes little difference: the rows are learned for the ridge that
-# there is. Only the largest ones take accuracy away.
+# Over many orders of magnitude ``reg`` makes little difference: the rows are learned for the ridge
+# that there is. Only the largest ones take accuracy away.

@@ -2,8 +2,8 @@
 Where does a regression put its rows?
 =====================================
 
-:class:`kipsk.KIPRegressor` learns rows and real targets. On a curve of one variable one can see them:
-where do twelve points go that are to stand for a thousand?
+:class:`kipsk.KIPRegressor` learns rows and real targets. On a curve of one variable one can see
+them: where do twelve points go that are to stand for a thousand?
 """
 
 # %%
@@ -58,10 +58,12 @@ axes[1].legend(loc="lower left", frameon=False)
 # %%
 # And a table: ten learned rows of diabetes, cross-validated.
 
-table = make_pipeline(StandardScaler(), KIPRegressor("rbf", n_support=10, max_iter=20, random_state=0))
+table = make_pipeline(
+    StandardScaler(), KIPRegressor("rbf", n_support=10, max_iter=20, random_state=0)
+)
 scores = cross_val_score(table, *load_diabetes(return_X_y=True), cv=3)
 print(f"diabetes, 10 rows: R2 {scores.mean():.2f} over 3 folds")
 
 # %%
-# Learned points crowd where the curve bends, and they need not lie on it: their targets are whatever makes
-# the regression right in between.
+# Learned points crowd where the curve bends, and they need not lie on it: their targets are
+# whatever makes the regression right in between.

@@ -2,14 +2,14 @@
 How does a run come about, and when does it stop?
 =================================================
 
-A distiller takes some hundred steps. Which of them matter, what do the images look like on the way, and
-how does early stopping choose?
+A distiller takes some hundred steps. Which of them matter, what do the images look like on the way,
+and how does early stopping choose?
 """
 
 # %%
-# Two runs that may take 300 steps. ``early_stopping=True`` holds a tenth of the training rows out, scores
-# the support on them, keeps the best and ends when that has not improved for ``n_iter_no_change`` steps.
-# ``snapshots="log"`` keeps the support after 0, 1, 2, 4, ... steps.
+# Two runs that may take 300 steps. ``early_stopping=True`` holds a tenth of the training rows out,
+# scores the support on them, keeps the best and ends when that has not improved for
+# ``n_iter_no_change`` steps. ``snapshots="log"`` keeps the support after 0, 1, 2, 4, ... steps.
 
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -39,5 +39,5 @@ DistillationCurveDisplay.from_estimator(runs)
 SnapshotDisplay.from_estimator(runs["1 per class"])
 
 # %%
-# The set of one row per class goes on learning for long after its rows have stopped to look like those it
-# started from; that of five per class is soon as good as it gets.
+# The set of one row per class goes on learning for long after its rows have stopped to look like
+# those it started from; that of five per class is soon as good as it gets.

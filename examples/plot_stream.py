@@ -2,8 +2,8 @@
 Can data larger than memory be distilled?
 =========================================
 
-``partial_fit`` takes one step on each batch of what it is given. Does a stream end where ``fit`` does, and
-how many passes does that take?
+``partial_fit`` takes one step on each batch of what it is given. Does a stream end where ``fit``
+does, and how many passes does that take?
 """
 
 # %%
@@ -35,7 +35,9 @@ for _ in range(12):
     stream.partial_fit(on_disk, y_train, classes=np.unique(y))
     scores.append(stream.score(X_test, y_test))
 whole = KIPDistiller(ipc=1, random_state=0).fit(X_train, y_train).score(X_test, y_test)
-print(f"a stream: {scores[0]:.3f} after one pass, {scores[-1]:.3f} after {len(scores)}; fit: {whole:.3f}")
+print(
+    f"a stream: {scores[0]:.3f} after one pass, {scores[-1]:.3f} after {len(scores)}; fit: {whole:.3f}"
+)
 
 # %%
 # Test accuracy of ten learned rows.
@@ -48,8 +50,8 @@ ax.legend(frameon=False)
 ax.spines[["top", "right"]].set_visible(False)
 
 # %%
-# A stream comes near to ``fit`` within some passes. Its steps see 100 rows each, so its curve is not smooth,
-# and its rate is constant because no one tells it when the stream ends.
+# A stream comes near to ``fit`` within some passes. Its steps see 100 rows each, so its curve is
+# not smooth, and its rate is constant because no one tells it when the stream ends.
 
 del on_disk
 folder.cleanup()

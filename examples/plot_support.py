@@ -2,8 +2,8 @@
 What do learned digits look like?
 =================================
 
-A distiller learns rows, and for each of them a label. Are they still pictures of digits, and what do
-the labels say?
+A distiller learns rows, and for each of them a label. Are they still pictures of digits, and what
+do the labels say?
 """
 
 # %%
@@ -38,8 +38,8 @@ SupportDisplay.from_estimator(distiller)
 LabelDisplay.from_estimator(distiller)
 
 # %%
-# In a Pipeline the distiller sees what the transformers make of the pixels, here 20 principal components.
-# ``from_pipeline`` takes the learned rows back through all of them.
+# In a Pipeline the distiller sees what the transformers make of the pixels, here 20 principal
+# components. ``from_pipeline`` takes the learned rows back through all of them.
 
 pipeline = make_pipeline(
     StandardScaler(with_std=False), PCA(20), KIPDistiller(ipc=1, max_iter=100, random_state=0)
@@ -47,5 +47,5 @@ pipeline = make_pipeline(
 SupportDisplay.from_pipeline(pipeline, image_shape=(8, 8, 1))
 
 # %%
-# Learned rows are digits of high contrast, with strokes that no one wrote; their labels mix classes.
-# Without the noise that 64 free pixels can hold, 20 components give smoother images.
+# Learned rows are digits of high contrast, with strokes that no one wrote; their labels mix
+# classes. Without the noise that 64 free pixels can hold, 20 components give smoother images.

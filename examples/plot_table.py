@@ -26,8 +26,8 @@ train, test, y_train, y_test = train_test_split(frame, y, test_size=0.3, random_
 print(train.iloc[:3, [0, 4, 10, 12]])
 
 # %%
-# A ``ColumnTransformer`` scales the numbers and encodes the words; the distiller is the last step of a
-# Pipeline.
+# A ``ColumnTransformer`` scales the numbers and encodes the words; the distiller is the last step
+# of a Pipeline.
 
 prepare = make_column_transformer(
     (StandardScaler(), make_column_selector(dtype_include="number")),
@@ -40,8 +40,8 @@ distiller = pipeline[-1]
 print(f"{len(distiller.X_s_)} rows, test accuracy {pipeline.score(test, y_test):.3f}")
 
 # %%
-# A ColumnTransformer has no way back, so the rows are drawn in the units that the distiller sees, with the
-# names of the columns. ``SupportDisplay`` takes any rows and labels.
+# A ColumnTransformer has no way back, so the rows are drawn in the units that the distiller sees,
+# with the names of the columns. ``SupportDisplay`` takes any rows and labels.
 
 display = SupportDisplay(
     distiller.X_s_,
@@ -66,5 +66,5 @@ print(learned[["alcohol", "magnesium", "proline"]].astype(float).round(1))
 SupportDisplay.from_pipeline(numbers, kind="parallel")
 
 # %%
-# Two learned rows for each class tell the three wines apart. They have the units of wines, and stand for
-# many; of the words they learn how much of each.
+# Two learned rows for each class tell the three wines apart. They have the units of wines, and
+# stand for many; of the words they learn how much of each.

@@ -2,8 +2,9 @@
 What does whitening do to images?
 =================================
 
-Neighbouring pixels are nearly equal, so a kernel of whole images sees little but brightness and large
-shapes. :class:`kipsk.RegularizedZCA` evens that out. What is left of the image, and is the way back open?
+Neighbouring pixels are nearly equal, so a kernel of whole images sees little but brightness and
+large shapes. :class:`kipsk.RegularizedZCA` evens that out. What is left of the image, and is the
+way back open?
 """
 
 # %%
@@ -52,7 +53,9 @@ for name, colour in colours.items():
     variances = np.linalg.svd(rows - rows.mean(axis=0), compute_uv=False) ** 2
     label = name if name == "pixels" else f"reg={name}"
     ax.plot(variances / variances.sum(), color=colour, label=label)
-ax.set(xlabel="direction, by variance", ylabel="share of the variance", yscale="log", ylim=(1e-6, 1))
+ax.set(
+    xlabel="direction, by variance", ylabel="share of the variance", yscale="log", ylim=(1e-6, 1)
+)
 ax.legend(frameon=False)
 ax.spines[["top", "right"]].set_visible(False)
 
@@ -67,5 +70,5 @@ for reg in regs:
         SupportDisplay.from_pipeline(pipeline, image_shape=(8, 8, 1))
 
 # %%
-# The more it whitens, the more edges and noise stand out, and nothing is lost: the way back gives the same
-# pixels. It was made for colour images under convolutional kernels; digits do not need it.
+# The more it whitens, the more edges and noise stand out, and nothing is lost: the way back gives
+# the same pixels. It was made for colour images under convolutional kernels; digits do not need it.
