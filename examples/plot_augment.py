@@ -52,9 +52,8 @@ scores = {
     for name, distiller in distillers.items()
 }
 for name, values in scores.items():
-    print(
-        f"{name:<16}", *(f"{test} {value:.3f}," for test, value in zip(tests, values, strict=True))
-    )
+    found = zip(tests, values, strict=True)
+    print(f"{name:<16}", *(f"{test} {value:.3f}," for test, value in found))
 
 # %%
 # Test accuracy on each of them.

@@ -31,9 +31,7 @@ for X_s, _ in distiller.snapshots_.values():
     ratios.append(near.ratio)
     nearest.append(near.smallest_ratio)
 steps = list(distiller.snapshots_)
-print(
-    f"after {steps[-1]} steps: {ratios[-1]:.2f} for the median row, {nearest[-1]:.2f} for the nearest"
-)
+print(f"after {steps[-1]} steps: median {ratios[-1]:.2f}, the nearest {nearest[-1]:.2f}")
 
 figure, ax = plt.subplots(figsize=(5.2, 3.6), layout="constrained")
 ax.plot(steps, ratios, "o-", color="#0072B2", markersize=4, label="median")

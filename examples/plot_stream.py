@@ -35,9 +35,7 @@ for _ in range(12):
     stream.partial_fit(on_disk, y_train, classes=np.unique(y))
     scores.append(stream.score(X_test, y_test))
 whole = KIPDistiller(ipc=1, random_state=0).fit(X_train, y_train).score(X_test, y_test)
-print(
-    f"a stream: {scores[0]:.3f} after one pass, {scores[-1]:.3f} after {len(scores)}; fit: {whole:.3f}"
-)
+print(f"after one pass {scores[0]:.3f}, after {len(scores)} {scores[-1]:.3f}; fit {whole:.3f}")
 
 # %%
 # Test accuracy of ten learned rows.
