@@ -1,4 +1,4 @@
-"""The gallery's scripts and the notebooks: that they are in their format, and (slow) that they run."""
+"""The gallery's scripts and the notebooks: their format, and (slow) that they run."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_gallery_script_draws_within_a_minute(path):
 @pytest.mark.slow
 @named(NOTEBOOKS)
 def test_notebook_runs(path, monkeypatch, tmp_path):
-    """In a kernel of its own, on the data that come with scikit-learn, with pictures in its cells."""
+    """In a kernel of its own, on the digits, with pictures in its cells."""
     jupytext = pytest.importorskip("jupytext")
     nbclient = pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
