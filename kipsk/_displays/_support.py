@@ -210,8 +210,8 @@ class SupportDisplay:
         n_columns : int, default=10
             Images across.
         soft_labels : bool, default=True
-            Draw soft labels, if there are any, below each image: a bar for each class, the largest, whose class is
-            the caption, in colour.
+            Draw soft labels, if there are any, below each image: a bar for each class, the
+            largest, whose class is the caption, in colour.
         vmin, vmax : float, default=None
             Images: what is black and white. None are the 1st and 99th percentile of all rows drawn,
             as learned rows leave the range of pixels.
