@@ -7,7 +7,7 @@ do the labels say?
 """
 
 # %%
-# Five rows for each class of scikit-learn's digits, from 1257 training images.
+# Five rows for each class of scikit-learn's digits.
 
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
