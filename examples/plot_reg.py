@@ -8,8 +8,7 @@ and how does one find it?
 
 # %%
 # A distiller is a classifier, so it is searched over as any other: in a Pipeline, by
-# cross-validation that scores held-out rows. Two learned rows for each class stand for some 380
-# training rows here.
+# cross-validation that scores held-out rows. Two rows are learned for each class.
 
 import numpy as np
 from sklearn.datasets import load_breast_cancer
