@@ -1,13 +1,14 @@
-"""How many natural images is a distilled one worth? Accuracy against size, on digits.
+"""
+How many natural images is a distilled one worth?
+=================================================
 
-    python examples/plot_comparison.py [--output comparison.png]
-
-Needs matplotlib (``pip install "kipsk[plot]"``), no network, and takes less than half a minute.
+A small set is good if many rows at random are needed to do as well. How many?
 """
 
-import argparse
+# %%
+# :func:`kipsk.evaluation.compare` makes sets of several sizes in several ways and trains a model on
+# each, for three splits and seeds.
 
-import matplotlib
 from sklearn.datasets import load_digits
 
 from kipsk import KernelRidgeNTKClassifier, KIPDistiller, LabelSolver
@@ -15,34 +16,31 @@ from kipsk.baselines import CoresetSampler
 from kipsk.evaluation import compare
 from kipsk.plotting import ComparisonDisplay
 
-matplotlib.use("Agg")
+X, y = load_digits(return_X_y=True)
+reducers = {
+    "all rows": None,
+    "random rows": CoresetSampler("random"),
+    "Label Solve": LabelSolver(),
+    "KIP": KIPDistiller(max_iter=100, downstream="last"),
+}
+models = {"kernel ridge": KernelRidgeNTKClassifier()}
+results = compare(reducers, models, X, y, ipc=[1, 3, 10], seeds=[0, 1, 2])
 
+# %%
+# The curve of natural rows goes on, to find how many of them a small set is worth.
 
-def main(output):
-    X, y = load_digits(return_X_y=True)
-    reducers = {
-        "all rows": None,
-        "random rows": CoresetSampler("random"),
-        "Label Solve": LabelSolver(),
-        "KIP": KIPDistiller(max_iter=100, downstream="last"),
-    }
-    models = {"kernel ridge": KernelRidgeNTKClassifier()}
-    few, many = [1, 3, 10], [30, 80]
-    results = compare(reducers, models, X, y, ipc=few, seeds=[0, 1, 2])
-    # The curve of natural rows goes on, to find how many of them a small set is worth.
-    more = compare({"random rows": reducers["random rows"]}, models, X, y, ipc=many, seeds=[0, 1])
-    results = {name: [*results[name], *more[name]] for name in results}
+random_rows = {"random rows": reducers["random rows"]}
+more = compare(random_rows, models, X, y, ipc=[30, 80], seeds=[0, 1])
+results = {name: [*results[name], *more[name]] for name in results}
 
-    display = ComparisonDisplay.from_results(results, baseline="random rows")
-    for worth in display.worth():
-        print(
-            f"{worth.reducer:<12}{worth.n_rows:>6.0f} rows, accuracy {worth.accuracy:.3f}: {worth}"
-        )
-    display.figure_.savefig(output, dpi=100)
-    print(f"\nThe plot is in {output}.")
+# %%
+# A set is worth N times its own number of rows if the curve of random rows reaches its accuracy at
+# N times as many.
 
+display = ComparisonDisplay.from_results(results, baseline="random rows")
+for worth in display.worth():
+    print(f"{worth.reducer:<12}{worth.n_rows:>6.0f} rows, accuracy {worth.accuracy:.3f}: {worth}")
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", default="comparison.png", help="where to save the plot")
-    main(parser.parse_args().output)
+# %%
+# Learned rows are worth an order of magnitude more than random ones. Label Solve keeps real rows
+# and learns their labels alone, which is worth something only where the rows are few.

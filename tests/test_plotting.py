@@ -257,6 +257,22 @@ def test_regression_is_sorted_by_target(kind, regressor):
     assert_array_equal(targets, np.sort(regressor.y_s_))
 
 
+def test_rows_with_class_labels(rows):
+    """What `fit_resample` returns: captions are the labels, and there are no soft ones to draw."""
+    X, y = rows[0][:6], np.array(["b", "a", "c", "a", "b", "b"])
+    for labels, classes in [(y, None), (y, ["a", "b", "c"]), (np.unique(y)[::-1], None)]:
+        display = SupportDisplay(X[: len(labels)], labels, classes=classes, image_shape=SHAPE)
+        assert [text.get_text() for text in display.plot().texts_] == list(labels)
+        assert display.bars_ is None
+    display = SupportDisplay(X, y).plot()
+    assert_array_equal(display.indices_, [1, 3, 0, 4, 5, 2])
+    assert [t.get_text() for t in display.ax_.get_yticklabels()] == ["a", "b", "c"]
+    numbers = SupportDisplay(X, [3, 1, 5, 1, 3, 3], classes=[1, 3, 5]).plot()
+    assert_array_equal(numbers.indices_, display.indices_)
+    with pytest.raises(ValueError, match=r"'y_s' parameter .* classes \['a', 'b'\]\. Got \['c'\]"):
+        SupportDisplay(X, y, classes=["a", "b"])
+
+
 # -------------------------------------------------------------------------------- labels, snapshots
 
 
@@ -265,7 +281,10 @@ def test_labels(solver, wine):
     assert_array_equal(display.image_.get_array(), solver.y_s_)
     low, high = display.image_.get_clim()
     assert low == -high == -np.abs(solver.y_s_).max()
-    names = [t.get_text() for t in LabelDisplay.from_estimator(wine[0]).ax_.get_xticklabels()]
+    for draw in (LabelDisplay.from_estimator, LabelDisplay.from_pipeline):
+        display = draw(wine[0])
+        assert_array_equal(display.image_.get_array(), wine[0][-1].y_s_)
+    names = [t.get_text() for t in display.ax_.get_xticklabels()]
     assert names == ["class_0", "class_1", "class_2"]
 
 
@@ -502,8 +521,9 @@ def test_bad_parameters(params, message, solver):
 def test_estimators_that_are_not_for_it(display, solver, wine):
     with pytest.raises(ValueError, match=r"Got a Pipeline instead: call \w+\.from_pipeline"):
         display.from_estimator(wine[0])
-    with pytest.raises(ValueError, match=r"must be a Pipeline.*call \w+\.from_estimator"):
-        display.from_pipeline(solver)
+    for each in (display, LabelDisplay):
+        with pytest.raises(ValueError, match=r"must be a Pipeline.*call \w+\.from_estimator"):
+            each.from_pipeline(solver)
     with pytest.raises(ValueError, match=r"must be a distiller .*Got LogisticRegression"):
         display.from_estimator(LogisticRegression())
     with pytest.raises(ValueError, match=r"must be a distiller"):

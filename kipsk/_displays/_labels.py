@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kipsk._displays._base import axes, distiller_of
+from kipsk._displays._base import axes, distiller_of, steps_before
 from kipsk._displays._table import name_columns
 
 _OWNER = "LabelDisplay"
@@ -60,6 +60,25 @@ class LabelDisplay:
                 "whose targets are numbers: see SupportDisplay with kind='heatmap'."
             )
         return cls(distiller.y_s_, distiller.classes_).plot(ax, **plot_params)
+
+    @classmethod
+    def from_pipeline(cls, pipeline: Any, *, ax: Any = None, **plot_params: Any) -> Self:
+        """Draw the labels of a Pipeline's distiller; they have no units to go back to.
+
+        Parameters
+        ----------
+        pipeline : Pipeline
+            Fitted, with a KIPDistiller or LabelSolver as its last step.
+        ax : matplotlib Axes, default=None
+        **plot_params
+            For `plot`.
+
+        Returns
+        -------
+        display : LabelDisplay
+        """
+        steps_before(_OWNER, pipeline)
+        return cls.from_estimator(pipeline, ax=ax, **plot_params)
 
     def plot(self, ax: Any = None, *, cmap: str = "RdBu_r") -> Self:
         """Draw.

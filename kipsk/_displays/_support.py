@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kipsk._checks import check_integer, check_option
+from kipsk._checks import check_integer, check_option, refuse
 from kipsk._displays._base import GREY, OKABE_ITO, alone, axes, distiller_of, steps_before
 from kipsk._displays._table import draw_heatmap, draw_parallel, names_height
 from kipsk._pictures import as_images, before, captions, in_space, is_shape_of, known_image_shape
@@ -24,16 +24,17 @@ class SupportDisplay:
     """The rows of a support set with their labels, as images or as a table.
 
     Make one with `from_estimator` or, if transformers stand before the distiller in a Pipeline,
-    with `from_pipeline`.
+    with `from_pipeline`. Other rows, such as what ``fit_resample`` returned, are drawn by
+    ``SupportDisplay(X_s, y_s, classes=np.unique(y_s)).plot()``.
 
     Parameters
     ----------
     X_s : array-like of shape (n_support, n_features)
         Rows.
     y_s : array-like of shape (n_support, n_classes), (n_support,) or (n_support, n_outputs)
-        Soft labels if there are classes, or targets.
+        With `classes` soft labels, or the class of each row; without them targets.
     classes : array-like of shape (n_classes,), default=None
-        None if y_s are targets of a regression.
+        None if y_s are targets of a regression. Words are classes in any case.
     image_shape : tuple (H, W, C), default=None
         The images that rows are.
     feature_names : array-like of shape (n_features,), default=None
@@ -87,9 +88,22 @@ class SupportDisplay:
     ) -> None:
         self.X_s = np.asarray(X_s)
         self.y_s = np.asarray(y_s)
+        if classes is None and self.y_s.dtype.kind in "OSUb":
+            classes = np.unique(self.y_s)
         self.classes = None if classes is None else np.asarray(classes)
+        self._labels = self._as_labels()
         self.image_shape = image_shape
         self.feature_names = None if feature_names is None else np.asarray(feature_names)
+
+    def _as_labels(self) -> NDArray[Any]:
+        """Return y_s, classes as one-hot rows."""
+        if self.classes is None or self.y_s.ndim != 1:
+            return self.y_s
+        is_class = self.y_s[:, None] == self.classes
+        if not is_class.any(axis=1).all():
+            others = np.unique(self.y_s[~is_class.any(axis=1)]).tolist()
+            raise refuse(_OWNER, "y_s", f"made of the classes {self.classes.tolist()}", others)
+        return is_class.astype(np.float64)
 
     @classmethod
     def from_estimator(
@@ -196,8 +210,8 @@ class SupportDisplay:
         n_columns : int, default=10
             Images across.
         soft_labels : bool, default=True
-            Draw soft labels below each image: a bar for each class, the largest, whose class is
-            the caption, in colour.
+            Draw soft labels, if there are any, below each image: a bar for each class, the
+            largest, whose class is the caption, in colour.
         vmin, vmax : float, default=None
             Images: what is black and white. None are the 1st and 99th percentile of all rows drawn,
             as learned rows leave the range of pixels.
@@ -228,11 +242,11 @@ class SupportDisplay:
     def _plot_images(
         self, ax: Any, n_columns: int, soft_labels: bool, vmin: float | None, vmax: float | None
     ) -> None:
-        rows, y_s = self.X_s[self.indices_], self.y_s[self.indices_]
+        rows, y_s = self.X_s[self.indices_], self._labels[self.indices_]
         images = as_images(_OWNER, rows, self.image_shape, vmin, vmax)
         names = captions(y_s, self.classes)
         n, height = len(images), images.shape[1] / images.shape[2]
-        has_bars = soft_labels and self.classes is not None
+        has_bars = soft_labels and self.classes is not None and self.y_s.ndim > 1
         n_across = min(n, n_columns)
         bars = _BARS + 0.06 if has_bars else 0.0
         cell = height + bars + _CAPTION + _GAP
@@ -256,7 +270,8 @@ class SupportDisplay:
 
     def _plot_table(self, ax: Any, kind: str) -> None:
         is_class = self.classes is not None
-        key = np.argmax(self.y_s, axis=1) if is_class else self.y_s.reshape(len(self.y_s), -1)[:, 0]
+        labels = self._labels.reshape(len(self.y_s), -1)
+        key = np.argmax(labels, axis=1) if is_class else labels[:, 0]
         self.indices_ = self.indices_[np.argsort(key[self.indices_], kind="stable")]
         rows, key = self.X_s[self.indices_], key[self.indices_]
         names = self.feature_names
