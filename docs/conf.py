@@ -29,13 +29,17 @@ templates_path = ["_templates"]
 # Pages of the gallery are the .rst files; what it leaves beside them is for download.
 exclude_patterns = ["_build", "gallery/**.md5", "gallery/**.ipynb", "gallery/**.py"]
 nitpicky = True
+# Single backticks are code, and links where they name something of kipsk.
+default_role = "py:obj"
+nitpick_ignore_regex = [("py:obj", r"(?!kipsk\b).*")]
 
 # Pages are Markdown that also reads well on a code host.
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
 
-# Docstrings are numpydoc; single backticks are code.
-default_role = "code"
+toc_object_entries_show_parents = "hide"
+
+# Docstrings are numpydoc.
 autosummary_generate = True
 autodoc_typehints = "none"  # types stand in the docstrings, with shapes
 numpydoc_show_class_members = False  # the template of a class lists them
