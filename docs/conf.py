@@ -7,7 +7,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
 sys.path.insert(0, str(HERE.parent))  # the checkout is what is documented
 
-import kipsk
+import kipsk  # noqa: E402
 
 project = "kipsk"
 copyright = "kipsk developers"
@@ -59,6 +59,8 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "reset_modules": ("matplotlib",),
 }
+
+highlight_language = "none"  # an indented block is a formula; doctests and fences say what they are
 
 html_theme = "pydata_sphinx_theme"
 html_title = "kipsk"

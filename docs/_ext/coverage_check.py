@@ -4,8 +4,9 @@ import importlib
 import inspect
 import pkgutil
 
-import kipsk
 from sphinx.util import logging
+
+import kipsk
 
 logger = logging.getLogger(__name__)
 
