@@ -30,7 +30,7 @@ PAGES = {
         )
     },
 }
-STEPS = 4  # in place of the default max_iter
+STEPS = 4  # in place of max_iter, the default and those on the pages
 STAGES = (0, 2)  # of `fit_resample`, at which other models are tried
 BLOCK = re.compile(
     r"^(?P<skip><!-- not run: .* -->\n\n)?(?P<indent> *)```python\n(?P<code>.*?)^(?P=indent)```",
@@ -42,7 +42,10 @@ def blocks_of(page):
     """Return the blocks of a page with the lines that they start on."""
     text = page.read_text(encoding="utf-8")
     return [
-        (text.count("\n", 0, found.start("code")), textwrap.dedent(found["code"]))
+        (
+            text.count("\n", 0, found.start("code")),
+            re.sub(r"max_iter=\d+", f"max_iter={STEPS}", textwrap.dedent(found["code"])),
+        )
         for found in BLOCK.finditer(text)
         if not found["skip"]
     ]
@@ -92,6 +95,13 @@ def test_every_page_with_python_is_run():
     shown = {"index"}  # the start of README's first block
     pages = {page.stem for page in (ROOT / "docs").glob("*.md") if "```python" in page.read_text()}
     assert pages - shown <= set(PAGES)
+
+
+def test_links_of_the_readme_lead_to_files():
+    """Sphinx checks those between the pages, with their sections."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(links) > 10
+    assert [link for link in links if not (ROOT / link).exists()] == []
 
 
 @pytest.mark.slow
