@@ -108,6 +108,7 @@ def test_links_of_the_readme_lead_to_files():
 @pytest.mark.parametrize("name", PAGES)
 def test_the_blocks_of_a_page_run(name, tmp_path, monkeypatch):
     import matplotlib
+    import matplotlib.pyplot as plt
 
     from kipsk import KIPDistiller, KIPRegressor
 
@@ -120,4 +121,4 @@ def test_the_blocks_of_a_page_run(name, tmp_path, monkeypatch):
     for line, code in blocks_of(PAGES[name]):
         # Empty lines in front, so that an error names the line of the page.
         exec(compile("\n" * line + code, PAGES[name], "exec"), namespace)
-    matplotlib.pyplot.close("all")
+    plt.close("all")
