@@ -26,7 +26,9 @@ class LabelSolver(ClassDistiller):
     """Label Solve: keep real rows, solve for the labels that make them predict best.
 
     Minimises KIP's loss over the labels alone, over the whole training set. The loss is quadratic
-    in them, so there is no iteration::
+    in them, so there is no iteration:
+
+    .. code-block:: text
 
         y_s = (K_ts (K_ss + reg * trace(K_ss)/n_s * I)^-1)^+ y_t
 
