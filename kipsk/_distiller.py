@@ -103,9 +103,9 @@ class BaseDistiller(BaseEstimator):
     def export_support(self, path: str | os.PathLike[str]) -> None:
         """Write the support set as an .npz file, with the keys that published sets have.
 
-        ``images`` are X_s_, of shape (n_support, H, W, C) if the estimator knows the images' shape
-        and (n_support, n_features) if not, in the units that the kernel sees; ``labels`` are y_s_;
-        ``classes`` and ``metadata``, a JSON text, say the rest. No pickles are written.
+        ``images`` are `X_s_`, of shape (n_support, H, W, C) if the estimator knows the shape of
+        images and (n_support, n_features) if not, in the units that the kernel sees; ``labels``
+        are `y_s_`; ``classes`` and ``metadata``, a JSON text, say the rest. No pickles are written.
 
         Parameters
         ----------

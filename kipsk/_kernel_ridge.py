@@ -193,7 +193,7 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
     loo_errors_ : ndarray of shape (n_regs,)
         Mean squared leave-one-out error of each ridge; only if `reg` is a sequence.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
 
     See Also
     --------

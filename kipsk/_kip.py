@@ -75,7 +75,7 @@ class KIPDistiller(ClassDistiller, BaseKIP):
     """Kernel Inducing Points: distil a training set into a few learned rows.
 
     Gradient descent on the support rows X_s, and on their labels y_s, so that kernel ridge
-    regression on them predicts batches of training rows (arXiv 2011.00050 and 2107.13034):
+    regression on them predicts batches of training rows (arXiv 2011.00050 and 2107.13034)::
 
         prediction = K_ts (K_ss + reg * trace(K_ss)/n_s * I)^-1 y_s
         loss = 1/2 mean |y_t - prediction|^2
@@ -119,7 +119,7 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         `kipsk.augment`, or any function ``(key, images) -> images`` that JAX can trace.
     preprocess : transformer, default=None
         Fitted on X in `fit`, such as ``RegularizedZCA(reg=0.1)``; applied to X before the kernel
-        sees it, and, with `augment`, after the augmentation, which then works on raw pixels. X_s_
+        sees it, and, with `augment`, after the augmentation, which then works on raw pixels. `X_s_`
         is in the transformed units.
     corruption : float, default=0
         Share of the entries of X_s, each drawn at random, that stay at noise with the data's mean
@@ -198,10 +198,10 @@ class KIPDistiller(ClassDistiller, BaseKIP):
     preprocess_ : transformer
         With `preprocess`: the fitted copy.
     frozen_ : ndarray of bool of shape (n_support, n_features)
-        With `corruption`: the entries of X_s_ that stayed.
+        With `corruption`: the entries of `X_s_` that stayed.
     temperature_ : float
         With ``loss="platt"``: probabilities are ``softmax(prediction / temperature_)``.
-    loss_curve_ : ndarray of shape (n_iter_,)
+    loss_curve_ : ndarray of shape (`n_iter_`,)
         Loss on the batch before each step.
     n_iter_ : int
         Steps done.
@@ -213,9 +213,9 @@ class KIPDistiller(ClassDistiller, BaseKIP):
     snapshots_ : dict of int to tuple (X_s, y_s)
         With `snapshots`.
     predictor_ : KernelRidgeNTK
-        Fitted on (X_s_, y_s_); what `predict` uses.
+        Fitted on `(X_s_, y_s_)`; what `predict` uses.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
 
     Notes
     -----

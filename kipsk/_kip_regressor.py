@@ -108,7 +108,7 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
         Mean and deviation of y; the deviation of a constant output is 1.
     kernel_, kernels_, reg_, learning_rate_, label_reg_, batch_size_, preprocess_, frozen_
         As in `KIPDistiller`.
-    loss_curve_ : ndarray of shape (n_iter_,)
+    loss_curve_ : ndarray of shape (`n_iter_`,)
         Loss on the batch before each step, of targets in units of their deviation.
     n_iter_ : int
         Steps done.
@@ -117,9 +117,9 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
     best_iter_, snapshots_
         As in `KIPDistiller`.
     predictor_ : KernelRidgeNTK
-        Fitted on X_s_ and ``(y_s_ - y_mean_) / y_scale_``; what `predict` uses.
+        Fitted on `X_s_` and ``(y_s_ - y_mean_) / y_scale_``; what `predict` uses.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
 
     Notes
     -----

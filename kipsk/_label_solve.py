@@ -28,6 +28,8 @@ class LabelSolver(ClassDistiller):
     Minimises KIP's loss over the labels alone, over the whole training set. The loss is quadratic
     in them, so there is no iteration:
 
+    .. code-block:: text
+
         y_s = (K_ts (K_ss + reg * trace(K_ss)/n_s * I)^-1)^+ y_t
 
     from normal equations summed over blocks of targets (arXiv 2107.13034, eq. 5).
@@ -70,9 +72,9 @@ class LabelSolver(ClassDistiller):
     reg_, label_reg_ : float
         What "auto" stood for.
     predictor_ : KernelRidgeNTK
-        Fitted on (X_s_, y_s_); what `predict` uses.
+        Fitted on `(X_s_, y_s_)`; what `predict` uses.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
 
     Examples
     --------

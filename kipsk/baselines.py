@@ -85,7 +85,7 @@ class CoresetSampler(BaseEstimator):
         After "forgetting", fitted.
     classes_ : ndarray of shape (n_classes,)
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
 
     Notes
     -----

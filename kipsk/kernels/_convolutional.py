@@ -168,7 +168,7 @@ class Convolutional(_ExactKernel):
 
     The covariance of two images, between the pixels of one and those of the other, goes through
     the layers: with T and T' the activation's dual (Gaussian expectations of it and of its
-    derivative) and A the mean over what a filter sees,
+    derivative) and A the mean over what a filter sees::
 
         Conv, Dense     K <- w_std^2 A K + b_std^2        Theta <- K + w_std^2 A Theta
         Activation      Theta <- T'(K) Theta              K <- T(K)

@@ -152,7 +152,7 @@ class FullyConnected(JaxKernel):
 
     With ``Dense`` mapping a covariance K to ``w_std^2 K + b_std^2`` and an activation's duals T,
     T' (Gaussian expectations of the activation and its derivative), a network of Dense, then
-    ``depth`` times (activation, Dense) has
+    ``depth`` times (activation, Dense) has::
 
         K_0 = w_std^2 <x, x'> / n_features + b_std^2           Theta_0 = K_0
         K_l = w_std^2 T(K_{l-1}) + b_std^2

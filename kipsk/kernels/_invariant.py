@@ -84,7 +84,7 @@ class InvariantFunction(KernelFunction):
 class Invariant(JaxKernel):
     r"""A kernel averaged over a transformation that leaves classes alone, such as mirroring.
 
-    With T, which is its own inverse,
+    With T, which is its own inverse::
 
         K'(x, x') = (K(x, x') + K(x, Tx') + K(Tx, x') + K(Tx, Tx')) / 4
 

@@ -110,7 +110,7 @@ class RandomFeaturesFunction(KernelFunction):
 class RandomFeatures(JaxKernel):
     r"""Kernel of an architecture, estimated by networks of finite width.
 
-    With h the last hidden layer of a random network, ``n_h`` numbers wide,
+    With h the last hidden layer of a random network, ``n_h`` numbers wide::
 
         K(x, x') = w_std^2 <h(x), h(x')> / n_h + b_std^2,
 

@@ -141,12 +141,12 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
     classes_ : ndarray of shape (n_classes,)
     learning_rate_ : float or None
         The rate of the first step; None if `optimizer` is a transformation.
-    loss_curve_ : ndarray of shape (n_iter_,)
+    loss_curve_ : ndarray of shape (`n_iter_`,)
         Objective on the batch before each step, averaged over the networks.
     n_iter_ : int
         Steps done, by the network that did most.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
 
     See Also
     --------

@@ -1,0 +1,19 @@
+"""Leave out of API pages what is not written in kipsk: scikit-learn's methods, fields of tuples."""
+
+import inspect
+
+
+def skip(app, what, name, obj, skip, options):
+    """Return True for a member from elsewhere, None where autodoc shall decide."""
+    if what != "class":
+        return None
+    if isinstance(obj, property):
+        obj = obj.fget
+    home = getattr(inspect.unwrap(obj) if callable(obj) else obj, "__module__", None) or ""
+    return None if home.startswith("kipsk.") else True
+
+
+def setup(app):
+    """Register the rule."""
+    app.connect("autodoc-skip-member", skip)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
