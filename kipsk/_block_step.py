@@ -47,13 +47,27 @@ class Batch(NamedTuple):
     tree: int
 
 
-class Among(NamedTuple):
-    """Support rows of a block of K_ss.
+class _Shared(NamedTuple):
+    """What the blocks of a step share.
 
     Attributes
     ----------
-    rows : Array
-    columns : Array or None
+    X_s : Array of shape (n_s, n_features)
+    targets : pytree of Arrays or None
+        None where they are placed for the whole fit.
+    """
+
+    X_s: Any
+    targets: Any
+
+
+class _Among(NamedTuple):
+    """A block of K_ss.
+
+    Attributes
+    ----------
+    rows : Array of int
+    columns : Array of int or None
         None on the diagonal, where they are the rows.
     """
 
@@ -61,14 +75,14 @@ class Among(NamedTuple):
     columns: Any
 
 
-class Against(NamedTuple):
-    """Support rows and targets of a block of K_st.
+class _Against(NamedTuple):
+    """A block of K_st.
 
     Attributes
     ----------
-    rows : Array
-    targets : pytree of Arrays or None
-        None where they are placed.
+    rows : Array of int
+    targets : Array of int or None
+        None where the targets are placed.
     """
 
     rows: Any
@@ -90,36 +104,45 @@ class _Kernel:
     function: KernelFunction
     prepares: bool = field(metadata={"static": True})
 
-    def among(self, block: Among) -> Array:
+    def among(self, sides: tuple[Array, Array | None]) -> Array:
         """Return a block of K_ss, in float64."""
-        A = self.function.prepare(block.rows)
-        if block.columns is None:
+        A, *B = (self.function.prepare(X) for X in sides if X is not None)
+        if not B:
             return self.function.gram(A)
-        B = self.function.prepare(block.columns)
-        return self.function.cross(self.function.exact(A), self.function.exact(B))
+        return self.function.cross(self.function.exact(A), self.function.exact(B[0]))
 
-    def against(self, rows: Array, targets: Any) -> Array:
+    def against(self, X: Array, targets: Any) -> Array:
         """Return a block of K_st."""
         B = self.function.prepare(targets) if self.prepares else targets
-        return self.function.cross(self.function.prepare(rows), B)
+        return self.function.cross(self.function.prepare(X), B)
 
 
 @jax.jit
-def _forward(kernel: _Kernel, placed: Any, block: Among | Against) -> Array:
+def _forward(kernel: _Kernel, placed: Any, block: _Among | _Against, shared: _Shared) -> Array:
     """Return a block of K_ss or of K_st."""
-    if isinstance(block, Among):
-        return kernel.among(block)
-    return kernel.against(block.rows, placed if block.targets is None else block.targets)
+    if isinstance(block, _Among):
+        return kernel.among(_sides(block, shared))
+    return kernel.against(shared.X_s[block.rows], _targets(placed, block, shared))
 
 
 @jax.jit
-def _pull_back(kernel: _Kernel, placed: Any, own: tuple[Among | Against, Array]) -> Any:
+def _pull_back(
+    kernel: _Kernel, placed: Any, own: tuple[_Among | _Against, Array], shared: _Shared
+) -> Any:
     """Return the gradients by the support rows, and by nothing else, of ``<cotangent, block>``."""
     block, cotangent = own
-    if isinstance(block, Among):
-        return jax.vjp(kernel.among, block)[1](cotangent)[0]
-    targets = placed if block.targets is None else block.targets
-    return jax.vjp(lambda rows: kernel.against(rows, targets), block.rows)[1](cotangent)[0]
+    if isinstance(block, _Among):
+        return jax.vjp(kernel.among, _sides(block, shared))[1](cotangent)[0]
+    targets = _targets(placed, block, shared)
+    return jax.vjp(lambda X: kernel.against(X, targets), shared.X_s[block.rows])[1](cotangent)[0]
+
+
+def _sides(block: _Among, shared: _Shared) -> tuple[Array, Array | None]:
+    return shared.X_s[block.rows], None if block.columns is None else shared.X_s[block.columns]
+
+
+def _targets(placed: Any, block: _Against, shared: _Shared) -> Any:
+    return placed if block.targets is None else _engine.take(shared.targets, block.targets)
 
 
 @jax.jit
@@ -201,12 +224,13 @@ class BlockSteps:
         tree = batch.tree if isinstance(batch, Batch) and rows is None else None
         which = next(i for i, other in enumerate(self._objectives) if other is objective)
         sizes = _sizes(objective.function, X_s, self._block_size)
-        blocks = _Blocks(np.asarray(X_s), targets, tree, sizes)
-        parts = self._engine.map(_forward, self._placed, blocks.forward(), which=which)
+        blocks = _Blocks(X_s.shape, len(targets.y_t), tree, sizes)
+        shared = _Shared(X_s, targets.prepared if tree is None else None)
+        parts = self._engine.map(_forward, self._placed, blocks.forward(), shared, which)
         K_ss, K_st = blocks.joined(parts)
         values, (by_numbers, *by_matrices) = _loss(objective, state.params, K_ss, K_st, targets.y_t)
         backward = blocks.backward(*map(np.asarray, by_matrices))
-        parts = self._engine.map(_pull_back, self._placed, backward, which=which)
+        parts = self._engine.map(_pull_back, self._placed, backward, shared, which)
         by_support = blocks.summed(parts)
         state = _compiled_moved(
             objective, optimizer, state, values[0], by_numbers, by_support, rates[0]
@@ -233,38 +257,37 @@ class _Blocks:
 
     Parameters
     ----------
-    X_s : ndarray of shape (n_s, n_features)
-    targets : Targets
+    shape : tuple of two int
+        Of X_s.
+    n_t : int
+        Targets.
     tree : int or None
-        Where the targets are placed; None sends them with each block.
+        Where the targets are placed, if they are.
     sizes : tuple of two int
         The most support rows and the most targets of a block.
     """
 
     def __init__(
-        self, X_s: Any, targets: Targets, tree: int | None, sizes: tuple[int, int]
+        self, shape: tuple[int, ...], n_t: int, tree: int | None, sizes: tuple[int, int]
     ) -> None:
-        self._targets, self._tree = targets, tree
-        self._n_s, self._n_t = len(X_s), len(targets.y_t)
-        strips = _engine.indices(self._n_s, sizes[0])
-        self._strips = [X_s[rows] for rows in strips]
-        self._columns = _engine.indices(self._n_t, min(sizes[1], self._n_t))
+        (self._n_s, self._n_features), self._n_t, self._tree = shape, n_t, tree
+        self._strips = _engine.indices(self._n_s, sizes[0])
+        self._columns = _engine.indices(n_t, min(sizes[1], n_t))
         # Where strips and columns lie, if the last row comes again until all are full.
-        self._at = _slices(strips)
-        self._at_columns = _slices(self._columns)
-        self._triangle = [(i, j) for i in range(len(strips)) for j in range(i, len(strips))]
+        self._at, self._at_columns = _slices(self._strips), _slices(self._columns)
+        strips = range(len(self._strips))
+        self._triangle = [(i, j) for i in strips for j in strips[i:]]
 
     def forward(self) -> Iterator[Block]:
         """Yield what the matrices are computed of."""
         for i, j in self._triangle:
-            yield Block(own=Among(self._strips[i], None if i == j else self._strips[j]))
-        for rows in self._columns:
-            given = None
-            if self._tree is None:
-                given = _engine.take(self._targets.prepared, rows)
-            for strip in self._strips:
-                own = Against(strip, given)
-                yield Block(own=own) if self._tree is None else Block(rows, self._tree, own)
+            yield Block(own=_Among(self._strips[i], None if i == j else self._strips[j]))
+        for columns in self._columns:
+            for rows in self._strips:
+                if self._tree is None:
+                    yield Block(own=_Against(rows, columns))
+                else:
+                    yield Block(columns, self._tree, _Against(rows, None))
 
     def joined(self, parts: Iterator[Any]) -> tuple[Any, Any]:
         """Return K_ss and K_st."""
@@ -289,7 +312,7 @@ class _Blocks:
 
     def summed(self, parts: Iterator[Any]) -> Any:
         """Return the gradient by all support rows, summed in block order."""
-        by_support = np.zeros((self._at[-1].stop, self._strips[0].shape[1]))
+        by_support = np.zeros((self._at[-1].stop, self._n_features))
         of_blocks = [{i, j} for i, j in self._triangle]
         of_blocks += [{i} for _ in self._columns for i in range(len(self._strips))]
         for strips, part in zip(of_blocks, parts, strict=True):
@@ -347,4 +370,5 @@ def _task_bytes(objective: Objective, params: dict[str, Any], block_size: int | 
     X_s = params["X"]
     function, n_features = objective.function, X_s.shape[1]
     row_size = n_features + function.row_size(n_features)
-    return int(_COPIES * sum(_sizes(function, X_s, block_size)) * row_size * X_s.dtype.itemsize)
+    n_rows = _COPIES * sum(_sizes(function, X_s, block_size)) + len(X_s)
+    return int(n_rows * row_size * X_s.dtype.itemsize)

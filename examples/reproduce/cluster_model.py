@@ -84,19 +84,21 @@ def measure():
     print(provenance())
     function = ConvNet(3, image_shape=(32, 32, 3)).function()
     rng = np.random.default_rng(0)
-    rows, others = (rng.standard_normal((ROWS, 3072), dtype=np.float32) for _ in range(2))
+    X = rng.standard_normal((2 * ROWS, 3072), dtype=np.float32)
+    first = np.arange(ROWS)
     with jax.enable_x64(True):
-        kernel = _block_step._Kernel(function, False)
+        kernel, shared = _block_step._Kernel(function, False), _block_step._Shared(X, None)
+        placed = prepare(function, X[ROWS:])
         blocks = {
-            "K_st": _block_step.Against(rows, jax.tree.map(np.asarray, prepare(function, others))),
-            "K_ss": _block_step.Among(rows, others),
+            "K_st": _block_step._Against(first, None),
+            "K_ss": _block_step._Among(first, first + ROWS),
         }
         print("\n| | forward, ms a pair | vector-Jacobian product, ms a pair |\n|---|---|---|")
         for name, block in blocks.items():
-            K = np.asarray(_block_step._forward(kernel, None, block))
+            K = np.asarray(_block_step._forward(kernel, placed, block, shared))
             calls = [
-                lambda block=block: _block_step._forward(kernel, None, block),
-                lambda block=block, K=K: _block_step._pull_back(kernel, None, (block, K)),
+                lambda b=block: _block_step._forward(kernel, placed, b, shared),
+                lambda b=block, K=K: _block_step._pull_back(kernel, placed, (b, K), shared),
             ]
             print(f"| {name} | {' | '.join(f'{1e3 * time_of(call):.2f}' for call in calls)} |")
 
@@ -110,7 +112,7 @@ def time_of(call):
     return (time.perf_counter() - start) / ROWS**2
 
 
-def sleep(constant, rows, own):
+def sleep(constant, rows, own, shared):
     """Take as long as a block, and return as many numbers."""
     time.sleep(constant)
     return own
@@ -132,6 +134,7 @@ def simulate():
         (100, 3000, 2),
     ):
         options = {"processes": False, "threads_per_worker": 1, "dashboard_address": None}
+        options["memory_limit"] = 0  # of the whole process, as each of its workers sees it
         with (
             LocalCluster(n_workers=n_workers, **options) as cluster,
             Client(cluster, set_as_default=False) as client,

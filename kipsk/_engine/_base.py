@@ -70,9 +70,14 @@ class Engine(Protocol):
         """
 
     def map(
-        self, function: Any, placed: Any, blocks: Iterable[Block], which: int = 0
+        self,
+        function: Any,
+        placed: Any,
+        blocks: Iterable[Block],
+        shared: Any = None,
+        which: int = 0,
     ) -> Iterator[Any]:
-        """Yield ``function(constants[which], rows, own)`` of each block, as numpy.
+        """Yield ``function(constants[which], rows, own, shared)`` of each block, as numpy.
 
         Parameters
         ----------
@@ -82,6 +87,8 @@ class Engine(Protocol):
             What `place` gave.
         blocks : iterable of Block
             Taken when they are needed.
+        shared : pytree of arrays
+            What the blocks of this call share; it comes to each worker once.
         which : int
         """
 

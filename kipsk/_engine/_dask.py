@@ -68,7 +68,12 @@ class Dask:
                     self._forget(name)
 
     def map(
-        self, function: Any, placed: str, blocks: Iterable[Block], which: int = 0
+        self,
+        function: Any,
+        placed: str,
+        blocks: Iterable[Block],
+        shared: Any = None,
+        which: int = 0,
     ) -> Iterator[Any]:
         """Send the first blocks now; yield the results of all.
 
@@ -84,6 +89,7 @@ class Dask:
             placed,
             function,
             iter(blocks),
+            to_numpy(shared),
             which,
         )
         run.send_more()

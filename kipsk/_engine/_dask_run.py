@@ -31,7 +31,11 @@ class Limits(NamedTuple):
     Attributes
     ----------
     tick : float
-        Between two looks at the cluster while no result comes: a look is a message.
+        Between two looks at the cluster: a message of a kilobyte for each worker. Longer for more
+        than a hundred of them.
+    silent : float
+        After which a worker that does not tell of itself, as all do every few seconds, is given
+        nothing more.
     result : float
         For bringing a result that is there: it is less than a megabyte or a few.
     straggler, times : float
@@ -46,6 +50,7 @@ class Limits(NamedTuple):
     """
 
     tick: float = 1.0
+    silent: float = 15.0
     result: float = 60.0
     straggler: float = 60.0
     times: float = 3.0
@@ -76,11 +81,12 @@ class _Task:
     payload : bytes
     attempts : dict of Future to float
         When each was sent.
-    n_lost : int
+    n_sent, n_lost : int
     """
 
     payload: bytes
     attempts: dict[Any, float] = field(default_factory=dict)
+    n_sent: int = 0
     n_lost: int = 0
 
 
@@ -96,7 +102,7 @@ class Run:
         given nothing more as long as it seems busy.
     name : str
         Of what is placed.
-    function, blocks, which
+    function, blocks, shared, which
         As `Engine.map` takes them.
     """
 
@@ -108,17 +114,21 @@ class Run:
         name: str,
         function: Any,
         blocks: Iterator[Block],
+        shared: Any,
         which: int,
     ) -> None:
         self._client, self._limits, self._abandoned = client, limits, abandoned
+        self._id = uuid4().hex
         self._name, self._function, self._which = name, function, which
         self._blocks, self._is_over, self._n_sent = blocks, False, 0
+        self._shared = dumps(shared)
+        self._future: Any = None
         self._open: dict[int, _Task] = {}
         self._done: dict[int, Any] = {}
         self._seconds: list[float] = []
-        self._id = uuid4().hex
         self._progress = self._seen = time.monotonic()
         self._workers: dict[str, int] = {}
+        self._has_silent = False
         self._looked = -float("inf")
 
     def results(self) -> Iterator[Any]:
@@ -137,15 +147,18 @@ class Run:
                     return
         finally:
             attempts = [future for task in self._open.values() for future in task.attempts]
-            if attempts:
-                with suppress(Exception):
-                    self._client.cancel(attempts)
+            with suppress(Exception):
+                self._client.cancel([*attempts, *([self._future] if self._future else [])])
 
     def send_more(self) -> None:
         """Send blocks until all threads of the cluster have enough of them."""
         check_open(self._client)
-        if time.monotonic() - self._looked > self._limits.tick:
+        if time.monotonic() - self._looked > self._limits.tick * max(1, len(self._workers) / 100):
             self._look()
+        if self._future is None:
+            # A task of its own, whose result workers get from each other: dask computes it again
+            # if it is lost. Sent with each block, it would stay in dask's logs of messages.
+            self._future = self._submit(bytes, self._shared, name="shared")
         most = _PER_THREAD * max(1, sum(self._workers.values()))
         while not self._is_over and len(self._open) < most:
             block = next(self._blocks, None)
@@ -158,23 +171,40 @@ class Run:
             self._send(self._n_sent, task)
             self._n_sent += 1
 
-    def _send(self, index: int, task: _Task, **where: Any) -> None:
+    def _send(self, index: int, task: _Task, workers: list[str] | None = None) -> None:
+        """Send a block; all that it needs with it, if it has been sent before.
+
+        A worker that hangs may be the one that holds what is shared.
+        """
+        is_first = not task.n_sent and self._future.status in ("pending", "finished")
+        future = self._submit(
+            compute,
+            self._name,
+            task.payload,
+            self._future if is_first else self._shared,
+            jax.dtypes.canonicalize_dtype(np.float64) == np.float64,
+            name=f"{getattr(self._function, '__name__', 'block').strip('_')}-{index}",
+            workers=workers,
+        )
+        task.n_sent += 1
+        task.attempts[future] = time.monotonic()
+
+    def _submit(self, function: Any, *args: Any, name: str, workers: Any = None) -> Any:
         import dask
 
-        name = getattr(self._function, "__name__", "block").strip("_")
+        if workers is None and self._has_silent:
+            workers = [*self._workers]
         # Blocks of rows to predict are larger than what dask thinks a task should be.
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
-            future = self._client.submit(
-                compute,
-                self._name,
-                task.payload,
-                jax.dtypes.canonicalize_dtype(np.float64) == np.float64,
-                key=f"kipsk-{name}-{self._id}-{index}-{uuid4().hex[:8]}",
+            return self._client.submit(
+                function,
+                *args,
+                key=f"kipsk-{name}-{self._id}-{uuid4().hex[:8]}",
                 pure=False,
                 retries=0,
-                **where,
+                workers=workers,
+                allow_other_workers=workers is not None,  # those that join later
             )
-        task.attempts[future] = time.monotonic()
 
     def _wait(self) -> None:
         """Wait for a result, a failure or a while; take what has come."""
@@ -244,7 +274,14 @@ class Run:
         now = self._looked = time.monotonic()
         self._abandoned[:] = [future for future in self._abandoned if not future.done()]
         with suppress(OSError, TimeoutError):
-            self._workers = dict(self._client.nthreads())
+            info = self._client.scheduler_info(n_workers=-1)["workers"]
+            newest = max((worker["last_seen"] for worker in info.values()), default=0.0)
+            self._workers = {
+                address: worker["nthreads"]
+                for address, worker in info.items()
+                if newest - worker["last_seen"] < self._limits.silent
+            }
+            self._has_silent = len(self._workers) < len(info)
         if self._workers:
             self._seen = now
         elif now - self._seen > self._limits.no_workers:
@@ -270,7 +307,8 @@ class Run:
         for index, task in late:
             keys = {future.key for future in task.attempts}
             busy = {worker for worker, own in processing.items() if keys & set(own)}
-            others = [worker for worker in self._workers if worker not in busy]
+            # The only one may wait there for what a worker that hangs does not give.
+            others = [worker for worker in self._workers if worker not in busy] or [*self._workers]
             if others:
-                _LOGGER.info("block %d is late and sent to another worker", index)
-                self._send(index, task, workers=others, allow_other_workers=True)
+                _LOGGER.info("block %d is late and sent once more", index)
+                self._send(index, task, others)

@@ -93,7 +93,7 @@ class NotPlacedError(RuntimeError):
     """A worker lacks what was placed."""
 
 
-def compute(name: str, task: bytes, x64: bool) -> Any:
+def compute(name: str, task: bytes, shared: bytes, x64: bool) -> Any:
     """Compute one block on a worker.
 
     Parameters
@@ -102,6 +102,8 @@ def compute(name: str, task: bytes, x64: bool) -> Any:
         Of what is placed.
     task : bytes
         ``(function, which, block)``.
+    shared : bytes
+        What all blocks of a pass share.
     x64 : bool
         Whether float64 is in use where the task comes from.
     """
@@ -112,7 +114,7 @@ def compute(name: str, task: bytes, x64: bool) -> Any:
         raise NotPlacedError(f"{name} is not on this worker") from None
     with jax.enable_x64(x64), single_threaded_blas:
         arguments = placed.arguments(block)
-        return to_numpy(function(placed.constants[which], *arguments))
+        return to_numpy(function(placed.constants[which], *arguments, pickle.loads(shared)))
 
 
 def dumps(value: Any) -> bytes:

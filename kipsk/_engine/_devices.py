@@ -33,7 +33,12 @@ class Devices:
         yield Placed(constants, to_numpy(list(trees)))
 
     def map(
-        self, function: Any, placed: Placed, blocks: Iterable[Block], which: int = 0
+        self,
+        function: Any,
+        placed: Placed,
+        blocks: Iterable[Block],
+        shared: Any = None,
+        which: int = 0,
     ) -> Iterator[Any]:
         """Yield the results of the blocks."""
         n_devices = self._mesh.size
@@ -41,7 +46,9 @@ class Devices:
             # The last group is filled with its last block.
             full = group + [group[-1]] * (n_devices - len(group))
             stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *full)
-            results = to_numpy(_on_all(function, self._mesh, placed.constants[which], stacked))
+            results = to_numpy(
+                _on_all(function, self._mesh, placed.constants[which], stacked, shared)
+            )
             for i in range(len(group)):
                 yield jax.tree.map(lambda leaf, at=i: leaf[at], results)
 
@@ -63,19 +70,19 @@ def _shapes(tree: Any) -> list[tuple[int, ...]]:
 
 
 @partial(jax.jit, static_argnames=("function", "mesh"))
-def _on_all(function: Any, mesh: Mesh, constant: Any, stacked: Any) -> Any:
+def _on_all(function: Any, mesh: Mesh, constant: Any, stacked: Any, shared: Any) -> Any:
     """Return the results of one block on each device, stacked."""
 
-    def one(constant: Any, stacked: Any) -> Any:
+    def one(constant: Any, stacked: Any, shared: Any) -> Any:
         rows, own = jax.tree.map(lambda leaf: leaf[0], stacked)
-        return jax.tree.map(lambda leaf: leaf[None], function(constant, rows, own))
+        return jax.tree.map(lambda leaf: leaf[None], function(constant, rows, own, shared))
 
     everywhere, apart = PartitionSpec(), PartitionSpec("blocks")
     on_all = jax.shard_map(
         one,
         mesh=mesh,
-        in_specs=(everywhere, apart),
+        in_specs=(everywhere, apart, everywhere),
         out_specs=apart,
         check_vma=False,  # the kernels' loops start from constants, which are the same on all
     )
-    return on_all(constant, stacked)
+    return on_all(constant, stacked, shared)

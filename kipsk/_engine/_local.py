@@ -20,12 +20,17 @@ class Local:
         yield Placed(constants, trees)
 
     def map(
-        self, function: Any, placed: Placed, blocks: Iterable[Block], which: int = 0
+        self,
+        function: Any,
+        placed: Placed,
+        blocks: Iterable[Block],
+        shared: Any = None,
+        which: int = 0,
     ) -> Iterator[Any]:
         """Yield the results of the blocks."""
         for block in blocks:
             arguments = placed.arguments(block)
-            yield to_numpy(function(placed.constants[which], *arguments))
+            yield to_numpy(function(placed.constants[which], *arguments, shared))
 
 
 #: Local has no state.

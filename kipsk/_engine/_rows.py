@@ -78,7 +78,7 @@ def sum_rows(
     return total
 
 
-def _call(function: Callable[..., Any], _: None, blocks: tuple[Any, ...]) -> Any:
+def _call(function: Callable[..., Any], _: None, blocks: tuple[Any, ...], shared: None) -> Any:
     return function(*blocks)
 
 

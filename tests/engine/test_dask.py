@@ -30,7 +30,7 @@ cloudpickle = pytest.importorskip("cloudpickle")
 # Workers cannot import this file: its functions are sent as code.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
-QUICK = Limits(tick=0.2, result=5, straggler=2, no_workers=60, stall=90)
+QUICK = Limits(tick=0.2, silent=1.5, result=5, straggler=2, no_workers=60, stall=90)
 # Nothing here is about speed.
 dask_environment = {"distributed.nanny.environ": {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}}
 
@@ -53,12 +53,12 @@ def quickly(quick_compilation):
     pass
 
 
-def weighted(weight, rows, own):
-    """A sum of squares; what a block is given is added."""
-    return {"squares": weight * np.sum(rows**2, axis=0), "own": own + 1}
+def weighted(weight, rows, own, shared):
+    """A sum of squares; what it is given alone, and what all are given, is added."""
+    return {"squares": weight * np.sum(rows**2, axis=0), "own": own + shared["added"]}
 
 
-def faulty(folder, _, own):
+def faulty(folder, _, own, shared):
     """Square a number; the first attempts at it may go wrong as `own` says."""
     number, fault, n_attempts = own
     attempts = Path(str(folder)) / str(number)
@@ -90,7 +90,7 @@ class TestEngine:
         results = []
         for engine in (LOCAL, Dask(client)):
             with engine.place([2.0, 3.0], [X]) as placed:
-                results.append(list(engine.map(weighted, placed, given, which=which)))
+                results.append(list(engine.map(weighted, placed, given, {"added": 1}, which)))
         for one, other in zip(*results, strict=True):
             assert_array_equal(one["squares"], other["squares"])
             assert one["own"] == other["own"]
@@ -141,7 +141,7 @@ class TestEngine:
             pass
 
 
-def failing(constant, _, own):
+def failing(constant, _, own, shared):
     return operator.add(own, np.array(constant))
 
 
