@@ -17,7 +17,6 @@ import time
 import joblib
 import numpy as np
 from cluster_speed import cluster_of
-from distributed import Client
 from sklearn.datasets import load_digits
 
 from kipsk import KIPDistiller
@@ -116,6 +115,7 @@ def same_bits(one, other):
 
 def main(n_steps, faults):
     from _common import provenance
+    from distributed import Client
 
     print(provenance(), flush=True)
     expected, seconds = fit(n_steps)
