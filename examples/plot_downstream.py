@@ -51,7 +51,7 @@ for shift, model, colour in (-0.2, "forest", "#009E73"), (0.2, "SVC", "#0072B2")
     ax.bar_label(bars, fmt="%.3f", padding=3, fontsize=8)
 ax.set_yticks(places, list(sets))
 ax.invert_yaxis()
-ax.set(xlim=(0.5, 1.05), xlabel="test accuracy", title="Digits, 10 rows for each class")
+ax.set(xlim=(0, 1.15), xlabel="test accuracy", title="Digits, 10 rows for each class")
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 ax.spines[["top", "right"]].set_visible(False)
 

@@ -16,7 +16,6 @@ between the two passes, so any worker can compute any block. Fast kernels take t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ from jax import Array
 from jax.tree_util import register_dataclass
 
 from kipsk import _engine, _optimize
-from kipsk._blocks import block_size_for
+from kipsk._blocks import pair_block_for
 from kipsk._engine import Block, Engine
 from kipsk._losses import Objective, Targets
 from kipsk._optimize import State
@@ -245,11 +244,7 @@ def _sizes(function: KernelFunction, X_s: Any, block_size: int | str) -> tuple[i
     if block_size != "auto":
         return min(n_s, int(block_size)), int(block_size)
     row_size = n_features + function.row_size(n_features)
-    pair_size = function.pair_size(n_features)
-    # As square as can be: the fewest rows to send for as many pairs.
-    n_pairs = n_s * block_size_for("auto", n_s, row_size, X_s.dtype.itemsize, pair_size)
-    n_rows = min(n_s, max(1, math.isqrt(n_pairs)))
-    return n_rows, max(1, n_pairs // n_rows)
+    return pair_block_for(n_s, row_size, X_s.dtype.itemsize, function.pair_size(n_features))
 
 
 class _Blocks:

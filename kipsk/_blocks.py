@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 # Bytes that one block's rows and kernel entries may take. Blocks of this size keep every core
@@ -35,6 +36,24 @@ def block_size_for(
         return int(block_size)
     row = (n_features + _COPIES * n_columns) * itemsize
     return max(1, min(_BLOCK_BYTES // row, _BLOCK_WORK // (n_columns * pair_size)))
+
+
+def pair_block_for(n_rows: int, n_features: int, itemsize: int, pair_size: int) -> tuple[int, int]:
+    """Return the most rows of either side of a block of a slow kernel.
+
+    As square as can be: the fewest rows to bring there for as many pairs.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows of the first side in all.
+    n_features, itemsize, pair_size : int
+        As in `block_size_for`.
+    """
+    n_pairs = max(1, _BLOCK_WORK // pair_size)
+    side = min(n_rows, math.isqrt(n_pairs))
+    most = _BLOCK_BYTES // ((n_features + _COPIES * side) * itemsize)
+    return side, max(1, min(n_pairs // side, most))
 
 
 def block_bytes(block_size: int, n_columns: int, n_features: int, itemsize: int) -> int:

@@ -255,6 +255,9 @@ def _steps(
         except KeyboardInterrupt:
             _save(watch, history, state, done)
             raise _Interrupted(state) from None
+        except RuntimeError:  # a cluster that is gone
+            _save(watch, history, state, done)
+            raise
     return state
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kipsk._blocks import block_bytes, block_size_for, slices
+from kipsk._blocks import block_bytes, block_size_for, pair_block_for, slices
 
 SIZES = [(10, 3), (10, 10), (10, 11), (10, 1), (1, 1), (1, 7), (12, 4), (7, 6), (101, 100)]
 
@@ -40,3 +40,12 @@ def test_bytes_of_a_block_are_within_the_bound():
         rows = block_size_for("auto", n_columns, n_features, itemsize)
         size = block_bytes(rows, n_columns, n_features, itemsize)
         assert n_columns * n_features * itemsize < size <= 2**28 + n_columns * n_features * itemsize
+
+
+@pytest.mark.parametrize("pair_size", [1, 2**10, 2**20, 2**26, 2**31])
+@pytest.mark.parametrize("n_rows", [1, 10, 500, 5000])
+def test_blocks_of_slow_kernels_are_bounded(n_rows, pair_size):
+    rows, columns = pair_block_for(n_rows, 3072, 4, pair_size)
+    assert 1 <= rows <= n_rows and columns >= 1
+    assert rows * columns * pair_size <= 2**30 or rows == columns == 1
+    assert (rows * columns + (rows + columns) * 3072) * 4 <= 2**28

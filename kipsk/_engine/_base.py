@@ -52,8 +52,9 @@ class Placed(NamedTuple):
 class Engine(Protocol):
     """Where blocks are computed.
 
-    Results are those of the same calls in this process, to the last bit on a machine of the same
-    kind: what is a block depends on shapes and memory, never on the number of workers.
+    What is a block depends on shapes and memory, never on the number of workers. So results are
+    those of the same calls in this process: to the last bit where code is compiled alike (a
+    machine of the same kind, as many cores for each process), to rounding on several devices.
     """
 
     def place(

@@ -6,10 +6,11 @@ import hashlib
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from kipsk._engine._base import Block, Placed, to_numpy
-from kipsk._engine._dask_run import Limits, Run, check_open
+from kipsk._engine._dask_run import History, Limits, Run, check_open, workers_of
 from kipsk._engine._dask_worker import dumps, plugin, versions
 
 # Memory of a worker that has imported JAX and compiled a kernel.
@@ -31,7 +32,7 @@ class Dask:
 
     def __init__(self, client: Any, limits: Limits | None = None) -> None:
         self.client, self.limits = client, limits or Limits()
-        self._abandoned: list[Any] = []
+        self._history = History()
 
     @contextmanager
     def place(
@@ -52,18 +53,21 @@ class Dask:
         # One client forgets nothing that another one needs.
         name = f"kipsk-{hashlib.blake2b(payload, digest_size=16).hexdigest()}-{self.client.id}"
         with _LOCK:
-            if not _IN_USE.get(name):
-                self._register(name, payload)
-            _IN_USE[name] = _IN_USE.get(name, 0) + 1
+            use = _IN_USE.setdefault(name, _Use())
+            use.number += 1
         try:
+            with use.lock:
+                if not use.is_there:
+                    self._register(name, payload)
+                    use.is_there = True
             yield name
         finally:
             with suppress(Exception):
-                self.client.cancel(self._abandoned)
-            self._abandoned.clear()
+                self.client.cancel(self._history.abandoned)
+            self._history.abandoned.clear()
             with _LOCK:
-                _IN_USE[name] -= 1
-                if not _IN_USE[name]:
+                use.number -= 1
+                if not use.number:
                     del _IN_USE[name]
                     self._forget(name)
 
@@ -85,7 +89,7 @@ class Dask:
         run = Run(
             self.client,
             self.limits,
-            self._abandoned,
+            self._history,
             placed,
             function,
             iter(blocks),
@@ -96,14 +100,33 @@ class Dask:
         return run.results()
 
     def _register(self, name: str, payload: bytes) -> None:
-        try:
-            self.client.register_plugin(plugin(name, payload, versions()), name=name)
-        except Exception as error:
-            self._forget(name)
-            raise RuntimeError(
-                f"Workers of the dask cluster cannot take part: {error}. All need the same kipsk "
-                "and JAX as this process."
-            ) from error
+        """Tell all workers, and the scheduler for those to come.
+
+        The scheduler knows before it tells workers. So one that dies meanwhile, or that does not
+        answer while others do, is not waited for: it gets what is placed when it is back.
+        """
+        errors: list[Exception] = []
+
+        def register() -> None:
+            try:
+                self.client.register_plugin(plugin(name, payload, versions()), name=name)
+            except Exception as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=register, daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(self.limits.tick)
+            check_open(self.client)
+            alive, known = workers_of(self.client, self.limits.silent)
+            if len(alive) < known:
+                return
+        for error in errors:
+            if not isinstance(error, OSError | TimeoutError):
+                raise RuntimeError(
+                    f"Workers of the dask cluster cannot take part: {error}. All need the same "
+                    "kipsk and JAX as this process."
+                ) from error
 
     def _forget(self, name: str) -> None:
         def forget() -> None:
@@ -115,23 +138,31 @@ class Dask:
         thread.join(_FORGET)
 
     def _check_memory(self, n_bytes: int, task_bytes: int) -> None:
-        info = self.client.scheduler_info(n_workers=-1)["workers"]
-        limits = [limit for worker in info.values() if (limit := worker.get("memory_limit"))]
-        # What is placed is there as bytes and as arrays.
-        needed = _PROCESS_BYTES + 2 * n_bytes + task_bytes
-        if limits and _USABLE * min(limits) < needed:
-            raise ValueError(
-                f"A worker of the dask cluster has a memory limit of {_mib(min(limits))}, of which "
-                f"{_USABLE:.0%} may be used. A block needs about {_mib(needed)}: "
-                f"{_mib(_PROCESS_BYTES)} for the process, {_mib(2 * n_bytes)} for the rows that "
-                f"all blocks share, {_mib(task_bytes)} for its own. Raise memory_limit, or lower "
-                "'block_size' or 'batch_size'."
-            )
+        # What is placed is there as bytes and as arrays, while it is read.
+        shared = _PROCESS_BYTES + 2 * n_bytes
+        for worker in self.client.scheduler_info(n_workers=-1).get("workers", {}).values():
+            limit, own = worker.get("memory_limit"), worker["nthreads"] * task_bytes
+            if limit and _USABLE * limit < shared + own:
+                raise ValueError(
+                    f"A worker of the dask cluster has a memory limit of {_mib(limit)}, of which "
+                    f"{_USABLE:.0%} may be used. A block needs about {_mib(shared + own)}: "
+                    f"{_mib(_PROCESS_BYTES)} for the process, {_mib(2 * n_bytes)} for the rows "
+                    f"that all blocks share, {_mib(own)} for its own, on {worker['nthreads']} "
+                    "threads. Raise memory_limit, or lower 'block_size' or 'batch_size'."
+                )
+
+
+@dataclass
+class _Use:
+    """How many runs of this process need what is placed under a name."""
+
+    number: int = 0
+    is_there: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 _LOCK = threading.Lock()
-#: How many runs of this process need what was placed under a name.
-_IN_USE: dict[str, int] = {}
+_IN_USE: dict[str, _Use] = {}
 
 
 def _mib(n_bytes: float) -> str:

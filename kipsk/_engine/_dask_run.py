@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import statistics
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import suppress
@@ -42,7 +43,7 @@ class Limits(NamedTuple):
         A block is sent to a second worker when it takes longer than both, in seconds and in
         multiples of the usual time. The first block of a worker takes up to a minute to compile.
     losses : int
-        Of one block, until its fit ends. dask tries each of them on four workers.
+        Of one block in one pass. dask tries each of them on four workers.
     no_workers : float
         Without any worker: the time that a queue of a cluster may take to give another.
     stall : float
@@ -63,13 +64,50 @@ class Limits(NamedTuple):
 _PER_THREAD = 2
 
 
+# Passes remember the times of as many blocks.
+_N_TIMES = 1000
+# Results that wait for one before them, in multiples of the tasks under way.
+_WAITING = 16
+
+
 def check_open(client: Any) -> None:
     """Raise RuntimeError if nothing can be sent any more."""
     if client.status in ("closed", "closing"):
         raise RuntimeError(
-            f"The dask client of joblib.parallel_config is {client.status}. Open one, client = "
-            "distributed.Client(...), and call joblib.parallel_config('dask') with it open."
+            f"The dask client of joblib.parallel_config is {client.status}, or its scheduler is "
+            "gone. Open one, client = distributed.Client(...), and call "
+            "joblib.parallel_config('dask') with it open. A fit with 'checkpoint_path' goes on "
+            "from its last save."
         )
+
+
+def workers_of(client: Any, silent: float) -> tuple[dict[str, int], int]:
+    """Return the threads of the workers that tell of themselves, and the number of all workers."""
+    info = client.scheduler_info(n_workers=-1).get("workers", {})
+    newest = max((worker["last_seen"] for worker in info.values()), default=0.0)
+    alive = {
+        address: worker["nthreads"]
+        for address, worker in info.items()
+        if newest - worker["last_seen"] < silent
+    }
+    return alive, len(info)
+
+
+@dataclass
+class History:
+    """What the passes of a fit have seen.
+
+    Attributes
+    ----------
+    abandoned : list of Future
+        Attempts that another one has beaten. They are not cancelled: a worker that hangs is given
+        nothing more as long as it seems busy.
+    seconds : dict of str to deque of float
+        How long blocks of a function took.
+    """
+
+    abandoned: list[Any] = field(default_factory=list)
+    seconds: dict[str, deque[float]] = field(default_factory=dict)
 
 
 @dataclass
@@ -97,11 +135,9 @@ class Run:
     ----------
     client : distributed.Client
     limits : Limits
-    abandoned : list of Future
-        Attempts that another one has beaten are put here, not cancelled: a worker that hangs is
-        given nothing more as long as it seems busy.
-    name : str
-        Of what is placed.
+    history : History
+    placed : str
+        The name of what is placed.
     function, blocks, shared, which
         As `Engine.map` takes them.
     """
@@ -110,22 +146,22 @@ class Run:
         self,
         client: Any,
         limits: Limits,
-        abandoned: list[Any],
-        name: str,
+        history: History,
+        placed: str,
         function: Any,
         blocks: Iterator[Block],
         shared: Any,
         which: int,
     ) -> None:
-        self._client, self._limits, self._abandoned = client, limits, abandoned
-        self._id = uuid4().hex
-        self._name, self._function, self._which = name, function, which
+        self._client, self._limits, self._abandoned = client, limits, history.abandoned
+        self._placed, self._function, self._which = placed, function, which
+        self._id, self._name = uuid4().hex, getattr(function, "__name__", "block").strip("_")
+        self._seconds = history.seconds.setdefault(self._name, deque(maxlen=_N_TIMES))
         self._blocks, self._is_over, self._n_sent = blocks, False, 0
         self._shared = dumps(shared)
         self._future: Any = None
         self._open: dict[int, _Task] = {}
         self._done: dict[int, Any] = {}
-        self._seconds: list[float] = []
         self._progress = self._seen = time.monotonic()
         self._workers: dict[str, int] = {}
         self._has_silent = False
@@ -147,8 +183,11 @@ class Run:
                     return
         finally:
             attempts = [future for task in self._open.values() for future in task.attempts]
-            with suppress(Exception):
-                self._client.cancel([*attempts, *([self._future] if self._future else [])])
+            if attempts:
+                with suppress(Exception):
+                    self._client.cancel(attempts)
+            # Not cancelled: that would cancel what is left with a worker that hangs.
+            self._future = None
 
     def send_more(self) -> None:
         """Send blocks until all threads of the cluster have enough of them."""
@@ -160,7 +199,7 @@ class Run:
             # if it is lost. Sent with each block, it would stay in dask's logs of messages.
             self._future = self._submit(bytes, self._shared, name="shared")
         most = _PER_THREAD * max(1, sum(self._workers.values()))
-        while not self._is_over and len(self._open) < most:
+        while not self._is_over and len(self._open) < most and len(self._done) < _WAITING * most:
             block = next(self._blocks, None)
             if block is None:
                 self._is_over = True
@@ -179,11 +218,11 @@ class Run:
         is_first = not task.n_sent and self._future.status in ("pending", "finished")
         future = self._submit(
             compute,
-            self._name,
+            self._placed,
             task.payload,
             self._future if is_first else self._shared,
             jax.dtypes.canonicalize_dtype(np.float64) == np.float64,
-            name=f"{getattr(self._function, '__name__', 'block').strip('_')}-{index}",
+            name=f"{self._name}-{index}",
             workers=workers,
         )
         task.n_sent += 1
@@ -256,7 +295,7 @@ class Run:
     def _lose(self, index: int, task: _Task, error: BaseException) -> None:
         task.n_lost += 1
         _LOGGER.info("block %d was lost (%s)", index, error)
-        if isinstance(error, NotPlacedError):
+        if task.n_lost >= self._limits.losses and isinstance(error, NotPlacedError):
             raise RuntimeError(
                 "A worker joined the dask cluster that cannot take part: its log says why. All "
                 "need the same kipsk and JAX as this process."
@@ -274,14 +313,8 @@ class Run:
         now = self._looked = time.monotonic()
         self._abandoned[:] = [future for future in self._abandoned if not future.done()]
         with suppress(OSError, TimeoutError):
-            info = self._client.scheduler_info(n_workers=-1)["workers"]
-            newest = max((worker["last_seen"] for worker in info.values()), default=0.0)
-            self._workers = {
-                address: worker["nthreads"]
-                for address, worker in info.items()
-                if newest - worker["last_seen"] < self._limits.silent
-            }
-            self._has_silent = len(self._workers) < len(info)
+            self._workers, known = workers_of(self._client, self._limits.silent)
+            self._has_silent = len(self._workers) < known
         if self._workers:
             self._seen = now
         elif now - self._seen > self._limits.no_workers:

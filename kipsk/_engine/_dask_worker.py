@@ -74,19 +74,23 @@ def plugin(name: str, payload: bytes, wanted: dict[str, str]) -> Any:
     from distributed import WorkerPlugin
 
     class Placement(WorkerPlugin):  # type: ignore[misc]
+        def __init__(self, name: str, payload: bytes, wanted: dict[str, str]) -> None:
+            self.name, self.payload, self.wanted = name, payload, wanted
+
         def setup(self, worker: Any) -> None:
             try:
                 from kipsk._engine import _dask_worker
             except ImportError as error:
                 raise RuntimeError(f"the worker {worker.address} has no kipsk: {error}") from error
-            _dask_worker.receive(name, payload, wanted, worker.address)
+            _dask_worker.receive(self.name, self.payload, self.wanted, worker.address)
+            self.payload = b""  # the worker keeps this object
 
         def teardown(self, worker: Any) -> None:
             from kipsk._engine import _dask_worker
 
-            _dask_worker.forget(name, worker.address)
+            _dask_worker.forget(self.name, worker.address)
 
-    return Placement()
+    return Placement(name, payload, wanted)
 
 
 class NotPlacedError(RuntimeError):
@@ -107,12 +111,13 @@ def compute(name: str, task: bytes, shared: bytes, x64: bool) -> Any:
     x64 : bool
         Whether float64 is in use where the task comes from.
     """
-    function, which, block = pickle.loads(task)
-    try:
-        placed = _SENT[name].placed()
-    except KeyError:
-        raise NotPlacedError(f"{name} is not on this worker") from None
+    # Arrays of JAX are made when they are unpickled: float64 has to be in use by then.
     with jax.enable_x64(x64), single_threaded_blas:
+        function, which, block = pickle.loads(task)
+        try:
+            placed = _SENT[name].placed()
+        except KeyError:
+            raise NotPlacedError(f"{name} is not on this worker") from None
         arguments = placed.arguments(block)
         return to_numpy(function(placed.constants[which], *arguments, pickle.loads(shared)))
 
@@ -125,7 +130,7 @@ def dumps(value: Any) -> bytes:
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         def reducer_override(self, obj: Any) -> Any:
-            if isinstance(obj, jitted) and "<" not in obj.__qualname__:
+            if isinstance(obj, jitted) and _is_found(obj):
                 return _named, (obj.__module__, obj.__qualname__)
             return super().reducer_override(obj)
 
@@ -138,6 +143,16 @@ def dumps(value: Any) -> bytes:
                 "that can be pickled, or fit outside of joblib.parallel_config('dask')."
             ) from error
         return file.getvalue()
+
+
+def _is_found(obj: Any) -> bool:
+    """Return whether a worker finds an object by its name, and no other one."""
+    if obj.__module__ == "__main__":
+        return False
+    try:
+        return _named(obj.__module__, obj.__qualname__) is obj
+    except (AttributeError, ImportError):
+        return False
 
 
 def _named(module: str, name: str) -> Any:

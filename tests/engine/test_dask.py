@@ -5,21 +5,25 @@ from __future__ import annotations
 import logging
 import operator
 import os
+import pickle
 import signal
 import sys
 import threading
 import time
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import joblib
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from kipsk import KIPDistiller
-from kipsk._engine import LOCAL, Block, current, indices
+from kipsk import KIPDistiller, _block_step
+from kipsk._engine import LOCAL, Block, _dask, current, indices
 from kipsk._engine._dask import _IN_USE, Dask
 from kipsk._engine._dask_run import Limits
+from kipsk._engine._dask_worker import dumps
 from kipsk.kernels import RBF, ConvNet
 from kipsk.kernels._dot_product import RBFFunction
 
@@ -124,6 +128,17 @@ class TestEngine:
         monkeypatch.setattr("distributed.client._global_clients", {})
         assert squares(client, tmp_path, {}, 3) == [0, 1, 4]
 
+    def test_constants_of_jax_keep_their_precision(self, client):
+        with jax.enable_x64(True), Dask(client).place([jnp.float64(2)]) as placed:
+            (result,) = Dask(client).map(product, placed, [Block(own=np.float64(1.5))])
+        assert result.dtype == np.float64
+
+    def test_jitted_functions_are_found_again(self):
+        """By name only where the name is theirs."""
+        assert pickle.loads(dumps(_block_step._forward)) is _block_step._forward
+        jitted = jax.jit(product)
+        assert pickle.loads(dumps(jitted)) is not product
+
     def test_errors_of_a_block_are_shown(self, client):
         engine = Dask(client)
         given = [Block(own=np.array(1.0))]
@@ -139,6 +154,10 @@ class TestEngine:
             Dask(client).place([threading.Lock()]),
         ):
             pass
+
+
+def product(constant, _, own, shared):
+    return constant * own
 
 
 def failing(constant, _, own, shared):
@@ -158,12 +177,11 @@ class TestCurrent:
             assert current(is_slow=False) is LOCAL
             found = joblib.Parallel(n_jobs=2)(joblib.delayed(where)() for _ in range(2))
         assert found == ["Local", "Local"]
-        assert joblib.Parallel(2, "threading")([joblib.delayed(where)()]) == ["Local"]
 
     def test_closed_client(self, client):
         other = distributed.Client(client.scheduler.address, set_as_default=False)
         other.close()
-        with pytest.raises(RuntimeError, match=r"is closed. Open one"), Dask(other).place([]):
+        with pytest.raises(RuntimeError, match=r"is closed, or its scheduler is gone"), Dask(other).place([]):
             pass
 
 
@@ -289,6 +307,58 @@ class TestFaults:
                 finally:
                     os.kill(pid, signal.SIGCONT)
             assert seconds[0] > QUICK.straggler > max(seconds[1:])
+
+    def test_a_block_that_hangs_costs_one_wait(self, tmp_path):
+        """Its worker tells of itself and seems busy."""
+        with cluster_of(2) as cluster, distributed.Client(cluster, set_as_default=False) as client:
+            engine, seconds = Dask(client, QUICK), []
+            with engine.place([str(tmp_path)]) as placed:
+                list(engine.map(faulty, placed, blocks({})))
+                for number in range(3):
+                    start = time.monotonic()
+                    results = engine.map(faulty, placed, blocks({} if number else {5: "hangs"}))
+                    assert [int(value) for value in results] == [i**2 for i in range(12)]
+                    seconds.append(time.monotonic() - start)
+            assert seconds[0] > QUICK.straggler > max(seconds[1:])
+
+    def test_placing_where_a_worker_is_stopped(self, tmp_path):
+        with cluster_of(2) as cluster, distributed.Client(cluster, set_as_default=False) as client:
+            pid = next(iter(client.run(os.getpid).values()))
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                assert squares(client, tmp_path, {}) == [i**2 for i in range(12)]
+            finally:
+                os.kill(pid, signal.SIGCONT)
+
+    def test_placing_where_a_worker_dies(self, tmp_path, monkeypatch):
+        def dying(*given, original=_dask.plugin):
+            plugin = original(*given)
+            type(plugin).setup_of_all = type(plugin).setup
+            type(plugin).setup = setup_or_die
+            plugin.folder = tmp_path
+            return plugin
+
+        def setup_or_die(plugin, worker):
+            if not (plugin.folder / "died").exists():
+                (plugin.folder / "died").touch()
+                os.abort()
+            plugin.setup_of_all(worker)
+
+        monkeypatch.setattr(_dask, "plugin", dying)
+        with cluster_of(2) as cluster, distributed.Client(cluster, set_as_default=False) as client:
+            assert squares(client, tmp_path, {}) == [i**2 for i in range(12)]
+
+    def test_the_scheduler_ends(self, tmp_path):
+        with cluster_of(1) as cluster:
+            client = distributed.Client(cluster.scheduler_address, set_as_default=False, timeout=2)
+            engine = Dask(client, QUICK)
+            with (
+                pytest.raises(RuntimeError, match=r"its scheduler is gone\. Open one"),
+                engine.place([str(tmp_path)]) as placed,
+            ):
+                for _ in engine.map(faulty, placed, blocks({}, 400)):
+                    cluster.close()
+            client.close()
 
     def test_a_late_worker(self, tmp_path):
         with cluster_of(0) as cluster, distributed.Client(cluster, set_as_default=False) as client:
