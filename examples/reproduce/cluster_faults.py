@@ -2,7 +2,7 @@
 
     python examples/reproduce/cluster_faults.py [--steps 16] [--faults FAULT ...]
 
-KIP with the exact NTK of ConvNet2 on digits (100 support images, batches of 500), on two worker
+KIP with the exact NTK of ConvNet2 on digits (50 support images, batches of 200), on two worker
 processes of one thread each; first in this process, whose bits all others must have. Each fault
 comes while the fit runs. Worker processes come back by themselves, and compile anew.
 """
@@ -103,8 +103,8 @@ def fit(n_steps):
     X, y = load_digits(return_X_y=True)
     kernel = ConvNet(2, image_shape=(8, 8, 1))
     start = time.perf_counter()
-    distiller = KIPDistiller(kernel, ipc=10, max_iter=n_steps, batch_size=500, random_state=0)
-    distiller.fit(X / 16, y)
+    options = {"ipc": 5, "batch_size": 200, "block_size": 25, "random_state": 0}
+    distiller = KIPDistiller(kernel, max_iter=n_steps, **options).fit(X / 16, y)
     return distiller, time.perf_counter() - start
 
 
