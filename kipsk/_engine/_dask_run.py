@@ -62,8 +62,6 @@ class Limits(NamedTuple):
 
 # Tasks under way for each thread of the cluster: one runs, one waits, so that none is idle.
 _PER_THREAD = 2
-
-
 # Passes remember the times of as many blocks.
 _N_TIMES = 1000
 # Results that wait for one before them, in multiples of the tasks under way.
