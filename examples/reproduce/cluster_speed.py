@@ -40,7 +40,7 @@ def seconds_of_a_step(place):
     """Return the seconds of a warm step, and those of the first with all that is compiled."""
     if place == 0:
         os.environ.update(ONE_THREAD)
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     import joblib
     import numpy as np
 
