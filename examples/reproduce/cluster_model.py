@@ -16,57 +16,54 @@ import time
 
 import numpy as np
 
+from kipsk._blocks import pair_block_for
+from kipsk.kernels import ConvNet
+
 RUNS = ("measure", "model", "simulate")
 ROWS = 31  # of either side of a block
-IMAGE_BYTES = 4 * 32 * 32 * 3
 
 # Seconds of one core, as `measure` printed them: a pair of K_st and of K_ss, forward and its
 # vector-Jacobian product (which goes forward again).
-FORWARD, BACKWARD = 3.1e-3, 16e-3
-FORWARD_64, BACKWARD_64 = 6e-3, 30e-3
-# Seconds of the client and the scheduler for a task that carries 31 images each way, and for the
-# loss and its gradient: solves of order n_s against n_t targets.
+FORWARD, BACKWARD = 2.4e-3, 11.6e-3
+FORWARD_64, BACKWARD_64 = 7.3e-3, 30.8e-3
+# Seconds of the client and the scheduler for a task whose result is 31 images, and for the loss and
+# its gradient: by n_s^3, and by n_s n_t.
 TASK = 10e-3
-SOLVE = 2e-10
+SOLVE, PRODUCT = 4e-10, 1e-8
 
 
-def blocks_of(n_s, n_t):
-    """Return the blocks of K_ss and of K_st."""
-    strips = -(-n_s // min(n_s, ROWS))
-    rows = -(-n_s // strips)
-    return strips * (strips + 1) // 2, strips * -(-n_t // (ROWS * ROWS // rows))
-
-
-def seconds_of_a_step(n_s, n_t, n_workers, pixels=1.0):
+def seconds_of_a_step(n_s, n_t, n_workers, side=32):
     """Return those of the work shared out, of handing it out, and of the client's solve.
 
-    A pair of images goes through the square of its pixels; `pixels` is how many times as many as
-    32 x 32 has.
+    A pair of images goes through the square of the pixels of one.
     """
+    function = ConvNet(3, image_shape=(side, side, 3)).function()
+    n_features, pixels = side * side * 3, (side / 32) ** 2
+    row_size = n_features + function.row_size(n_features)
+    rows, columns = pair_block_for(n_s, row_size, 4, function.pair_size(n_features))
+    strips = -(-n_s // rows)
+    n_blocks = strips * (strips + 1) // 2 + strips * -(-n_t // columns)
     st, ss = n_s * n_t, n_s * (n_s + 1) / 2
-    work = st * (FORWARD + BACKWARD) + ss * (FORWARD_64 + BACKWARD_64)
-    n_blocks = sum(blocks_of(n_s, n_t))
-    # Each pass ends when its last block does.
-    block = (FORWARD + BACKWARD) * min(n_s, ROWS) * ROWS / 2
-    shared = pixels**2 * (work / n_workers + (block if n_blocks > n_workers else 0))
-    shared = max(shared, pixels**2 * work / n_blocks)
-    return shared, 2 * n_blocks * TASK * max(1.0, pixels), SOLVE * (n_s**3 + n_s**2 * n_t)
+    work = pixels**2 * (st * (FORWARD + BACKWARD) + ss * (FORWARD_64 + BACKWARD_64))
+    # As many rounds of blocks as the busiest worker has: each pass ends with its last block.
+    shared = work / n_blocks * -(-n_blocks // n_workers)
+    tasks = 2 * n_blocks * TASK * max(1.0, rows * pixels / ROWS)
+    return n_blocks, shared, tasks, SOLVE * n_s**3 + PRODUCT * n_s * n_t
 
 
 def model():
     print("\n| | support | blocks | workers | work, s | tasks, s | solve, s | step, s | share |")
     print("|---|---|---|---|---|---|---|---|---|")
-    cases = [(f"CIFAR-10, {ipc} per class", 10 * ipc, 5000, 1.0) for ipc in (1, 10, 50)]
-    cases.append(("1000 classes of 64 x 64, 1 per class", 1000, 5000, 4.0))
-    cases.append(("1000 classes of 224 x 224, 1 per class", 1000, 5000, 49.0))
-    for name, n_s, n_t, pixels in cases:
-        alone = seconds_of_a_step(n_s, n_t, 1, pixels)[0]
+    cases = [(f"CIFAR-10, {ipc} per class", 10 * ipc, 32) for ipc in (1, 10, 50)]
+    cases += [(f"1000 classes of {n} x {n}, 1 per class", 1000, n) for n in (64, 224)]
+    for name, n_s, side in cases:
+        alone = seconds_of_a_step(n_s, 5000, 1, side)[1]
         for n_workers in (1, 10, 100, 1000):
-            shared, tasks, solve = seconds_of_a_step(n_s, n_t, n_workers, pixels)
+            n_blocks, shared, tasks, solve = seconds_of_a_step(n_s, 5000, n_workers, side)
             step = max(shared, tasks) + solve  # tasks are handed out while others run
             print(
-                f"| {name} | {n_s} | {sum(blocks_of(n_s, n_t))} | {n_workers} | {shared:.3g} "
-                f"| {tasks:.3g} | {solve:.2g} | {step:.3g} | {alone / step / n_workers:.0%} |"
+                f"| {name} | {n_s} | {n_blocks} | {n_workers} | {shared:.3g} | {tasks:.3g} "
+                f"| {solve:.2g} | {step:.3g} | {alone / step / n_workers:.0%} |"
             )
 
 
@@ -78,7 +75,6 @@ def measure():
     from _common import provenance
 
     from kipsk import _block_step
-    from kipsk.kernels import ConvNet
     from kipsk.kernels._base import prepare
 
     print(provenance())
