@@ -23,6 +23,7 @@ extensions = [
     # our own, in _ext
     "coverage_check",
     "mathml",
+    "own_headings",
     "own_members",
 ]
 templates_path = ["_templates"]

@@ -4,7 +4,7 @@
 
 Without `--data` it takes scikit-learn's digits (about two minutes on 2 CPU cores). DIR is a folder
 with fashion_mnist.npz or cifar10.npz, arrays x_train, y_train, x_test, y_test with images as
-(N, H, W) or (N, H, W, C). Needs matplotlib (``pip install "kipsk[plot]"``).
+(N, H, W) or (N, H, W, C). Needs matplotlib (``pip install ".[plot]"``).
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
     python examples/quickstart.py [--output digits.png]
 
-Needs matplotlib (``pip install "kipsk[plot]"``), no network, and takes less than a minute.
+Needs matplotlib (``pip install ".[plot]"``), no network, and takes less than a minute.
 """
 
 import argparse

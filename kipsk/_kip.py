@@ -140,7 +140,8 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         ``optax.warmup_cosine_decay_schedule(0, 1, 50, 300)``.
     batch_size : int or "auto", default="auto"
         Target rows of a step, at most; each batch holds the classes in the training set's
-        proportions. "auto" is the kernel's recommended value: 5000, or 500 for sampled networks.
+        proportions. "auto" is the kernel's recommended value: 5000, or 500 for sampled networks and
+        exact convolutional kernels.
     optimizer : {"adam", "adabelief"} or optax.GradientTransformation, default="adam"
         A transformation is used as it is, with its own learning rate (again in units of the
         deviation); `learning_rate` and `schedule` are then not used. It must need gradients and

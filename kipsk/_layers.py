@@ -133,6 +133,8 @@ def checked_shape(owner: str, name: str, value: Any, *, n_dims: tuple[int, ...])
     """Return a shape as a tuple of positive int, of one of these lengths."""
     rule = " or ".join({1: "(n_features,)", 3: "(height, width, channels)"}[n] for n in n_dims)
     if not isinstance(value, tuple | list) or len(value) not in n_dims:
+        if 3 in n_dims and isinstance(value, tuple | list) and len(value) == 2:
+            rule += f", for grey images {(*value, 1)}"
         raise refuse(owner, name, rule, value)
     try:
         return tuple(check_integer(owner, name, n, minimum=1) for n in value)

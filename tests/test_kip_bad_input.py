@@ -54,6 +54,7 @@ PARAMETERS_OF_BOTH = [
     ({"kernel": RBF("median")}, ["'length_scale'", "['auto']", "Got 'median' "]),
     ({"kernel": FullyConnected(depth=-1)}, ["'depth'", "an integer >= 0", "Got -1 "]),
     ({"image_shape": (4, 1)}, ["'image_shape'", "(height, width, channels)", "Got (4, 1) "]),
+    ({"image_shape": (2, 2)}, ["channels), for grey images (2, 2, 1)", "Got (2, 2) "]),
     ({"image_shape": (2.0, 2, 1)}, ["'image_shape'", "integers >= 1", "Got (2.0, 2, 1) "]),
     ({"image_shape": 4}, ["'image_shape'", "(height, width, channels)", "Got 4 "]),
     ({"image_shape": (3, 3, 1)}, ["'image_shape'", "4 values are a row", "Got (3, 3, 1) "]),

@@ -15,6 +15,7 @@ from sklearn.datasets import load_diabetes, load_digits, load_wine
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
 
@@ -530,3 +531,21 @@ def test_estimators_that_are_not_for_it(display, solver, wine):
         display.from_pipeline(make_pipeline(StandardScaler(), LogisticRegression()))
     with pytest.raises(NotFittedError):
         display.from_estimator(LabelSolver())
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        SupportDisplay.from_estimator,
+        SupportDisplay.from_pipeline,
+        SnapshotDisplay.from_pipeline,
+        LabelDisplay.from_estimator,
+        DistillationCurveDisplay.from_estimator,
+        IntrinsicDimensionDisplay.from_estimator,
+    ],
+)
+def test_a_search_is_told_to_pass_its_best_estimator(draw, rows):
+    search = GridSearchCV(LabelSolver(ipc=1, random_state=0), {"reg": [1e-3]}, cv=2).fit(*rows)
+    with pytest.raises(ValueError, match=r"Got a GridSearchCV instead: pass search\.best_estima"):
+        draw(search)
+    assert SupportDisplay.from_estimator(search.best_estimator_, image_shape=SHAPE).kind_

@@ -40,9 +40,19 @@ def colours(owner: str, n: int) -> list[Any]:
     return list(pyplot(owner).get_cmap("viridis")(np.linspace(0, 1, n)))
 
 
+def refuse_search(owner: str, name: str, value: Any) -> None:
+    """Refuse a fitted search, which draws nothing: its best estimator does."""
+    if hasattr(value, "best_estimator_"):
+        raise ValueError(
+            f"The {name!r} parameter of {owner} must be a distiller or a Pipeline that ends with "
+            f"one. Got a {type(value).__name__} instead: pass search.best_estimator_."
+        )
+
+
 def distiller_of(owner: str, estimator: Any) -> Any:
     """Return a fitted distiller, the last step of a Pipeline if it is one."""
     last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    refuse_search(owner, "estimator", last)
     if not isinstance(last, BaseDistiller):
         raise ValueError(
             f"The 'estimator' parameter of {owner} must be a distiller (KIPDistiller, "
@@ -66,6 +76,7 @@ def alone(owner: str, estimator: Any) -> Any:
 
 def steps_before(owner: str, pipeline: Any) -> Any:
     """Return what stands before a distiller in a Pipeline, as something with ``steps``."""
+    refuse_search(f"{owner}.from_pipeline", "pipeline", pipeline)
     if not hasattr(pipeline, "steps"):
         raise ValueError(
             f"The 'pipeline' parameter of {owner}.from_pipeline must be a Pipeline. Got "
