@@ -181,7 +181,10 @@ class TestCurrent:
     def test_closed_client(self, client):
         other = distributed.Client(client.scheduler.address, set_as_default=False)
         other.close()
-        with pytest.raises(RuntimeError, match=r"is closed, or its scheduler is gone"), Dask(other).place([]):
+        with (
+            pytest.raises(RuntimeError, match=r"is closed, or its scheduler is gone"),
+            Dask(other).place([]),
+        ):
             pass
 
 
