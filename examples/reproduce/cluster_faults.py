@@ -1,6 +1,6 @@
 """What faults of a dask cluster cost a fit, and that they change nothing of its result.
 
-    python examples/reproduce/cluster_faults.py [--steps 16] [--faults FAULT ...]
+    python examples/reproduce/cluster_faults.py [--steps 10] [--faults FAULT ...]
 
 KIP with the exact NTK of ConvNet2 on digits (50 support images, batches of 200), on two worker
 processes of one thread each; first in this process, whose bits all others must have. Each fault
@@ -143,7 +143,7 @@ def main(n_steps, faults):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--faults", nargs="+", choices=FAULTS, default=list(FAULTS))
     given = parser.parse_args()
     main(given.steps, given.faults)
