@@ -7,6 +7,8 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
 sys.path.insert(0, str(HERE.parent))  # the checkout is what is documented
 
+from sphinx_gallery.sorting import ExplicitOrder  # noqa: E402
+
 import kipsk  # noqa: E402
 
 project = "kipsk"
@@ -22,15 +24,16 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     # our own, in _ext
     "coverage_check",
-    "mathml",
     "own_headings",
     "own_members",
+    "own_names",
 ]
 templates_path = ["_templates"]
 # Pages of the gallery are the .rst files; what it leaves beside them is for download.
 exclude_patterns = ["_build", "gallery/**.md5", "gallery/**.ipynb", "gallery/**.py"]
 nitpicky = True
-# Single backticks are code, and links where they name something of kipsk.
+# Single backticks are code, and links where they name something of kipsk. Parameters are no
+# links; `own_names` looks at what may be a class.
 default_role = "py:obj"
 nitpick_ignore_regex = [("py:obj", r"(?!kipsk\b).*")]
 
@@ -45,6 +48,36 @@ autosummary_generate = True
 autodoc_typehints = "none"  # types stand in the docstrings, with shapes
 numpydoc_show_class_members = False  # the template of a class lists them
 numpydoc_use_plots = False
+# Sections in order; every parameter of a public name there, in order, and described; what is
+# returned.
+numpydoc_validation_checks = {"GL07", "PR01", "PR02", "PR03", "PR07", "RT01", "SA04"}
+numpydoc_validation_exclude = {
+    # Fields of named tuples have comments.
+    r"\.(Compression|DistanceToTraining|Images|Worth)$",
+    # What a kernel is inside, and what an augmentation does: their base classes say it.
+    r"^kipsk\.kernels\.\w+\.(for_prediction|function|is_stationary|resolve)$",
+    r"^kipsk\.augment\.\w+\.(change|needs_images|with_targets)$",
+}
+
+# Easy questions first.
+ORDER = (
+    "moons",
+    "support",
+    "run",
+    "table",
+    "kernels",
+    "reg",
+    "label_solve",
+    "regression",
+    "comparison",
+    "downstream",
+    "network",
+    "calibration",
+    "dimension",
+    "augment",
+    "whitening",
+    "stream",
+)
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
@@ -52,9 +85,12 @@ sphinx_gallery_conf = {
     "filename_pattern": r"plot_",
     "ignore_pattern": r"(^|[/\\])(?!plot_)[^/\\]*\.py$",  # scripts for the command line
     "ignore_repr_types": r"matplotlib\.|kipsk\.plotting|kipsk\._displays",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": ExplicitOrder([f"plot_{name}.py" for name in ORDER]),
     "nested_sections": False,
-    "abort_on_example_error": False,  # -W turns a failure into one of the build's, after all ran
+    # Pages of public names list the examples that use them.
+    "backreferences_dir": "gallery/backreferences",
+    "doc_module": ("kipsk",),
+    "abort_on_example_error": False,  # the build fails after all have run, and names who failed
     "show_memory": False,
     "download_all_examples": False,
     "remove_config_comments": True,
@@ -67,7 +103,6 @@ html_theme = "pydata_sphinx_theme"
 html_title = "kipsk"
 html_static_path = ["_static"]
 html_css_files = ["kipsk.css"]
-html_math_renderer = "mathml"  # no script from elsewhere: a page needs no network
 html_copy_source = False
 html_show_sourcelink = False
 html_sidebars = {"index": [], "results": [], "results_tables": [], "architecture": []}

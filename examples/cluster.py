@@ -23,8 +23,13 @@ def start_cluster(n_workers):
     import dask
     from distributed import Client, LocalCluster
 
-    # Else each of them starts threads for all cores.
-    with dask.config.set({"distributed.nanny.environ": {"NPROC": "1"}}):
+    settings = {
+        # Else each of them starts threads for all cores.
+        "distributed.nanny.environ": {"NPROC": "1"},
+        # Else each gives memory back at once, and needs it again at once.
+        "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
+    }
+    with dask.config.set(settings):
         cluster = LocalCluster(
             n_workers=n_workers, threads_per_worker=1, dashboard_address=":0", memory_limit="4GiB"
         )
@@ -33,10 +38,11 @@ def start_cluster(n_workers):
 
 def main(n_workers):
     X, y = load_digits(return_X_y=True)
-    X = (X - X.mean()) / X.std()
     X_train, X_test, y_train, y_test = train_test_split(
         X, y, train_size=300, test_size=300, random_state=0, stratify=y
     )
+    mean, deviation = X_train.mean(), X_train.std()
+    X_train, X_test = (X_train - mean) / deviation, (X_test - mean) / deviation
     distiller = KIPDistiller(
         "convnet2", ipc=1, image_shape=(8, 8, 1), max_iter=10, random_state=0, verbose=1
     )

@@ -9,59 +9,43 @@ with fashion_mnist.npz or cifar10.npz, arrays x_train, y_train, x_test, y_test w
 
 import argparse
 import time
-from pathlib import Path
 
+import matplotlib
 import numpy as np
-from quickstart import random_subset, save_images
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from kipsk import KernelRidgeNTKClassifier, KIPDistiller, RegularizedZCA
+from kipsk.baselines import CoresetSampler
+from kipsk.datasets import load_images
 from kipsk.kernels import RandomFeatures
 from kipsk.networks import FiniteNetworkClassifier
+from kipsk.plotting import SupportDisplay
 
-
-def load(folder, name):
-    """Return X_train, X_test, y_train, y_test (flattened rows, float32) and the image shape."""
-    if folder is None:
-        X, y = load_digits(return_X_y=True)
-        split = train_test_split(X.astype(np.float32), y, test_size=0.3, random_state=0, stratify=y)
-        return *split, (8, 8, 1)
-    with np.load(Path(folder) / f"{name}.npz") as data:
-        images = data["x_train"], data["x_test"]
-        labels = data["y_train"].ravel(), data["y_test"].ravel()
-    shape = (*images[0].shape[1:], 1)[:3]
-    rows = [x.reshape(len(x), -1).astype(np.float32) for x in images]
-    return *rows, *labels, shape
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
 
 
 def main(folder, name, max_iter, output):
-    X_train, X_test, y_train, y_test, shape = load(folder, name)
     # Colour images are whitened; grey ones get one mean and deviation.
-    mean, scale = X_train.mean(axis=0), 1.0
-    if shape[2] == 3:
-        zca = RegularizedZCA(reg=0.1, layer_norm=False).fit(X_train - mean)
-    else:
-        zca, mean, scale = None, X_train.mean(), X_train.std()
-
-    def transform(X):
-        return (X - mean) / scale if zca is None else zca.transform(X - mean)
-
-    def to_pixels(Z):
-        return Z * scale + mean if zca is None else zca.inverse_transform(Z) + mean
-
-    Z_train, Z_test = transform(X_train), transform(X_test)
+    is_colour = name == "cifar10"
+    images = load_images(name, data_home=folder, standardize=None if is_colour else "channel")
+    whitening = StandardScaler(with_std=False), RegularizedZCA(reg=0.1, layer_norm=False)
+    transformer = make_pipeline(*whitening) if is_colour else FunctionTransformer()
+    Z_train = transformer.fit_transform(images.X_train.astype(np.float32))
+    Z_test = transformer.transform(images.X_test.astype(np.float32))
+    y_train, y_test, shape = images.y_train, images.y_test, images.image_shape
     depth = 3 if min(shape[:2]) >= 32 and shape[0] % 8 == shape[1] % 8 == 0 else 2
     architecture = f"convnet{depth}"
     kernel = RandomFeatures(architecture, n_networks=4, width=32, image_shape=shape)
-    print(f"{len(X_train)} training images of {shape}, kernel: {kernel!r}\n")
+    print(f"{len(Z_train)} training images of {shape}, kernel: {kernel!r}\n")
 
     start = time.perf_counter()
     distiller = KIPDistiller(kernel, ipc=10, loss="platt", max_iter=max_iter, random_state=0)
     distiller.fit(Z_train, y_train)
     print(f"distilled to {len(distiller.X_s_)} in {time.perf_counter() - start:.0f} s\n")
 
-    subset = random_subset(Z_train, y_train, ipc=10, seed=0)
+    subset = CoresetSampler("random", ipc=10, random_state=0).fit_resample(Z_train, y_train)
     ridge = KernelRidgeNTKClassifier(kernel.for_prediction()).fit(*subset)
 
     def network():
@@ -81,10 +65,16 @@ def main(folder, name, max_iter, output):
     for (trained_on, kind), model in models.items():
         print(f"{trained_on:<16}{kind:<14}{model.score(Z_test, y_test):>14.3f}", flush=True)
 
-    titles = "10 random images of each class", "what such images became, by the class of the start"
-    save_images(
-        {titles[0]: to_pixels(subset[0]), titles[1]: to_pixels(distiller.X_s_)}, output, shape
-    )
+    sets = {
+        "10 random images of each class": subset,
+        "what such images became, with their labels": (distiller.X_s_, distiller.y_s_),
+    }
+    figure, axes = plt.subplots(2, figsize=(6, 17), height_ratios=(4, 5), layout="compressed")
+    for ax, (title, (X_s, y_s)) in zip(axes, sets.items(), strict=True):
+        rows = transformer.inverse_transform(X_s)
+        SupportDisplay(rows, y_s, classes=distiller.classes_, image_shape=shape).plot(ax)
+        ax.set_title(title, fontsize=10)
+    figure.savefig(output, dpi=100)
     print(f"\nThe images are in {output}.")
 
 
@@ -95,4 +85,5 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=300, help="steps of KIP (default: 300)")
     parser.add_argument("--output", default="images.png", help="where to save the images")
     arguments = parser.parse_args()
-    main(arguments.data, arguments.set, arguments.steps, arguments.output)
+    name = "digits" if arguments.data is None else arguments.set
+    main(arguments.data, name, arguments.steps, arguments.output)

@@ -64,7 +64,7 @@ for i, (name, colour) in enumerate(zip(scores, ("0.55", "#0072B2", "#E69F00"), s
     bars = ax.bar(places + 0.27 * (i - 1), scores[name], width=0.25, color=colour, label=name)
     ax.bar_label(bars, fmt="%.2f", padding=2, fontsize=8)
 ax.set_xticks(places, list(tests))
-ax.set(ylim=(0, 1.1), xlabel="test images", ylabel="test accuracy")
+ax.set(ylim=(0, 1.1), xlabel="test images", ylabel="test accuracy", title="50 learned rows")
 ax.legend(title="augmentation", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 ax.spines[["top", "right"]].set_visible(False)
 

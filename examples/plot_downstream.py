@@ -58,7 +58,8 @@ ax.spines[["top", "right"]].set_visible(False)
 # %%
 # The constructor of ``SupportDisplay`` takes what ``fit_resample`` returned.
 
-SupportDisplay(*sets["KIP"], image_shape=(8, 8, 1)).plot(max_rows=40, n_columns=20)
+display = SupportDisplay(*sets["KIP"], classes=np.unique(y), image_shape=(8, 8, 1))
+display.plot(max_rows=40, n_columns=20)
 
 # %%
 # The end of a run is for its own kernel, and other models learn less from it than from random rows.

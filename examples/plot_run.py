@@ -39,5 +39,5 @@ DistillationCurveDisplay.from_estimator(runs)
 SnapshotDisplay.from_estimator(runs["1 per class"])
 
 # %%
-# The set of one row per class goes on learning for long after its rows have stopped to look like
-# those it started from; that of five per class is soon as good as it gets.
+# The set of one row per class goes on learning for long after its rows no longer look like those it
+# started from; that of five per class is soon as good as it gets.

@@ -35,7 +35,8 @@ print(f"the way there and back changes a pixel by {np.abs(back - shown).max():.0
 # %%
 # Ten digits, each line on a grey scale of its own.
 
-figure, axes = plt.subplots(len(lines), 10, figsize=(7.5, 4.0), layout="constrained")
+figure, axes = plt.subplots(len(lines), 10, figsize=(7.5, 4.2), layout="constrained")
+figure.suptitle("Ten digits, whitened more and more, and taken back", fontsize=10)
 for row, (name, images) in zip(axes, lines.items(), strict=True):
     low, high = np.percentile(images, [1, 99])
     for ax, image in zip(row, images, strict=True):
@@ -54,7 +55,11 @@ for name, colour in colours.items():
     label = name if name == "pixels" else f"reg={name}"
     ax.plot(variances / variances.sum(), color=colour, label=label)
 ax.set(
-    xlabel="direction, by variance", ylabel="share of the variance", yscale="log", ylim=(1e-6, 1)
+    xlabel="direction, by variance",
+    ylabel="share of the variance",
+    yscale="log",
+    ylim=(1e-6, 1),
+    title="Variance of the training rows by direction",
 )
 ax.legend(frameon=False)
 ax.spines[["top", "right"]].set_visible(False)

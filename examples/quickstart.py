@@ -9,48 +9,29 @@ import argparse
 import time
 
 import matplotlib
-import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from kipsk import KernelRidgeNTKClassifier, KIPDistiller, LabelSolver
+from kipsk.baselines import CoresetSampler
+from kipsk.plotting import SupportDisplay
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 
-def random_subset(X, y, ipc, seed):
-    """Return `ipc` random rows of each class."""
-    rng = np.random.RandomState(seed)
-    rows = np.concatenate([rng.permutation(np.flatnonzero(y == c))[:ipc] for c in np.unique(y)])
-    return X[rows], y[rows]
-
-
-def save_images(rows, path, image_shape=(8, 8, 1)):
-    """Draw images of ten classes in columns: rows maps a title to flat rows sorted by class."""
-    H, W, C = image_shape
-    heights = [len(X) // 10 for X in rows.values()]
+def save_images(models, path):
+    """Draw the support of each model, ten images a line, each with its class; keys are titles."""
+    n_lines = [len(model.X_s_) // 10 for model in models.values()]
     figure, axes = plt.subplots(
-        len(rows),
-        figsize=(6, 0.6 * sum(heights) + 0.5 * len(rows)),
-        height_ratios=[0.6 * height for height in heights],
+        len(models),
+        figsize=(6, 0.75 * sum(n_lines) + 0.4 * len(models)),
+        height_ratios=n_lines,
         layout="compressed",
     )
-    for ax, (title, X), height in zip(axes, rows.items(), heights, strict=True):
-        # class, copy, H, W, C -> a sheet of framed tiles, copies down and classes across
-        low, high = np.percentile(X, [1, 99])
-        tiles = np.pad(
-            np.clip((X.reshape(10, height, H, W, C).astype(float) - low) / (high - low), 0, 1),
-            ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)),
-            constant_values=1,
-        )
-        sheet = tiles.transpose(1, 2, 0, 3, 4).reshape(height * (H + 2), 10 * (W + 2), C)
-        ax.imshow(sheet.squeeze(), cmap="gray", vmin=0, vmax=1)
+    for ax, (title, model) in zip(axes, models.items(), strict=True):
+        SupportDisplay.from_estimator(model, image_shape=(8, 8, 1), soft_labels=False, ax=ax)
         ax.set_title(title, fontsize=10)
-        ax.set_xticks((np.arange(10) + 0.5) * (W + 2) - 0.5, labels=range(10))
-        ax.set_yticks([])
-        ax.tick_params(length=0)
-        ax.spines[:].set_visible(False)
     figure.savefig(path, dpi=100)
 
 
@@ -69,7 +50,7 @@ def main(output):
     solvers, distillers = {}, {}
     for ipc in (1, 10):
         start = time.perf_counter()
-        subset = random_subset(X_train, y_train, ipc, seed=0)
+        subset = CoresetSampler("random", ipc, random_state=0).fit_resample(X_train, y_train)
         report(f"random subset, {ipc} per class", len(subset[0]),
                KernelRidgeNTKClassifier().fit(*subset), start)  # fmt: skip
         start = time.perf_counter()
@@ -83,9 +64,9 @@ def main(output):
 
     save_images(
         {
-            "Label Solve keeps real images, 1 per class": solvers[1].X_s_,
-            "KIP, 1 per class": distillers[1].X_s_,
-            "KIP, 10 per class (columns: the class each row started from)": distillers[10].X_s_,
+            "Label Solve keeps real images, 1 per class": solvers[1],
+            "KIP, 1 per class": distillers[1],
+            "KIP, 10 per class": distillers[10],
         },
         output,
     )

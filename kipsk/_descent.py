@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,9 +12,8 @@ from tqdm.auto import tqdm
 
 from kipsk import _block_step, _optimize
 from kipsk._checkpoint import Checkpoint
+from kipsk._history import History, Params
 from kipsk._losses import Objective, Targets, mse, score
-
-Params = dict[str, NDArray[Any]]
 
 
 class Problem(NamedTuple):
@@ -88,84 +85,6 @@ class Watch(NamedTuple):
         if self.after is not None:
             stops.update(range(1, n_steps))
         return stops
-
-
-@dataclass
-class History:
-    """What a run leaves behind.
-
-    Attributes
-    ----------
-    params : dict of ndarrays
-        The result: the best that was scored, else the last of finite loss.
-    losses : list of arrays
-        On the batch before each step, in parts.
-    scored, scores : list
-        Steps done, and the score on held-out rows then.
-    snapshots : dict of int to dict of ndarrays
-        Parameters after so many steps.
-    n_good : int
-        Parameters whose loss was finite, known at the end.
-    failed, interrupted : bool
-    """
-
-    params: Params = field(default_factory=dict)
-    losses: list[Any] = field(default_factory=list)
-    scored: list[int] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    snapshots: dict[int, Params] = field(default_factory=dict)
-    best: Params = field(default_factory=dict)
-    n_good: int = sys.maxsize
-    failed: bool = False
-    interrupted: bool = False
-
-    def add_score(self, n_steps: int, value: float, params: Params) -> None:
-        """Keep a score, and the parameters if none before was as high."""
-        if not self.scores or value > max(self.scores):
-            self.best = params
-        # At once: an interrupt between the two would save the one without the other.
-        self.scored, self.scores = [*self.scored, n_steps], [*self.scores, value]
-
-    def is_stale(self, patience: int) -> bool:
-        """Return whether the best score is `patience` steps old."""
-        return bool(self.scores) and self.scored[-1] - self.best_step >= patience
-
-    @property
-    def best_step(self) -> int:
-        """Steps done when the best score was reached first."""
-        return self.scored[int(np.argmax(self.scores))]
-
-    def loss_curve(self) -> NDArray[np.float64]:
-        """Return the losses so far as one array."""
-        losses = np.concatenate([np.zeros(0), *map(np.asarray, self.losses)])
-        return losses[: self.n_good]
-
-    @property
-    def n_steps(self) -> int:
-        """Steps done."""
-        return len(self.loss_curve())
-
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Return all of it by names, to be saved."""
-        kept = {("best", name): value for name, value in self.best.items()}
-        for step, params in self.snapshots.items():
-            kept |= {(f"snapshot {step}", name): value for name, value in params.items()}
-        arrays = {" ".join(key): value for key, value in kept.items()}
-        scored = {"scored": np.array(self.scored, int), "scores": np.array(self.scores, float)}
-        return {"losses": self.loss_curve(), **scored, **arrays}
-
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> History:
-        """Return what `to_arrays` was called on."""
-        history = cls(losses=[arrays["losses"]])
-        history.scored, history.scores = arrays["scored"].tolist(), arrays["scores"].tolist()
-        for name, value in arrays.items():
-            match name.split():
-                case ["best", key]:
-                    history.best[key] = value
-                case ["snapshot", step, key]:
-                    history.snapshots.setdefault(int(step), {})[key] = value
-        return history
 
 
 def descend(
@@ -354,48 +273,6 @@ def _losses_at_start(problem: Problem) -> list[float]:
         if weight > 0
     ]
     return [float(loss[0]) for loss in losses]
-
-
-def pass_over(
-    objectives: Sequence[Objective],
-    weights: NDArray[np.float64] | None,
-    optimizer: Any,
-    state: _optimize.State,
-    batches: Iterable[Targets],
-    rates: NDArray[np.floating],
-    rng: np.random.RandomState,
-    block_size: int | str = "auto",
-) -> tuple[_optimize.State, NDArray[np.float64], bool]:
-    """Take one step on each batch; end at a loss that is not finite, or `KeyboardInterrupt`.
-
-    Returns
-    -------
-    state : State
-    losses : ndarray
-        Before each step.
-    interrupted : bool
-    """
-    losses: list[Any] = []
-    drawn = _optimize.draws(len(objectives), weights, 1, rng)
-    interrupted = False
-    with _block_step.stepper(objectives, [], state.params, block_size) as (step, _):
-        try:
-            for targets, rate in zip(batches, rates, strict=True):
-                # Waits for the step before: no more than two batches are in memory.
-                if state.failed:
-                    break
-                objective = objectives[next(drawn)[0]]
-                size = np.array([rate], np.float32)
-                state, (loss, _) = step(objective, optimizer, state, targets, size, 1)
-                losses.append(loss)
-        except KeyboardInterrupt:
-            interrupted = True
-        if losses:
-            # A step of length zero looks at where the last one led.
-            look = np.zeros(1, np.float32)
-            looked, _ = step(objective, optimizer, state, targets, look, 1)
-            state = state._replace(good=looked.good, failed=looked.failed)
-    return state, np.concatenate([np.zeros(0), *map(np.asarray, losses)]), interrupted
 
 
 def good_params(state: _optimize.State) -> Params:

@@ -52,9 +52,17 @@ class BaseDistiller(BaseEstimator):
     def fit_distill(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Fit and return the support set with its soft labels or real targets.
 
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows, images flattened.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels of any type in one dimension; of a regressor, numbers.
+
         Returns
         -------
         X_s : ndarray of shape (n_support, n_features)
+            A copy of `X_s_`.
         y_s : ndarray of shape (n_support, n_classes), or of y with n_support rows
             Of a classifier centred: real class labels would be one-hot minus ``1 / n_classes``. Of
             a regressor in the units of y. They train `KernelRidgeNTK` and other regressors.
@@ -70,7 +78,9 @@ class BaseDistiller(BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows to score on, as in `fit`.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their labels or targets.
         kernels : sequence of str or kernel objects, default=None
             Any, also such that the set was not made for: their "auto" values are set from the
             support. None is what the estimator was given, all of a family, as it was fitted.
@@ -110,6 +120,7 @@ class BaseDistiller(BaseEstimator):
         Parameters
         ----------
         path : str or path-like
+            The file to write.
         """
         check_is_fitted(self, "predictor_")
         support_file.write(self, path)
@@ -127,6 +138,11 @@ class BaseDistiller(BaseEstimator):
         -------
         self
             Fitted: `predict` and `score` work.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged or no support set, or is of a model of the other kind.
         """
         kernel, reg = self._kernel_and_reg()
         support_file.read(self, path, kernel, reg)
@@ -253,14 +269,20 @@ class ClassDistiller(OneHotClassifierMixin, BaseDistiller):
         """Fit and return the support set with hard labels, imbalanced-learn's protocol.
 
         The support is an excellent compressed *model* (of this estimator), not always a good
-        training set for a model of another kind: the largest entry of a learned label throws away
+        training set for a model of another kind: the largest entry of a solved label throws away
         what the others say, and may be another class than the row's own.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows, images flattened.
+        y : array-like of shape (n_samples,)
+            Class labels of any type.
 
         Returns
         -------
         X_s : ndarray of shape (n_support, n_features)
-            A DataFrame with the columns of X if X is one; an array if there is a `preprocess`,
-            whose units these rows have.
+            A DataFrame with the columns of X if X is one.
         y_hard : ndarray of shape (n_support,)
             The class of each label's largest entry.
         """

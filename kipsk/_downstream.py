@@ -1,12 +1,13 @@
 """Which stage of a run is the best training set for models of other kinds.
 
 A support set is learned for kernel ridge regression, and its end serves that alone; earlier stages
-of a run under several kernels serve other models, which one tries (docs/results.md, "Training other
-models").
+of a run under several kernels serve other models, which one tries. What was measured is in the
+documentation's page of results, "Training other models".
 """
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,9 +20,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
+from sklearn.utils import _safe_indexing, check_random_state, column_or_1d
+from sklearn.utils.validation import validate_data
 from threadpoolctl import threadpool_limits
 
 from kipsk._checks import refuse
+from kipsk._distiller import is_same_kernel
 
 #: Steps after which models are tried: the start, and powers of two.
 STAGES = (0, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -130,3 +134,43 @@ def best_stage(
 
     better = [step for step in stages if step != start and is_better(step)]
     return max(better, key=lambda step: accuracies[step], default=start), accuracies
+
+
+def trained_on(estimator: Any, X: Any, y: Any, downstream: Any) -> tuple[Any, NDArray[Any]]:
+    """Fit, and return the stage that trains other models best; see `KIPDistiller.fit_resample`."""
+    settings = estimator._settings()
+    last = len(settings.rates)
+    steps = {step for step in STAGES if step < last} | {last}
+    run = copy.copy(estimator)
+    run.snapshots = sorted(steps | settings.snapshots)
+    run.warm_start = False  # an old support is no start
+    if isinstance(estimator.init, str) and estimator.init == "sample":
+        run.init = "kmeans"
+    if estimator.labels == "learned":
+        run.labels = "fixed"
+    if not isinstance(estimator.kernel, list | tuple):
+        own = estimator._get_kernel(estimator.kernel)  # "rbf" and RBF() are one
+        others = [
+            name for name in COMPANIONS if not is_same_kernel(own, estimator._get_kernel(name))
+        ]
+        run.kernel, run.kernel_weights = [estimator.kernel, *others], None
+    run.fit(X, y)
+    # All that the run learned, and nothing of an earlier fit.
+    estimator.__dict__ = vars(run) | estimator.get_params(deep=False)
+    stages = {
+        step: estimator._resampled(X, *snapshot)
+        for step, snapshot in estimator.snapshots_.items()
+        if step in steps
+    }
+    y = column_or_1d(y)
+    rows = rows_to_try(
+        np.searchsorted(estimator.classes_, y), check_random_state(estimator.random_state)
+    )
+    X_real = _safe_indexing(X, rows)
+    if not hasattr(X_real, "iloc") or hasattr(estimator, "preprocess_"):
+        X_real = validate_data(estimator, X_real, dtype=estimator.dtype, reset=False)
+        X_real = estimator._into_space(X_real)
+    estimator.stage_, estimator.stage_scores_ = best_stage(
+        stages, models_of(downstream), X_real, y[rows]
+    )
+    return stages[estimator.stage_]

@@ -168,8 +168,8 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
         the kernel matrix: (n, n) in `fit`, (n_test, n) in `predict`).
     reg : float, "auto" or sequence of float, default="auto"
         Relative ridge: the matrix is regularised by ``reg`` times its mean diagonal entry. "auto"
-        is the kernel's recommended value. Of a sequence, the value of smallest leave-one-out
-        error is taken, from one eigendecomposition for all.
+        is the kernel's recommended value, 1e-6, or 5e-3 for sampled networks. Of a sequence, the
+        value of smallest leave-one-out error is taken, from one eigendecomposition for all.
     block_size : int or "auto", default="auto"
         Rows predicted at a time. "auto" bounds the memory.
     dtype : {"auto", "float64", "float32"}, default="auto"
@@ -193,17 +193,20 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
     loo_errors_ : ndarray of shape (n_regs,)
         Mean squared leave-one-out error of each ridge; only if `reg` is a sequence.
     n_features_in_ : int
+        Features of X.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Their names, if all are strings.
 
     See Also
     --------
     KernelRidgeNTKClassifier : The same for class labels.
+    KIPRegressor : Learns a few rows that predict as all do.
+    kipsk.kernels.get_kernel : The kernels that have names.
     sklearn.kernel_ridge.KernelRidge : Takes the same kernel objects; its ``alpha`` is absolute.
 
     Notes
     -----
-    `fit` raises ValueError if the kernel matrix is not finite or, regularised, not positive
-    definite; the message says what to raise. Memory is about five float64 matrices of n x n.
+    Memory is about five float64 matrices of n x n.
 
     Examples
     --------
@@ -221,6 +224,7 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
         Parameters
         ----------
         X : array-like of shape (n, n_features), or (n, n) if the kernel is precomputed
+            Training rows, or their kernel matrix.
         y : array-like of shape (n,) or (n, n_outputs)
             Any real targets, so also the soft labels of a distilled set.
         sample_weight : array-like of shape (n,), default=None
@@ -230,6 +234,13 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
         Returns
         -------
         self
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data break a rule, or the kernel matrix is not finite or,
+            regularised, not positive definite; the message says what to raise.
         """
         self._check_parameters()
         check_not_images("X", X)
@@ -242,7 +253,18 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:
-        """Return predictions of shape (n_samples,) or (n_samples, n_outputs)."""
+        """Return predictions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or (n_samples, n) if precomputed
+            Rows as in `fit`, or their kernel with the rows of `fit`.
+
+        Returns
+        -------
+        predictions : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            In float64; in float32 with ``dtype="float32"``.
+        """
         return self._predict_targets(X)
 
 
@@ -256,20 +278,40 @@ class OneHotClassifierMixin(ClassifierMixin):
         def _predict_targets(self, X: Any) -> NDArray[np.float64]: ...
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Return outputs of shape (n_samples, n_classes), or (n_samples,) if binary.
+        """Return how much speaks for each class.
 
-        Binary values are positive for the second class.
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as in `fit`.
+
+        Returns
+        -------
+        decisions : ndarray of shape (n_samples, n_classes), or (n_samples,) if binary
+            In the order of ``classes_``. Binary ones are differences, positive for the second
+            class.
         """
         return decision(self._predict_targets(X))
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return the class of the largest output for each row."""
+        """Return the class of the largest output for each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as in `fit`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+            Entries of ``classes_``.
+        """
         winners = np.argmax(self._predict_targets(X), axis=1)
         return self.classes_[winners]
 
 
 class KernelRidgeNTKClassifier(OneHotClassifierMixin, _BaseKernelRidge):
-    """Classifier by kernel ridge regression on centred one-hot labels.
+    """Kernel ridge regression on centred one-hot labels, as a classifier.
 
     As `KernelRidgeNTK` on ``one_hot(y) - 1 / n_classes``; the class of the largest output wins.
 
@@ -292,9 +334,21 @@ class KernelRidgeNTKClassifier(OneHotClassifierMixin, _BaseKernelRidge):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
+        The classes, sorted, or as `classes` has them.
     dual_coef_ : ndarray of shape (n, n_classes)
+        As in `KernelRidgeNTK`.
     X_fit_, kernel_, reg_, loo_errors_, n_features_in_, feature_names_in_
         As in `KernelRidgeNTK`.
+
+    See Also
+    --------
+    KernelRidgeNTK : The same for real targets.
+    KIPDistiller : Learns a few rows that predict as all do.
+    kipsk.networks.FiniteNetworkClassifier : The network whose limit of infinite width this is.
+
+    Notes
+    -----
+    Errors and memory are those of `KernelRidgeNTK`.
 
     Examples
     --------
@@ -324,13 +378,21 @@ class KernelRidgeNTKClassifier(OneHotClassifierMixin, _BaseKernelRidge):
         Parameters
         ----------
         X : array-like of shape (n, n_features), or (n, n) if the kernel is precomputed
+            Training rows, or their kernel matrix.
         y : array-like of shape (n,), or (n, n_classes) with `classes` given
             Class labels of any type, or a matrix of real targets.
         sample_weight : array-like of shape (n,), default=None
+            As in `KernelRidgeNTK`.
 
         Returns
         -------
         self
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            As `KernelRidgeNTK`, and if y holds one class, or a matrix without `classes`.
         """
         self._check_parameters()
         check_not_images("X", X)

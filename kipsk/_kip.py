@@ -2,55 +2,26 @@
 
 from __future__ import annotations
 
-import copy
 import os
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import _safe_indexing, check_random_state, column_or_1d
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
-from tqdm.auto import tqdm
+from sklearn.utils.validation import check_is_fitted
 
-from kipsk import _descent, _optimize
 from kipsk._calibration import best_temperature
-from kipsk._coding import ClassCoding, Data
-from kipsk._descent import Params
-from kipsk._distiller import ClassDistiller, is_same_kernel
-from kipsk._downstream import (
-    COMPANIONS,
-    STAGES,
-    best_stage,
-    check_downstream,
-    models_of,
-    rows_to_try,
-)
+from kipsk._coding import Data
+from kipsk._distiller import ClassDistiller
+from kipsk._downstream import check_downstream, trained_on
+from kipsk._history import Params
 from kipsk._kip_base import BaseKIP
-from kipsk._losses import Objective, Targets
-from kipsk._optimize import single_threaded_blas
-from kipsk._settings import Settings
-from kipsk._start import (
-    Start,
-    as_targets,
-    check_augmentation,
-    check_start,
-    in_steps,
-    objectives_of,
-    params_of,
-    start_of,
-)
-from kipsk._streaming import Reader, Stream, check_streaming, streaming_rates
-from kipsk._targets import balanced_batches
+from kipsk._losses import Objective
+from kipsk._start import Start
+from kipsk._streaming import streamed
 from kipsk.kernels._base import JaxKernel
-
-# Batches that the first call of `partial_fit` draws the initial support from.
-_START_BATCHES = 10
 
 
 def _has_probabilities(distiller: KIPDistiller) -> bool:
@@ -95,8 +66,8 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         The images whose pixels are a row of X: for `augment`, and for a kernel that needs it and
         has none.
     reg : float or "auto", default="auto"
-        Relative ridge of the prediction. "auto" is the kernel's recommended value, published as
-        ``reg_``.
+        Relative ridge of the prediction. "auto" is the kernel's recommended value, 1e-6, or 5e-3
+        for sampled networks; published as ``reg_``.
     labels : {"learned", "fixed", "solved"}, default="learned"
         Learned with the rows; fixed at the initial classes; or solved in closed form on the batch
         at every step (differentiated through; the loss is the leave-one-out error) and at the end
@@ -190,6 +161,7 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         Their labels, centred: a real label would be one-hot minus ``1 / n_classes``. The largest
         entry of a learned or solved label may be another class than the row started from.
     classes_ : ndarray of shape (n_classes,)
+        The classes of the columns of `y_s_`, sorted.
     kernel_ : kernel object
         The kernel, of a family the first, with its data-dependent parameters set.
     kernels_ : list of kernel objects
@@ -212,19 +184,34 @@ class KIPDistiller(ClassDistiller, BaseKIP):
     best_iter_ : int
         With `early_stopping`: after how many steps the published support was reached.
     snapshots_ : dict of int to tuple (X_s, y_s)
-        With `snapshots`.
+        With `snapshots`, and after `fit_resample`: the support after so many steps.
+    stage_ : int
+        After `fit_resample`, unless ``downstream="last"``: the step of what it returned.
+    stage_scores_ : dict of int to float
+        Likewise: by step, the mean balanced accuracy of the models that `fit_resample` tried, on
+        rows it learned from, so higher than on new ones.
     predictor_ : KernelRidgeNTK
-        Fitted on `(X_s_, y_s_)`; what `predict` uses.
+        Fitted on `X_s_` and `y_s_`; what `predict` uses.
     n_features_in_ : int
+        Features of X.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Their names, if all are strings.
+
+    See Also
+    --------
+    KIPRegressor : The same for real targets.
+    LabelSolver : Keeps real rows and solves for their labels.
+    KernelRidgeNTKClassifier : The same prediction from all rows.
+    kipsk.baselines.CoresetSampler : Real rows and centres, to compare with.
+    kipsk.networks.FiniteNetworkClassifier : A network to train on the learned set.
 
     Notes
     -----
     If a loss is not finite the run stops, the last good support is kept and a
-    `ConvergenceWarning` tells what to change; it also comes if the loss ends higher than it started
-    and no better than that of predicting nothing. A kernel matrix that is unusable at the start
-    raises ValueError. Ctrl-C (`KeyboardInterrupt`) ends the run with the support reached so far,
-    and the same kind of warning.
+    `sklearn.exceptions.ConvergenceWarning` tells what to change; it also comes if the loss ends
+    higher than it started and no better than that of predicting nothing. Ctrl-C
+    (`KeyboardInterrupt`) ends the run with the support reached so far, and the same kind of
+    warning.
 
     With scikit-learn 1.9 or later ``set_callbacks(ProgressBar(), ScoringMonitor(scoring=...))``
     works, with a task for each step.
@@ -323,18 +310,20 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         - "last" no model is tried, and the result is that of `fit` with class labels.
 
         The start stays unless another stage is better by more than one standard error of the
-        difference, so the result is never knowingly worse than its start. docs/results.md,
-        "Training other models", has what was measured.
+        difference, so the result is never knowingly worse than its start. :doc:`/results` has what
+        was measured.
 
         The estimator itself is fitted by the same run, and predicts with what this led to.
-        ``stage_`` is the step of what was returned, ``stage_scores_`` the accuracies by step,
-        higher than on new rows; ``snapshots_`` has the stages too. `warm_start` is not for this
-        run, and a checkpoint of `fit` is none of it: give it a path of its own.
+        ``stage_`` and ``stage_scores_`` say which stage was taken, ``snapshots_`` has all of them.
+        `warm_start` is not for this run, and a checkpoint of `fit` is none of it: give it a path of
+        its own.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Training rows, images flattened.
         y : array-like of shape (n_samples,)
+            Class labels of any type.
 
         Returns
         -------
@@ -343,43 +332,16 @@ class KIPDistiller(ClassDistiller, BaseKIP):
             whose units these rows have.
         y_hard : ndarray of shape (n_support,)
             The class of each label's largest entry.
+
+        Raises
+        ------
+        ValueError
+            As `fit`; and if `downstream` is none of these, or cannot be trained on so few rows.
         """
-        name = type(self).__name__
-        downstream = check_downstream(name, self.downstream)
+        downstream = check_downstream(type(self).__name__, self.downstream)
         if isinstance(downstream, str) and downstream == "last":
             return super().fit_resample(X, y)
-        settings = self._settings()
-        last = len(settings.rates)
-        steps = {step for step in STAGES if step < last} | {last}
-        run = copy.copy(self)
-        run.snapshots = sorted(steps | settings.snapshots)
-        run.warm_start = False  # an old support is no start
-        if isinstance(self.init, str) and self.init == "sample":
-            run.init = "kmeans"
-        if self.labels == "learned":
-            run.labels = "fixed"
-        if not isinstance(self.kernel, list | tuple):
-            own = self._get_kernel(self.kernel)  # "rbf" and RBF() are one
-            others = [
-                name for name in COMPANIONS if not is_same_kernel(own, self._get_kernel(name))
-            ]
-            run.kernel, run.kernel_weights = [self.kernel, *others], None
-        run.fit(X, y)
-        # All that the run learned, and nothing of an earlier fit.
-        self.__dict__ = vars(run) | self.get_params(deep=False)
-        stages = {
-            step: self._resampled(X, *snapshot)
-            for step, snapshot in self.snapshots_.items()
-            if step in steps
-        }
-        y = column_or_1d(y)
-        rows = rows_to_try(np.searchsorted(self.classes_, y), check_random_state(self.random_state))
-        X_real = _safe_indexing(X, rows)
-        if not hasattr(X_real, "iloc") or hasattr(self, "preprocess_"):
-            X_real = validate_data(self, X_real, dtype=self.dtype, reset=False)
-            X_real = self._into_space(X_real)
-        self.stage_, self.stage_scores_ = best_stage(stages, models_of(downstream), X_real, y[rows])
-        return stages[self.stage_]
+        return trained_on(self, X, y, downstream)
 
     @available_if(_can_stream)
     def partial_fit(self, X: Any, y: Any, classes: ArrayLike | None = None) -> Self:
@@ -395,103 +357,45 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows of one pass, read a batch at a time.
         y : array-like of shape (n_samples,)
+            Their class labels.
         classes : array-like of shape (n_classes,), default=None
             All classes that will ever come. Needed in the first call, unless `fit` has seen them.
 
         Returns
         -------
         self
+            The estimator, which predicts with what the pass led to.
+
+        Raises
+        ------
+        ValueError
+            As `fit`; without `classes` in the first call; for labels that are not among them, and
+            parameters that are not what they were then; and with `early_stopping`,
+            `checkpoint_path` or `snapshots`, which are for `fit`.
         """
-        settings = self._settings()
-        check_streaming(self)
-        stream: Stream | None = self.__dict__.get("_stream")
-        is_fitted = hasattr(self, "X_s_")
-        if stream is not None:
-            stream.check(self)
-        reader = Reader(self, X, y, classes, self.classes_ if is_fitted else None)
-        rng = copy.deepcopy(stream.rng) if stream else check_random_state(self.random_state)
-        indices = balanced_batches(reader.codes, settings.batch_size, rng)
-        with jax.enable_x64(True), single_threaded_blas:
-            if stream is None:
-                first = np.unique(np.concatenate(indices[:_START_BATCHES]))
-                start, transformer = self._start_stream(
-                    settings, reader.read(first, reset=True), rng
-                )
-            else:
-                start, transformer = stream.start, getattr(self, "preprocess_", None)
-            preprocess = in_steps(self, settings, transformer, None, None)
-            objectives = objectives_of(self, settings, start, preprocess)
-            state = _optimize.initial_state(settings.optimizer, params_of(start, objectives[0]))
-            losses: NDArray[np.float64] = np.zeros(0)
-            if stream is not None:
-                state, losses = _optimize.restore(state, stream.leaves), self.loss_curve_
-
-            def batches() -> Iterator[Targets]:
-                for index in tqdm(indices, disable=not self.verbose, desc="KIP", unit="step"):
-                    rows = reader.read(index)
-                    if settings.augmentation is None:
-                        rows = rows._replace(X=self._transformed(transformer, rows.X))
-                    yield as_targets(objectives[0], rows)
-
-            rates = streaming_rates(self, settings, int(state.n_steps), len(indices))
-            state, more, interrupted = _descent.pass_over(
-                objectives,
-                settings.weights,
-                settings.optimizer,
-                state,
-                batches(),
-                rates,
-                rng,
-                self.block_size,
-            )
-            coding = ClassCoding(reader.classes)
-            nothing = Data(start.X_s[:0], coding, reader.codes[:0], start.y_s[:0])
-            params = _descent.good_params(state)
-            self._publish_run(
-                settings,
-                start,
-                self._attributes(objectives[0], start, transformer, nothing, nothing, params),
-            )
-        self.n_iter_ = int(state.n_steps)
-        self.loss_curve_ = np.concatenate([losses, more])[: self.n_iter_]
-        self._stream = Stream(start, _optimize.leaves(state), rng, Stream.facts_of(self))
-        if state.failed or interrupted:
-            what = (
-                "met a loss that is not finite and takes no more steps. The last finite support is "
-                f"kept. Lower 'learning_rate' (now {settings.learning_rate:.3g}) or raise 'reg', "
-                "and begin again with a clone"
-                if state.failed
-                else "was interrupted. The support reached by then is kept"
-            )
-            warnings.warn(
-                f"{type(self).__name__}, after {self.n_iter_} steps, {what}.",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
+        streamed(self, X, y, classes)
         return self
-
-    def _start_stream(
-        self, settings: Settings, rows: Data, rng: np.random.RandomState
-    ) -> tuple[Start, Any]:
-        """Return the start, from the first rows or the last fit, and the fitted `preprocess`."""
-        self._check_image_shape(rows.X)
-        check_augmentation(self, settings, rows)
-        if hasattr(self, "X_s_"):
-            transformer = getattr(self, "preprocess_", None)
-            data = rows._replace(X=self._transformed(transformer, rows.X))
-        else:
-            data, transformer = self._fit_preprocess(rows)
-        start = start_of(self, settings, data, rng, goes_on=True)
-        check_start(settings, start)
-        in_steps(self, settings, transformer, rows, data)  # raises if it is not the transformer
-        return start, transformer
 
     @available_if(_has_probabilities)
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return the probabilities of the classes, of shape (n_samples, n_classes).
+        """Return the probabilities of the classes, ``softmax(prediction / temperature_)``.
 
-        Only with ``loss="platt"``: ``softmax(prediction / temperature_)``.
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as in `fit`.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``.
+
+        Raises
+        ------
+        AttributeError
+            If `loss` is not "platt".
         """
         check_is_fitted(
             self, "temperature_", msg="This %(name)s was not fitted with loss='platt': call fit."

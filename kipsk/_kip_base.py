@@ -21,8 +21,9 @@ from kipsk._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from kipsk._checkpoint import Checkpoint, describe, fingerprint
 from kipsk._checks import refuse
 from kipsk._coding import Data
-from kipsk._descent import Params, Problem, Watch, diagnose
+from kipsk._descent import Problem, Watch, diagnose
 from kipsk._distiller import BaseDistiller, is_same_kernel
+from kipsk._history import Params
 from kipsk._label_solve import solve_labels_over
 from kipsk._losses import Objective
 from kipsk._optimize import single_threaded_blas
@@ -96,6 +97,15 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         Returns
         -------
         self
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter breaks its rule, alone or with others or with these data; if X is not a
+            finite matrix; if y is not for this estimator (one class, soft labels); if the kernel
+            matrix of the start cannot be used; or if the file at `checkpoint_path` is of another
+            fit or damaged. The message says what to change.
         """
         settings = self._settings()
         data = self._validate(X, y)

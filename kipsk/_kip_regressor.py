@@ -42,10 +42,10 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
     image_shape : tuple (H, W, C), default=None
         The images whose pixels are a row of X.
     reg : float or "auto", default="auto"
-        Relative ridge of the prediction. "auto" is, of the kernel's recommended value and
-        1e-4, 1e-3, ..., 1, the one of the smallest leave-one-out error of kernel ridge regression
-        on (at most 1000) training rows, so that noise is not learned; of sampled and exact
-        convolutional kernels the recommended one. Published as ``reg_``.
+        Relative ridge of the prediction. "auto" is, of 1e-6, 1e-4, 1e-3, ..., 1, the one of the
+        smallest leave-one-out error of kernel ridge regression on (at most 1000) training rows, so
+        that noise is not learned; 1e-6 for exact convolutional kernels and 5e-3 for sampled
+        networks. Published as ``reg_``.
     labels : {"learned", "fixed", "solved"}, default="learned"
         Targets of the support: learned with the rows; fixed where they start; or solved in closed
         form.
@@ -95,6 +95,7 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
     dtype : {"float32", "float64"}, default="float32"
         As in `KIPDistiller`.
     random_state : int, RandomState or None, default=None
+        As in `KIPDistiller`.
     verbose : int, default=0
         1 shows a progress bar with loss and R2 on the batch, and one of `predict`.
 
@@ -119,7 +120,14 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
     predictor_ : KernelRidgeNTK
         Fitted on `X_s_` and ``(y_s_ - y_mean_) / y_scale_``; what `predict` uses.
     n_features_in_ : int
+        Features of X.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Their names, if all are strings.
+
+    See Also
+    --------
+    KIPDistiller : The same for class labels.
+    KernelRidgeNTK : The same prediction from all rows.
 
     Notes
     -----
@@ -128,7 +136,7 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
     On a few hundred noisy rows the learned rows fit noise, even with the ridge of ``reg="auto"``:
     take fewer of them, and cross-validate `max_iter` from 10 on, or use `early_stopping`. On
     thousands of rows ``labels="solved"`` or ``kernel="rbf"`` may be better than the defaults
-    (docs/results.md, "Regression", has figures).
+    (:doc:`/results` has figures).
 
     Examples
     --------
@@ -206,7 +214,18 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
         self.verbose = verbose
 
     def predict(self, X: Any) -> NDArray[np.float64]:
-        """Return predictions in the units of y, of shape (n_samples,) or (n_samples, n_outputs)."""
+        """Return predictions in the units of y.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as in `fit`.
+
+        Returns
+        -------
+        predictions : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Of as many dimensions as y.
+        """
         targets = self._predict_targets(X)
         return self._coding.of_fitted(self).published(targets)
 

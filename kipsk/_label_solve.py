@@ -46,7 +46,8 @@ class LabelSolver(ClassDistiller):
         Random rows of each class, the centres of k-means within each class, or the indices of
         rows of X (`ipc` is then not used).
     reg : float or "auto", default="auto"
-        Relative ridge of the prediction. "auto" is the kernel's recommended value.
+        Relative ridge of the prediction. "auto" is the kernel's recommended value, 1e-6, or 5e-3
+        for sampled networks.
     label_reg : float or "auto", default=0
         Relative ridge of the labels; 0 is the exact minimiser (the smallest one, if several),
         "auto" the one of the smallest generalised cross-validation error.
@@ -56,25 +57,36 @@ class LabelSolver(ClassDistiller):
         Precision of the rows and of the kernel between support and targets. Sums and solves are
         in float64, `predict` in what the kernel recommends (`KernelRidgeNTK`).
     random_state : int, RandomState or None, default=None
+        Draws the support.
     verbose : int, default=0
         1 shows a progress bar of the targets, and of `predict`.
 
     Attributes
     ----------
     X_s_ : ndarray of shape (n_support, n_features)
+        Rows of X, or centres, sorted by class if they were drawn.
     y_s_ : ndarray of shape (n_support, n_classes)
-        Soft labels, centred.
+        Soft labels, centred: a real one would be one-hot minus ``1 / n_classes``.
     support_indices_ : ndarray of shape (n_support,) or None
         Rows of X that are the support; None for "kmeans".
     classes_ : ndarray of shape (n_classes,)
+        The classes of the columns of `y_s_`, sorted.
     kernel_ : kernel object
         The kernel with its data-dependent parameters set.
     reg_, label_reg_ : float
         What "auto" stood for.
     predictor_ : KernelRidgeNTK
-        Fitted on `(X_s_, y_s_)`; what `predict` uses.
+        Fitted on `X_s_` and `y_s_`; what `predict` uses.
     n_features_in_ : int
+        Features of X.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Their names, if all are strings.
+
+    See Also
+    --------
+    KIPDistiller : Learns the rows as well; ``labels="solved"`` with labels as these.
+    KernelRidgeNTKClassifier : The same prediction from rows with their own labels.
+    kipsk.baselines.CoresetSampler : Other real rows, with their own labels.
 
     Examples
     --------
@@ -117,12 +129,20 @@ class LabelSolver(ClassDistiller):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Training rows, images flattened.
         y : array-like of shape (n_samples,)
             Class labels of any type.
 
         Returns
         -------
         self
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data break a rule, or the kernel matrix of the support cannot be
+            factored; the message says what to change.
         """
         label_reg = check_auto("LabelSolver", "label_reg", self.label_reg, None, zero=True)
         kernel, reg = self._kernel_and_reg()

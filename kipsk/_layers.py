@@ -25,7 +25,7 @@ def set_field(description: Any, name: str, value: Any) -> None:
 class Conv:
     """Convolution to as many channels as the network is wide.
 
-    Attributes
+    Parameters
     ----------
     size : int, default=3
         The filter has ``size`` x ``size`` pixels.
@@ -53,7 +53,13 @@ class Dense:
 
 @dataclass(frozen=True)
 class Activation:
-    """Elementwise nonlinearity: ``"relu"``, ``"erf"``, or ``"gelu"`` (exact, not its tanh form)."""
+    """Elementwise nonlinearity.
+
+    Parameters
+    ----------
+    name : {"relu", "erf", "gelu"}, default="relu"
+        Which; "gelu" is the exact one, not its tanh form.
+    """
 
     name: str = "relu"
 
@@ -65,9 +71,10 @@ class Activation:
 class AvgPool:
     """Mean over windows of ``size`` x ``size`` pixels that do not overlap.
 
-    Attributes
+    Parameters
     ----------
     size : int, default=2
+        Pixels of a window's side.
     crop : bool, default=False
         Leave out pixels beyond the last whole window. Otherwise sides that do not divide are
         refused.

@@ -1,22 +1,43 @@
-"""Training rows a batch at a time, from arrays that need not fit in memory."""
+"""One pass over training rows that need not fit in memory: `partial_fit`."""
 
 from __future__ import annotations
 
+import copy
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.validation import validate_data
+from tqdm.auto import tqdm
 
+from kipsk import _block_step, _optimize
 from kipsk._checkpoint import describe
 from kipsk._checks import check_not_images, refuse
 from kipsk._coding import ClassCoding, Data
-from kipsk._optimize import is_transformation
+from kipsk._descent import good_params
+from kipsk._losses import Objective, Targets
+from kipsk._optimize import is_transformation, single_threaded_blas
 from kipsk._settings import Settings
-from kipsk._start import Start
-from kipsk._targets import encode, one_hot
+from kipsk._start import (
+    Start,
+    as_targets,
+    check_augmentation,
+    check_start,
+    in_steps,
+    objectives_of,
+    params_of,
+    start_of,
+)
+from kipsk._targets import balanced_batches, encode, one_hot
+
+# Batches that the first call draws the initial support from.
+_START_BATCHES = 10
 
 # Parameters that may change between two calls.
 _FREE = {
@@ -155,3 +176,132 @@ def streaming_rates(
         return np.full(n_steps, settings.learning_rate)
     factors = [float(estimator.schedule(step)) for step in range(done, done + n_steps)]
     return settings.learning_rate * np.array(factors)
+
+
+def streamed(estimator: Any, X: Any, y: Any, classes: ArrayLike | None) -> None:
+    """Take one step on every batch of X, and publish what it led to; see `partial_fit`."""
+    settings = estimator._settings()
+    check_streaming(estimator)
+    stream: Stream | None = estimator.__dict__.get("_stream")
+    is_fitted = hasattr(estimator, "X_s_")
+    if stream is not None:
+        stream.check(estimator)
+    reader = Reader(estimator, X, y, classes, estimator.classes_ if is_fitted else None)
+    rng = copy.deepcopy(stream.rng) if stream else check_random_state(estimator.random_state)
+    indices = balanced_batches(reader.codes, settings.batch_size, rng)
+    with jax.enable_x64(True), single_threaded_blas:
+        if stream is None:
+            first = np.unique(np.concatenate(indices[:_START_BATCHES]))
+            start, transformer = _start_stream(
+                estimator, settings, reader.read(first, reset=True), rng
+            )
+        else:
+            start, transformer = stream.start, getattr(estimator, "preprocess_", None)
+        preprocess = in_steps(estimator, settings, transformer, None, None)
+        objectives = objectives_of(estimator, settings, start, preprocess)
+        state = _optimize.initial_state(settings.optimizer, params_of(start, objectives[0]))
+        losses: NDArray[np.float64] = np.zeros(0)
+        if stream is not None:
+            state, losses = _optimize.restore(state, stream.leaves), estimator.loss_curve_
+
+        def batches() -> Iterator[Targets]:
+            for index in tqdm(indices, disable=not estimator.verbose, desc="KIP", unit="step"):
+                rows = reader.read(index)
+                if settings.augmentation is None:
+                    rows = rows._replace(X=estimator._transformed(transformer, rows.X))
+                yield as_targets(objectives[0], rows)
+
+        rates = streaming_rates(estimator, settings, int(state.n_steps), len(indices))
+        state, more, interrupted = pass_over(
+            objectives,
+            settings.weights,
+            settings.optimizer,
+            state,
+            batches(),
+            rates,
+            rng,
+            estimator.block_size,
+        )
+        coding = ClassCoding(reader.classes)
+        nothing = Data(start.X_s[:0], coding, reader.codes[:0], start.y_s[:0])
+        params = good_params(state)
+        estimator._publish_run(
+            settings,
+            start,
+            estimator._attributes(objectives[0], start, transformer, nothing, nothing, params),
+        )
+    estimator.n_iter_ = int(state.n_steps)
+    estimator.loss_curve_ = np.concatenate([losses, more])[: estimator.n_iter_]
+    estimator._stream = Stream(start, _optimize.leaves(state), rng, Stream.facts_of(estimator))
+    if state.failed or interrupted:
+        what = (
+            "met a loss that is not finite and takes no more steps. The last finite support is "
+            f"kept. Lower 'learning_rate' (now {settings.learning_rate:.3g}) or raise 'reg', "
+            "and begin again with a clone"
+            if state.failed
+            else "was interrupted. The support reached by then is kept"
+        )
+        warnings.warn(
+            f"{type(estimator).__name__}, after {estimator.n_iter_} steps, {what}.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+
+
+def _start_stream(
+    estimator: Any, settings: Settings, rows: Data, rng: np.random.RandomState
+) -> tuple[Start, Any]:
+    """Return the start, from the first rows or the last fit, and the fitted `preprocess`."""
+    estimator._check_image_shape(rows.X)
+    check_augmentation(estimator, settings, rows)
+    if hasattr(estimator, "X_s_"):
+        transformer = getattr(estimator, "preprocess_", None)
+        data = rows._replace(X=estimator._transformed(transformer, rows.X))
+    else:
+        data, transformer = estimator._fit_preprocess(rows)
+    start = start_of(estimator, settings, data, rng, goes_on=True)
+    check_start(settings, start)
+    in_steps(estimator, settings, transformer, rows, data)  # raises if it is not the transformer
+    return start, transformer
+
+
+def pass_over(
+    objectives: Sequence[Objective],
+    weights: NDArray[np.float64] | None,
+    optimizer: Any,
+    state: _optimize.State,
+    batches: Iterable[Targets],
+    rates: NDArray[np.floating],
+    rng: np.random.RandomState,
+    block_size: int | str = "auto",
+) -> tuple[_optimize.State, NDArray[np.float64], bool]:
+    """Take one step on each batch; end at a loss that is not finite, or `KeyboardInterrupt`.
+
+    Returns
+    -------
+    state : State
+    losses : ndarray
+        Before each step.
+    interrupted : bool
+    """
+    losses: list[Any] = []
+    drawn = _optimize.draws(len(objectives), weights, 1, rng)
+    interrupted = False
+    with _block_step.stepper(objectives, [], state.params, block_size) as (step, _):
+        try:
+            for targets, rate in zip(batches, rates, strict=True):
+                # Waits for the step before: no more than two batches are in memory.
+                if state.failed:
+                    break
+                objective = objectives[next(drawn)[0]]
+                size = np.array([rate], np.float32)
+                state, (loss, _) = step(objective, optimizer, state, targets, size, 1)
+                losses.append(loss)
+        except KeyboardInterrupt:
+            interrupted = True
+        if losses:
+            # A step of length zero looks at where the last one led.
+            look = np.zeros(1, np.float32)
+            looked, _ = step(objective, optimizer, state, targets, look, 1)
+            state = state._replace(good=looked.good, failed=looked.failed)
+    return state, np.concatenate([np.zeros(0), *map(np.asarray, losses)]), interrupted

@@ -23,25 +23,23 @@ _EPS = float(np.finfo(np.float64).eps)
 
 
 class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    r"""Regularised ZCA whitening: ``X -> LayerNorm(X) W``.
+    """Regularised ZCA whitening: ``X -> LayerNorm(X) W``.
 
     LayerNorm acts on each row: it subtracts the row's mean and divides by the
     Euclidean norm of what is left (a constant row becomes zeros). With Z the
-    n x d matrix of these rows,
+    n x d matrix of these rows::
 
-    .. math::
-
-        C = Z^T Z / n = U \,\mathrm{diag}(\mu)\, U^T, \qquad
-        W = U \,\mathrm{diag}(\varphi(\mu))\, U^T, \qquad
-        \varphi(\mu) = (\mu + \mathrm{reg} \cdot \mathrm{tr}(C) / d)^{-1/2}.
+        C = Z^T Z / n = U diag(mu) U^T
+        W = U diag(phi(mu)) U^T
+        phi(mu) = (mu + reg * trace(C) / d)^(-1/2)
 
     C is not centred. The whitened rows have the covariance eigenvalues
-    :math:`\mu / (\mu + \mathrm{reg} \cdot \mathrm{tr}(C) / d)`.
+    ``mu / (mu + reg * trace(C) / d)``.
 
     Parameters
     ----------
     reg : float, default=10.0
-        Regularisation relative to the mean eigenvalue ``tr(C) / d``; at least 0.
+        Regularisation relative to the mean eigenvalue ``trace(C) / d``; at least 0.
         0 whitens fully, a large value leaves the rows' directions as they are. The
         default is mild because strong whitening costs the fully connected kernels
         accuracy; the papers' 0.1 is for convolutional kernels on colour images.
@@ -68,17 +66,23 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, only if all names of X are strings.
 
+    See Also
+    --------
+    KIPDistiller : Takes it as its `preprocess`.
+    kipsk.datasets.load_images : Image sets, each channel standardised.
+    sklearn.decomposition.PCA : With ``whiten=True`` in the basis of the components.
+
     Notes
     -----
     The formulas are those of arXiv:2107.13034 and its published code. There, RGB
     image sets were whitened with ``reg=0.1`` and grey ones were standardised per
     channel instead. It serves convolutional kernels; for fully connected ones
-    docs/results.md compares with and without.
+    :doc:`/results` compares with and without.
 
     As in that code, when n < d the directions outside the rows' span get
-    :math:`\varphi = 1`: nothing is known about them. Numerically null directions
-    (:math:`\mu + \mathrm{reg} \cdot \mathrm{tr}(C) / d \le d\,\epsilon\,\mu_{max}`,
-    hence the null ones if ``reg=0``) get it too.
+    ``phi = 1``: nothing is known about them. Numerically null directions
+    (``mu + reg * trace(C) / d <= d * eps * max(mu)``, hence the null ones if
+    ``reg=0``) get it too.
 
     All arithmetic is in float64, on row chunks of about 64 MB. The output is float32
     for float32 X, float64 for every other dtype.
@@ -149,6 +153,11 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         self : RegularizedZCA
+
+        Raises
+        ------
+        ValueError
+            As `fit`, and if X has other features than the rows before.
         """
         self._check_parameters()
         first = not hasattr(self, "n_samples_seen_")

@@ -59,7 +59,7 @@ PARAMETERIZATIONS = ("ntk", "standard")
 class Architecture:
     """A network without its width: hashable, so a static argument of jitted code.
 
-    Attributes
+    Parameters
     ----------
     layers : tuple of layers
         Ends with `Dense`, the readout. A list is taken too, and kept as a tuple.
@@ -201,7 +201,18 @@ def fully_connected(
 ) -> Architecture:
     """Return Flatten, ``depth`` times (Dense, activation), Dense: "FC1" is ``fully_connected(1)``.
 
-    ``options`` are ``w_std``, ``b_std`` and ``parameterization`` of `Architecture`.
+    Parameters
+    ----------
+    depth : int, default=1
+        Hidden layers.
+    activation : {"relu", "erf", "gelu"}, default="relu"
+        The nonlinearity after each of them.
+    **options : float or str
+        ``w_std``, ``b_std`` and ``parameterization`` of `Architecture`.
+
+    Returns
+    -------
+    architecture : Architecture
     """
     check_integer("fully_connected", "depth", depth, minimum=0)
     hidden: tuple[Layer, ...] = (Dense(), Activation(activation))
@@ -211,7 +222,18 @@ def fully_connected(
 def conv_vec(depth: int = 3, activation: str = "relu", **options: Unpack[Options]) -> Architecture:
     """Return ``depth`` times (Conv, activation), Flatten, Dense: no pooling.
 
-    ``options`` are ``w_std``, ``b_std`` and ``parameterization`` of `Architecture`.
+    Parameters
+    ----------
+    depth : int, default=3
+        Convolutions.
+    activation : {"relu", "erf", "gelu"}, default="relu"
+        The nonlinearity after each of them.
+    **options : float or str
+        ``w_std``, ``b_std`` and ``parameterization`` of `Architecture`.
+
+    Returns
+    -------
+    architecture : Architecture
     """
     check_integer("conv_vec", "depth", depth, minimum=1)
     hidden: tuple[Layer, ...] = (Conv(), Activation(activation))
@@ -236,7 +258,9 @@ def convnet(
     Parameters
     ----------
     depth : int, default=3
+        Blocks of a convolution and a pooling layer.
     activation : {"relu", "erf", "gelu"}, default="relu"
+        The nonlinearity after each convolution.
     first_conv : bool, default=False
         One more (Conv, activation) in front.
     global_pool : bool, default=False
@@ -268,8 +292,20 @@ def myrtle(depth: int = 5, activation: str = "relu", **options: Unpack[Options])
     """Return Myrtle5, 7 or 10 (Shankar et al. 2020, arXiv 2003.02237).
 
     (Conv, activation), three blocks of these with AvgPool in between, GlobalAvgPool, Dense.
-    Images must divide by 4. ``options`` are ``w_std``, ``b_std`` and ``parameterization`` of
-    `Architecture`.
+    Images must divide by 4.
+
+    Parameters
+    ----------
+    depth : {5, 7, 10}, default=5
+        Layers with weights, the readout among them.
+    activation : {"relu", "erf", "gelu"}, default="relu"
+        The nonlinearity after each convolution.
+    **options : float or str
+        ``w_std``, ``b_std`` and ``parameterization`` of `Architecture`.
+
+    Returns
+    -------
+    architecture : Architecture
     """
     blocks = {5: (1, 1, 1), 7: (1, 2, 2), 10: (2, 3, 3)}
     if depth not in tuple(blocks):
@@ -296,6 +332,10 @@ def get_architecture(
         so for other depths.
     owner, also : str
         For the message: the object whose parameter it is, and what else it may be.
+
+    Returns
+    -------
+    architecture : Architecture
 
     Raises
     ------

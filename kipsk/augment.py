@@ -86,7 +86,20 @@ class Augmentation:
         return False
 
     def change(self, key: Array, images: Array) -> Array:
-        """Return all images changed, in the same shape and dtype."""
+        """Return all images changed.
+
+        Parameters
+        ----------
+        key : Array
+            A key of `jax.random`.
+        images : Array of shape (n, H, W, C), or (n, d) if ``needs_images`` is False
+            A batch.
+
+        Returns
+        -------
+        images : Array
+            In the same shape and dtype.
+        """
         raise NotImplementedError(f"{self._name} needs a method change(key, images).")
 
     def __call__(self, key: Array, images: Array) -> Array:
@@ -97,6 +110,7 @@ class Augmentation:
         key : Array
             A key of `jax.random`: the same key draws the same changes.
         images : Array of shape (n, H, W, C), or (n, d) if ``needs_images`` is False
+            A batch.
 
         Returns
         -------
@@ -113,7 +127,22 @@ class Augmentation:
         return some(key_p, self.p, self.change(key_change, images), images)
 
     def with_targets(self, key: Array, images: Array, y: Array) -> tuple[Array, Array]:
-        """Return the images and their targets y, which most augmentations leave as they are."""
+        """Return the images and their targets y, which most augmentations leave as they are.
+
+        Parameters
+        ----------
+        key : Array
+            A key of `jax.random`.
+        images : Array of shape (n, H, W, C), or (n, d) if ``needs_images`` is False
+            A batch.
+        y : Array of shape (n, ...)
+            Its targets.
+
+        Returns
+        -------
+        images, y : Array
+            In the same shapes and dtypes.
+        """
         return self(key, images), y
 
     def __rshift__(self, second: Any) -> Compose:
@@ -144,7 +173,7 @@ class Flip(_OfImages):
 
     Not for pictures that mean something else in a mirror, such as digits.
 
-    Attributes
+    Parameters
     ----------
     p : float, default=0.5
         Chance that an image is mirrored.
@@ -161,7 +190,7 @@ class Flip(_OfImages):
 class Shift(_OfImages):
     """Move images by whole pixels, up or down and left or right; zeros fill what is free.
 
-    Attributes
+    Parameters
     ----------
     fraction : float, default=0.125
         Moves go up to ``int(fraction * H)`` and ``int(fraction * W)`` pixels, every distance
@@ -195,7 +224,7 @@ class Shift(_OfImages):
 class Crop(_OfImages):
     """Cut a window out of images and resize it to the whole, bilinearly.
 
-    Attributes
+    Parameters
     ----------
     fraction : float, default=0.875
         The window's share of both sides is uniform in [fraction, 1], its place is uniform too.
@@ -224,7 +253,7 @@ class Crop(_OfImages):
 class Rotate(_OfImages):
     """Rotate images about their centre, bilinearly; zeros fill what is free.
 
-    Attributes
+    Parameters
     ----------
     degrees : float, default=15
         Angles are uniform in [-degrees, degrees]; at most 180.
@@ -252,7 +281,7 @@ class Rotate(_OfImages):
 class ChannelShift(_OfImages):
     """Add a number to each channel of each image: a change of brightness and of colour.
 
-    Attributes
+    Parameters
     ----------
     scale : float, default=0.1
         Deviation of these normal numbers, in units of the channel's deviation over the batch.
@@ -278,7 +307,7 @@ class ChannelShift(_OfImages):
 class Cutout(_OfImages):
     """Set a window of images to zero (DeVries and Taylor 2017, arXiv 1708.04552).
 
-    Attributes
+    Parameters
     ----------
     fraction : float, default=0.25
         The window's share of both sides, rounded down to whole pixels but at least one. It lies
@@ -311,7 +340,7 @@ class Cutout(_OfImages):
 class Noise(Augmentation):
     """Add normal noise to every feature; for images and for rows of tables (jitter).
 
-    Attributes
+    Parameters
     ----------
     scale : float, default=0.1
         Deviation of the noise, in units of the feature's deviation over the batch.
@@ -334,16 +363,17 @@ class Noise(Augmentation):
 
 @dataclass(frozen=True)
 class MixUp(Augmentation):
-    r"""Mix each row with another of the batch, and their targets in the same proportion.
+    """Mix each row with another of the batch, and their targets in the same proportion.
 
-    .. math:: x_i \to \lambda_i x_i + (1 - \lambda_i) x_j, \quad
-        y_i \to \lambda_i y_i + (1 - \lambda_i) y_j, \quad
-        \lambda_i \sim \mathrm{Beta}(\alpha, \alpha)
+    With one partner j and one number ``share ~ Beta(alpha, alpha)`` for each row i::
 
-    (Zhang et al. 2018, arXiv 1710.09412), with one number and one partner j for each row. For
-    images and for rows of tables. It changes targets, so it works by `with_targets` alone.
+        x_i -> share x_i + (1 - share) x_j
+        y_i -> share y_i + (1 - share) y_j
 
-    Attributes
+    (Zhang et al. 2018, arXiv 1710.09412). For images and for rows of tables. It changes targets, so
+    it works by `with_targets` alone.
+
+    Parameters
     ----------
     alpha : float, default=0.2
         Small numbers mix few rows by much.
@@ -373,6 +403,7 @@ class MixUp(Augmentation):
         key : Array
             A key of `jax.random`.
         images : Array of shape (n, ...)
+            A batch of images or rows.
         y : Array of shape (n, ...)
             Floating-point targets, such as one-hot rows.
 
@@ -404,7 +435,7 @@ class MixUp(Augmentation):
 class Compose(Augmentation):
     """Apply one augmentation after the other; ``Flip() >> Shift()`` makes one.
 
-    Attributes
+    Parameters
     ----------
     augmentations : tuple
         Augmentations, or functions ``(key, images) -> images``.

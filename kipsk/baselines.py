@@ -71,6 +71,7 @@ class CoresetSampler(BaseEstimator):
         ``FiniteNetworkClassifier("fc1", loss="cross_entropy", optimizer="adam", l2=0)`` with 20
         epochs in batches of 100 rows.
     random_state : int, RandomState or None, default=None
+        Draws rows, and seeds `features` and `network` where their own is None.
 
     Attributes
     ----------
@@ -80,12 +81,21 @@ class CoresetSampler(BaseEstimator):
     forgetting_events_ : ndarray of shape (n_samples,)
         After "forgetting": how often each row was forgotten, inf if it never was learned.
     features_ : transformer
-        The fitted transformer, of a kernel the fitted `Nystroem`; not there without either.
+        The fitted transformer, of a kernel the fitted ``Nystroem``; not there without either.
     network_ : FiniteNetworkClassifier
         After "forgetting", fitted.
     classes_ : ndarray of shape (n_classes,)
+        The classes of y, sorted.
     n_features_in_ : int
+        Features of X.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Their names, if all are strings.
+
+    See Also
+    --------
+    kipsk.KIPDistiller : Learns rows and labels instead.
+    kipsk.LabelSolver : Keeps real rows and solves for their labels.
+    kipsk.evaluation.compare : Sets of several kinds and sizes under many models.
 
     Notes
     -----
@@ -123,6 +133,7 @@ class CoresetSampler(BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows to choose from, images flattened.
         y : array-like of shape (n_samples,)
             Class labels of any type.
 

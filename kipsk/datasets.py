@@ -120,6 +120,7 @@ def load_images(
     Parameters
     ----------
     name : str
+        One of the table.
     data_home : str or path-like, default=None
         A folder; None is scikit-learn's (`sklearn.datasets.get_data_home`). ``NAME.npz`` in it has
         the arrays x_train, y_train, x_test, y_test (or X_train and X_test): pixels from 0 to 255,

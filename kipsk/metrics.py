@@ -295,14 +295,18 @@ def sample_dimension(
     Parameters
     ----------
     X : array-like of shape (n, n_features)
+        Real rows.
     n_rows : int
         Rows of a draw, without repetition; at least 3, and at most n.
     n_draws : int, default=10
+        How many draws.
     random_state : int, RandomState or None, default=None
+        For the draws.
 
     Returns
     -------
     dimension : float
+        The mean of `intrinsic_dimension` over the draws.
 
     Examples
     --------

@@ -78,6 +78,7 @@ MODULES = {
     "_callbacks": Room("estimators", sklearn=True),
     "_descent": Room("estimators"),
     "_downstream": Room("estimators", sklearn=True),
+    "_history": Room("estimators"),
     "_pictures": Room("estimators", sklearn=True),
     "_preprocess": Room("estimators", sklearn=True),
     "_settings": Room("estimators"),

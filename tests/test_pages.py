@@ -1,6 +1,6 @@
 """The code on the pages of the documentation runs, block after block, as a reader would run it.
 
-Every page has a namespace of its own. What a page says the reader has (`images`, `frame`, `texts`)
+Every page has a namespace of its own. What a page says the reader has (`photos`, `frame`, `texts`)
 is put there first; runs are cut short. The blocks show use: what they compute has tests elsewhere.
 """
 
@@ -17,6 +17,7 @@ PAGES = {
     **{
         name: ROOT / "docs" / f"{name}.md"
         for name in (
+            "index",
             "start",
             "kernels",
             "images",
@@ -30,33 +31,62 @@ PAGES = {
         )
     },
 }
+NOT_RUN = {"cluster"}  # every block of these pages starts processes
 STEPS = 4  # in place of max_iter, the default and those on the pages
 STAGES = (0, 2)  # of `fit_resample`, at which other models are tried
 BLOCK = re.compile(
-    r"^(?P<skip><!-- not run: .* -->\n\n)?(?P<indent> *)```python\n(?P<code>.*?)^(?P=indent)```",
+    r"^(?P<skip><!-- not run: [^\n]* -->\n\n)?(?P<indent> *)```python\n(?P<code>.*?)^(?P=indent)```",
     re.DOTALL | re.MULTILINE,
 )
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 
-def blocks_of(page):
-    """Return the blocks of a page with the lines that they start on."""
+def blocks_of(page, skipped=False):
+    """Return the blocks of a page that run, or the others, with the lines that they start on."""
     text = page.read_text(encoding="utf-8")
     return [
-        (
-            text.count("\n", 0, found.start("code")),
-            re.sub(r"max_iter=\d+", f"max_iter={STEPS}", textwrap.dedent(found["code"])),
-        )
+        (text.count("\n", 0, found.start("code")), textwrap.dedent(found["code"]))
         for found in BLOCK.finditer(text)
-        if not found["skip"]
+        if bool(found["skip"]) == skipped
     ]
 
 
-def images():
-    rng = np.random.RandomState(0)
+def compiled(page, line, code):
+    """Return a block as code whose errors name the line of the page."""
+    return compile("\n" * line + code, page, "exec")
+
+
+def anchors_of(page):
+    """Return what links to the headings of a page end with, as code hosts make it of them."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     return {
-        "images": rng.randint(256, size=(40, 32, 32, 3), dtype=np.uint8),
-        "labels": np.repeat(["cat", "dog"], 20),
+        re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+        for heading in HEADING.findall(text)
     }
+
+
+def digits():
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    X, y = load_digits(return_X_y=True)
+    X_train, X_test, y_train, y_test = train_test_split(
+        X, y, test_size=0.3, random_state=0, stratify=y
+    )
+    return {"X_train": X_train, "X_test": X_test, "y_train": y_train, "y_test": y_test}
+
+
+def photographs():
+    from PIL import Image
+
+    rng = np.random.RandomState(0)
+    for name in ("cat", "dog"):
+        folder = Path("photos") / name
+        folder.mkdir(parents=True)
+        for number in range(20):
+            pixels = rng.randint(256, size=(40, 50, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.jpg")
+    return {}
 
 
 def table():
@@ -82,7 +112,7 @@ def files():
     return {"y": np.tile(np.arange(5), 100)}
 
 
-GIVEN = {"start": images, "tables": table, "long_runs": files}
+GIVEN = {"index": digits, "start": photographs, "tables": table, "long_runs": files}
 
 
 def test_every_block_of_python_is_found():
@@ -92,16 +122,42 @@ def test_every_block_of_python_is_found():
 
 
 def test_every_page_with_python_is_run():
-    shown = {"index"}  # the start of README's first block
     pages = {page.stem for page in (ROOT / "docs").glob("*.md") if "```python" in page.read_text()}
-    assert pages - shown <= set(PAGES)
+    assert pages == set(PAGES) - {"README"}
+    assert {name for name, page in PAGES.items() if not blocks_of(page)} == NOT_RUN
 
 
-def test_links_of_the_readme_lead_to_files():
+@pytest.mark.parametrize("name", PAGES)
+def test_the_blocks_of_a_page_are_python(name):
+    for skipped in (False, True):
+        for line, code in blocks_of(PAGES[name], skipped):
+            compiled(PAGES[name], line, code)
+
+
+def test_links_of_the_readme_lead_to_headings_of_files():
     """Sphinx checks those between the pages, with their sections."""
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
-    assert len(links) > 10
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    readme = ROOT / "README.md"
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", readme.read_text(encoding="utf-8"))
+    assert len(links) > 10 and any(anchor for _, anchor in links)
+    for path, anchor in links:
+        page = ROOT / path if path else readme
+        assert page.exists(), path
+        assert not anchor or anchor in anchors_of(page), f"{path}#{anchor}"
+
+
+@pytest.mark.slow
+def test_the_scores_on_the_readme_are_those_of_its_first_block():
+    from kipsk import KernelRidgeNTKClassifier
+
+    line, code = blocks_of(PAGES["README"])[0]
+    said, n_rows, of_all = re.search(r"# (0\.\d+); all (\d+) rows give (0\.\d+)\n", code).groups()
+    names = {}
+    exec(compiled(PAGES["README"], line, code), names)
+    X_train, y_train = names["X_train"], names["y_train"]
+    test = names["X_test"], names["y_test"]
+    assert f"{names['distiller'].score(*test):.2f}" == said
+    assert len(X_train) == int(n_rows)
+    assert f"{KernelRidgeNTKClassifier().fit(X_train, y_train).score(*test):.2f}" == of_all
 
 
 @pytest.mark.slow
@@ -116,9 +172,9 @@ def test_the_blocks_of_a_page_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for distiller in (KIPDistiller, KIPRegressor):
         monkeypatch.setitem(distiller.__init__.__kwdefaults__, "max_iter", STEPS)
-    monkeypatch.setattr("kipsk._kip.STAGES", STAGES)
+    monkeypatch.setattr("kipsk._downstream.STAGES", STAGES)
     namespace = {"__name__": name, **(GIVEN[name]() if name in GIVEN else {})}
     for line, code in blocks_of(PAGES[name]):
-        # Empty lines in front, so that an error names the line of the page.
-        exec(compile("\n" * line + code, PAGES[name], "exec"), namespace)
+        short = re.sub(r"max_iter=\d+", f"max_iter={STEPS}", code)
+        exec(compiled(PAGES[name], line, short), namespace)
     plt.close("all")

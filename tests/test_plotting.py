@@ -495,7 +495,7 @@ def test_without_matplotlib(monkeypatch, solver, run):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     for display in made:
-        with pytest.raises(ImportError, match=r'Display.plot needs .* pip install "kipsk\[plot\]"'):
+        with pytest.raises(ImportError, match=r"Display.plot needs .* with its extra 'plot'"):
             display.plot()
     assert len(made[-1].worth()) == 4
 

@@ -2,8 +2,9 @@
 
     python examples/reproduce/cluster_model.py [--runs measure model simulate]
 
-`measure` times blocks of 31 x 31 pairs of the exact NTK of ConvNet3 on one core. `model` computes
-the seconds of a step from those constants and from what cluster_speed.py prints of a task.
+`measure` times blocks of 31 x 31 pairs of the exact NTK of ConvNet3, and the loss, on one core.
+`model` computes the seconds of a step from those constants and from what cluster_speed.py prints of
+a task.
 `simulate` drives the engine of kipsk over thousands of blocks whose work is to sleep, on a cluster
 of threads of this process, some of whose workers are closed on the way and replaced.
 """
@@ -21,18 +22,25 @@ from kipsk.kernels import ConvNet
 
 RUNS = ("measure", "model", "simulate")
 ROWS = 31  # of either side of a block
+# Workers, blocks, seconds a block; in the last handing out tasks is the limit.
+CASES = ((10, 200, 1), (10, 2000, 0.1), (100, 1000, 2), (100, 5000, 0.5))
 
 # Seconds of one core, as `measure` printed them: a pair of K_st and of K_ss, forward and its
 # vector-Jacobian product (which goes forward again).
 FORWARD, BACKWARD = 2.4e-3, 11.6e-3
 FORWARD_64, BACKWARD_64 = 7.3e-3, 30.8e-3
+N_T = 5000  # targets of a step
 # Seconds of the client and the scheduler for a task whose result is 31 images, and for the loss and
-# its gradient: by n_s^3, and by n_s n_t.
+# its gradient: by n_s^3, and by n_s n_t and class.
 TASK = 7e-3
-SOLVE, PRODUCT = 4e-10, 1e-8
+SOLVE, PRODUCT = 4e-10, 1e-9
 
 
-def seconds_of_a_step(n_s, n_t, n_workers, side=32):
+def seconds_of_a_loss(n_s, n_t, n_classes):
+    return SOLVE * n_s**3 + PRODUCT * n_s * n_t * n_classes
+
+
+def seconds_of_a_step(n_s, n_t, n_workers, side=32, n_classes=10):
     """Return those of the work shared out, of handing it out, and of the client's solve.
 
     A pair of images goes through the square of the pixels of one.
@@ -48,18 +56,19 @@ def seconds_of_a_step(n_s, n_t, n_workers, side=32):
     # As many rounds of blocks as the busiest worker has: each pass ends with its last block.
     shared = work / n_blocks * -(-n_blocks // n_workers)
     tasks = 2 * n_blocks * TASK * max(1.0, rows * pixels / ROWS)
-    return n_blocks, shared, tasks, SOLVE * n_s**3 + PRODUCT * n_s * n_t
+    return n_blocks, shared, tasks, seconds_of_a_loss(n_s, n_t, n_classes)
 
 
 def model():
     print("\n| | support | blocks | workers | work, s | tasks, s | solve, s | step, s | share |")
     print("|---|---|---|---|---|---|---|---|---|")
-    cases = [(f"CIFAR-10, {ipc} per class", 10 * ipc, 32) for ipc in (1, 10, 50)]
-    cases += [(f"1000 classes of {n} x {n}, 1 per class", 1000, n) for n in (64, 224)]
-    for name, n_s, side in cases:
-        alone = seconds_of_a_step(n_s, 5000, 1, side)[1]
+    cases = [(f"CIFAR-10, {ipc} per class", 10 * ipc, 32, 10) for ipc in (1, 10, 50)]
+    cases += [(f"1000 classes of {n} x {n}, 1 per class", 1000, n, 1000) for n in (64, 224)]
+    for name, n_s, side, n_classes in cases:
+        alone = seconds_of_a_step(n_s, N_T, 1, side)[1]
         for n_workers in (1, 10, 100, 1000):
-            n_blocks, shared, tasks, solve = seconds_of_a_step(n_s, 5000, n_workers, side)
+            of_a_step = seconds_of_a_step(n_s, N_T, n_workers, side, n_classes)
+            n_blocks, shared, tasks, solve = of_a_step
             step = max(shared, tasks) + solve  # tasks are handed out while others run
             print(
                 f"| {name} | {n_s} | {n_blocks} | {n_workers} | {shared:.3g} | {tasks:.3g} "
@@ -96,7 +105,31 @@ def measure():
                 lambda b=block: _block_step._forward(kernel, placed, b, shared),
                 lambda b=block, K=K: _block_step._pull_back(kernel, placed, (b, K), shared),
             ]
-            print(f"| {name} | {' | '.join(f'{1e3 * time_of(call):.2f}' for call in calls)} |")
+            times = [1e3 * time_of(call) / ROWS**2 for call in calls]
+            print(f"| {name} | {' | '.join(f'{ms:.2f}' for ms in times)} |", flush=True)
+        print("\n| support rows | classes | loss and gradient, s | by the model, s |")
+        print("|---|---|---|---|")
+        for n_s, n_classes in ((100, 10), (500, 10), (1000, 10), (1000, 1000)):
+            seconds = time_of(loss_of(n_s, N_T, n_classes))
+            modelled = seconds_of_a_loss(n_s, N_T, n_classes)
+            print(f"| {n_s} | {n_classes} | {seconds:.4f} | {modelled:.4f} |", flush=True)
+
+
+def loss_of(n_s, n_t, n_classes):
+    """Return what the client computes of both matrices, to be called; they are random ones."""
+    import jax.numpy as jnp
+
+    from kipsk import _block_step
+    from kipsk._losses import Objective
+    from kipsk.kernels import RBF
+
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((n_s, 2 * n_s))
+    K_ss, K_st = jnp.asarray(A @ A.T / n_s), jnp.asarray(rng.random((n_s, n_t)), np.float32)
+    labels = (np.eye(n_classes)[np.arange(n) % n_classes] for n in (n_s, n_t))
+    y_s, y_t = (jnp.asarray(one_hot, np.float32) for one_hot in labels)
+    objective = Objective(RBF(1.0).function(), 1e-6, None, 1.0, None, False)
+    return lambda: _block_step._loss(objective, {"y": y_s}, K_ss, K_st, y_t)
 
 
 def time_of(call):
@@ -105,7 +138,7 @@ def time_of(call):
     jax.block_until_ready(call())
     start = time.perf_counter()
     jax.block_until_ready(call())
-    return (time.perf_counter() - start) / ROWS**2
+    return time.perf_counter() - start
 
 
 def sleep(constant, rows, own, shared):
@@ -123,7 +156,7 @@ def simulate():
     own = np.zeros((ROWS, 3072), np.float32)
     print("\n| workers | blocks | seconds a block | closed | measured, s | model, s |")
     print("|---|---|---|---|---|---|")
-    for n_workers, n_blocks, cost in ((10, 200, 1), (10, 2000, 0.1), (100, 1000, 2)):
+    for n_workers, n_blocks, cost in CASES:
         options = {"processes": False, "threads_per_worker": 1, "dashboard_address": None}
         options["memory_limit"] = 0  # of the whole process, as each of its workers sees it
         with (

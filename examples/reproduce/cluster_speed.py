@@ -1,11 +1,11 @@
 """What a dask cluster of two processes costs and gains: overhead of a task, time of a step.
 
-    python examples/reproduce/cluster_speed.py [--runs overhead step]
+    python examples/reproduce/cluster_speed.py [--runs overhead step] [--places PLACE ...]
 
 A step is one of KIP with the exact NTK of ConvNet3, 20 support images and 60 targets of
-32 x 32 x 3 (noise: the cost does not depend on the pixels), in one process on one core, in one
-process on all cores, and on clusters of one and two worker processes of one thread each. Each is a
-process of its own; a warm step is what one more step takes.
+32 x 32 x 3 (noise: the cost does not depend on the pixels), in one process on one core, in two
+such processes at a time, in one process on all cores, and on clusters of one and two worker
+processes of one thread each. A warm step is what each of three more steps takes.
 """
 
 import argparse
@@ -16,31 +16,38 @@ import time
 
 # What a worker of one thread wants: XLA takes as many threads as this says.
 ONE_THREAD = {"NPROC": "1", "OMP_NUM_THREADS": "1"}
+# dask gives back at once what a worker frees, and has it zeroed again when it is needed.
+MALLOC = "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_"
+ALONE, BESIDE = "one process, one core", "two such processes, each its own step"
 PLACES = {
-    "one process, one core": 0,
+    ALONE: 0,
+    BESIDE: 0,
     "one process, all cores": None,
     "one worker process": 1,
     "two worker processes": 2,
+    "two worker processes, dask's setting of malloc": 2,
 }
 RUNS = ("overhead", "step")
 N_TASKS = 200
 REPEATS = 3
 
 
-def cluster_of(n_workers, **options):
+def cluster_of(n_workers, settings=None):
+    """Return a cluster of processes of one thread each, with some settings of dask."""
     import dask
     from distributed import LocalCluster
 
-    options = {"threads_per_worker": 1, "dashboard_address": ":0"} | options
-    with dask.config.set({"distributed.nanny.environ": ONE_THREAD}):
-        return LocalCluster(n_workers=n_workers, **options)
+    settings = {MALLOC: None} if settings is None else settings
+    with dask.config.set({"distributed.nanny.environ": ONE_THREAD} | settings):
+        return LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0")
 
 
-def seconds_of_a_step(place):
+def seconds_of_a_step(title, core):
     """Return the seconds of a warm step, and those of the first with all that is compiled."""
+    place = PLACES[title]
     if place == 0:
         os.environ.update(ONE_THREAD)
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        os.sched_setaffinity(0, {core})
     import joblib
     import numpy as np
 
@@ -59,14 +66,15 @@ def seconds_of_a_step(place):
 
     def measure():
         first = fit(1)
-        one, two = fit(1), fit(2)
-        return two - one, first
+        one, more = fit(1), fit(1 + REPEATS)
+        return (more - one) / REPEATS, first
 
     if not place:
         return measure()
     from distributed import Client
 
-    with cluster_of(place) as cluster, Client(cluster), joblib.parallel_config("dask"):
+    settings = {} if "malloc" in title else None
+    with cluster_of(place, settings) as cluster, Client(cluster), joblib.parallel_config("dask"):
         return measure()
 
 
@@ -102,7 +110,7 @@ def ms_of_a_task(n_workers, n_images):
         return measure(Dask(client))
 
 
-def main(runs):
+def main(runs, places):
     from _common import provenance
 
     print(provenance(), flush=True)
@@ -113,21 +121,29 @@ def main(runs):
             print(f"| {n_images} | {local:.3f} | {two:.1f} |", flush=True)
     if "step" in runs:
         print("\n| | a warm step, s | first fit of one step, s |\n|---|---|---|")
-        for title in PLACES:
-            command = [sys.executable, __file__, "--place", title]
-            text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            print(text.splitlines()[-1], flush=True)
+        for title in places:
+            cores = sorted(os.sched_getaffinity(0))[-2 if title == BESIDE else -1 :]
+            command = [sys.executable, __file__, "--place", title, "--core"]
+            runs = [
+                subprocess.Popen([*command, str(core)], stdout=subprocess.PIPE, text=True)
+                for core in cores
+            ]
+            texts = [run.communicate()[0] for run in runs]
+            if any(run.returncode for run in runs):
+                raise SystemExit(f"{title}: failed")
+            for text in texts:
+                print(text.splitlines()[-1], flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--runs", nargs="+", default=["overhead", "step"], choices=["overhead", "step"]
-    )
+    parser.add_argument("--runs", nargs="+", default=RUNS, choices=RUNS)
+    parser.add_argument("--places", nargs="+", default=list(PLACES), choices=PLACES)
     parser.add_argument("--place", choices=PLACES, help=argparse.SUPPRESS)
+    parser.add_argument("--core", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.place:
-        warm, first = seconds_of_a_step(PLACES[given.place])
+        warm, first = seconds_of_a_step(given.place, given.core)
         print(f"| {given.place} | {warm:.1f} | {first:.1f} |")
     else:
-        main(given.runs)
+        main(given.runs, given.places)

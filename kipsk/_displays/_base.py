@@ -21,7 +21,9 @@ def pyplot(owner: str) -> Any:
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise ImportError(f'{owner}.plot needs matplotlib: pip install "kipsk[plot]".') from error
+        raise ImportError(
+            f"{owner}.plot needs matplotlib: install it, or kipsk with its extra 'plot'."
+        ) from error
     return plt
 
 

@@ -35,9 +35,9 @@ class Curve(NamedTuple):
 class Worth(NamedTuple):
     """How many rows of the baseline a set is worth: ``relation`` so many times as many."""
 
-    reducer: str
-    n_rows: float
-    accuracy: float
+    reducer: str  #: what made the set
+    n_rows: float  #: its rows
+    accuracy: float  #: of the model trained on it
     relation: str  #: "=", or where the baseline's curve does not reach: ">" or "<"
     times: float  #: rows of the baseline over `n_rows`
 
@@ -62,6 +62,7 @@ class ComparisonDisplay:
     baseline : str, default=None
         The reducer that takes natural rows at random. The curve ends in `full`.
     model : str, default=""
+        The model's name, for the title.
 
     Attributes
     ----------
@@ -126,6 +127,7 @@ class ComparisonDisplay:
         baseline : str, default=None
             The reducer that takes natural rows at random, such as ``CoresetSampler("random")``.
         ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
         **plot_params
             For `plot`.
 
@@ -192,6 +194,7 @@ class ComparisonDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
         show_worth : bool, default=True
             Write what it is worth at each set, if there is a baseline.
 

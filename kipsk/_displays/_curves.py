@@ -27,6 +27,7 @@ class DistillationCurveDisplay:
     scores : dict of str to tuple (steps, scores), default=None
         Of runs that were scored on held-out rows.
     score_name : str, default="score"
+        What the scores are, for the axis.
 
     Attributes
     ----------
@@ -70,6 +71,7 @@ class DistillationCurveDisplay:
         estimator : KIPDistiller, KIPRegressor, Pipeline that ends with one, or dict of str to these
             Fitted. There are scores with ``early_stopping=True``.
         ax : matplotlib Axes or two of them, default=None
+            Where to draw; None makes a figure.
         **plot_params
             For `plot`.
 
@@ -99,6 +101,7 @@ class DistillationCurveDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or two of them, default=None
+            Where to draw; None makes a figure.
         show : {"auto", "loss", "score"}, default="auto"
             One of the two, or "auto": the loss, and on Axes of its own the score, if some run has
             one. On a single `ax` that is the loss alone.

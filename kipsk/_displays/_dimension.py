@@ -19,6 +19,7 @@ class IntrinsicDimensionDisplay:
     Parameters
     ----------
     steps : array-like of shape (n_snapshots,)
+        After how many steps.
     dimensions : array-like of shape (n_snapshots,)
         See `kipsk.metrics.snapshot_dimensions`.
     reference : float, default=None
@@ -66,6 +67,7 @@ class IntrinsicDimensionDisplay:
         random_state : int, RandomState or None, default=0
             For these draws.
         ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
         **plot_params
             For `plot`.
 
@@ -87,6 +89,7 @@ class IntrinsicDimensionDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
         **line_kw
             For ``ax.plot``.
 

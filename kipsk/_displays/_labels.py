@@ -21,6 +21,7 @@ class LabelDisplay:
     y_s : array-like of shape (n_support, n_classes)
         Centred soft labels: a real one would be one-hot minus ``1 / n_classes``.
     classes : array-like of shape (n_classes,)
+        The class of each column.
 
     Attributes
     ----------
@@ -40,12 +41,14 @@ class LabelDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, ax: Any = None, **plot_params: Any) -> Self:
-        """Draw the labels of a fitted KIPDistiller or LabelSolver, or a Pipeline's last step.
+        """Draw the labels of a distiller.
 
         Parameters
         ----------
         estimator : KIPDistiller, LabelSolver, or Pipeline that ends with one
+            Fitted.
         ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
         **plot_params
             For `plot`.
 
@@ -70,6 +73,7 @@ class LabelDisplay:
         pipeline : Pipeline
             Fitted, with a KIPDistiller or LabelSolver as its last step.
         ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
         **plot_params
             For `plot`.
 
@@ -86,6 +90,7 @@ class LabelDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
         cmap : str, default="RdBu_r"
             A diverging colour map; its middle is 0.
 

@@ -34,6 +34,7 @@ class SnapshotDisplay:
     snapshots : dict of int to array-like of shape (n_rows, n_features)
         The same rows after so many steps.
     image_shape : tuple (H, W, C)
+        The images that rows are.
     names : sequence of str, default=None
         Captions of the columns.
 
@@ -87,6 +88,7 @@ class SnapshotDisplay:
         space : {"original", "kernel"}, default="original"
             Rows in the units of X, or as the kernel sees them.
         ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
         **plot_params
             For `plot`.
 
@@ -159,6 +161,7 @@ class SnapshotDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
         vmin, vmax : float, default=None
             What is black and white. None are the 1st and 99th percentile of all that is drawn.
 

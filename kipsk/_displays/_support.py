@@ -38,6 +38,7 @@ class SupportDisplay:
     image_shape : tuple (H, W, C), default=None
         The images that rows are.
     feature_names : array-like of shape (n_features,), default=None
+        Names of the columns, for a heat map or parallel coordinates; None numbers them.
 
     Attributes
     ----------
@@ -127,6 +128,7 @@ class SupportDisplay:
             Rows in the units of X, back through the inverse of the distiller's ``preprocess_``, or
             as the kernel sees them.
         ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
         **plot_params
             For `plot`.
 
@@ -156,6 +158,7 @@ class SupportDisplay:
             The images that rows of the Pipeline's X are. None is what the distiller or its kernel
             was given.
         ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
         **plot_params
             For `plot`.
 

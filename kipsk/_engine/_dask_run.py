@@ -42,6 +42,8 @@ class Limits(NamedTuple):
     straggler, times : float
         A block is sent to a second worker when it takes longer than both, in seconds and in
         multiples of the usual time. The first block of a worker takes up to a minute to compile.
+    idle : float
+        The same in seconds, where that worker has nothing else to do.
     losses : int
         Of one block in one pass. dask tries each of them on four workers.
     no_workers : float
@@ -52,9 +54,10 @@ class Limits(NamedTuple):
 
     tick: float = 1.0
     silent: float = 15.0
-    result: float = 60.0
+    result: float = 15.0
     straggler: float = 60.0
     times: float = 3.0
+    idle: float = 5.0
     losses: int = 3
     no_workers: float = 600.0
     stall: float = 3600.0
@@ -115,12 +118,15 @@ class _Task:
     Attributes
     ----------
     payload : bytes
+    shared : Future or None
+        What its first attempt waits for.
     attempts : dict of Future to float
         When each was sent.
     n_sent, n_lost : int
     """
 
     payload: bytes
+    shared: Any = None
     attempts: dict[Any, float] = field(default_factory=dict)
     n_sent: int = 0
     n_lost: int = 0
@@ -158,6 +164,8 @@ class Run:
         self._blocks, self._is_over, self._n_sent = blocks, False, 0
         self._shared = dumps(shared)
         self._future: Any = None
+        # Workers that do not give what they have.
+        self._doubtful: set[str] = set()
         self._open: dict[int, _Task] = {}
         self._done: dict[int, Any] = {}
         self._progress = self._seen = time.monotonic()
@@ -213,12 +221,13 @@ class Run:
 
         A worker that hangs may be the one that holds what is shared.
         """
-        is_first = not task.n_sent and self._future.status in ("pending", "finished")
+        if not task.n_sent and self._future.status in ("pending", "finished"):
+            task.shared = self._future
         future = self._submit(
             compute,
             self._placed,
             task.payload,
-            self._future if is_first else self._shared,
+            self._shared if task.n_sent or task.shared is None else task.shared,
             jax.dtypes.canonicalize_dtype(np.float64) == np.float64,
             name=f"{self._name}-{index}",
             workers=workers,
@@ -229,8 +238,9 @@ class Run:
     def _submit(self, function: Any, *args: Any, name: str, workers: Any = None) -> Any:
         import dask
 
-        if workers is None and self._has_silent:
-            workers = [*self._workers]
+        if workers is None and (self._has_silent or self._doubtful):
+            workers = [worker for worker in self._workers if worker not in self._doubtful]
+            workers = workers or [*self._workers]
         # Blocks of rows to predict are larger than what dask thinks a task should be.
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
             return self._client.submit(
@@ -269,9 +279,12 @@ class Run:
         for future, since in list(task.attempts.items()):
             if future.status == "pending":
                 continue
+            doubtful = self._doubtful and self._holders(future, {}) <= self._doubtful
             try:
-                result = future.result(timeout=self._limits.result)
+                result = future.result(self._limits.tick if doubtful else self._limits.result)
             except lost as error:
+                if isinstance(error, TimeoutError):  # what else lies there is not waited for
+                    self._doubtful |= self._holders(future, {})
                 del task.attempts[future]
                 self._lose(index, task, error)
             except Exception as error:
@@ -321,25 +334,55 @@ class Run:
                 "Start some and fit again; with 'checkpoint_path' the fit goes on from its last "
                 "save."
             )
-        usual = statistics.median(self._seconds) if self._seconds else 0.0
-        patience = max(self._limits.straggler, self._limits.times * usual)
-        late = [
-            (index, task)
+        self._send_again(now)
+
+    def _send_again(self, now: float) -> None:
+        """Send to a second worker what takes too long; sooner to one that is idle."""
+        limits = self._limits
+        usual = limits.times * statistics.median(self._seconds) if self._seconds else 0.0
+        patience = max(limits.straggler, usual)
+        # An idle worker loses nothing by it, and spares all the wait for one that was started
+        # again and compiles. In the first pass all do.
+        sooner = max(limits.idle, usual) if self._seconds else patience
+        # Twice as patient with each attempt: a long block is no hung worker.
+        waited = {
+            index: (now - max(task.attempts.values())) / 2 ** (len(task.attempts) - 1)
             for index, task in self._open.items()
-            # Twice as patient with each attempt: a long block is no hung worker.
             if task.attempts
-            and now - max(task.attempts.values()) > patience * 2 ** (len(task.attempts) - 1)
-        ]
+        }
+        late = [index for index in waited if waited[index] > sooner]
         if not late:
             return
-        processing: dict[str, Any] = {}
+        processing: dict[str, Any] = {worker: () for worker in self._workers}
         with suppress(OSError, TimeoutError):
-            processing = dict(self._client.processing())
-        for index, task in late:
+            processing |= self._client.processing()
+        stuck = {future.key for index in late for future in self._open[index].attempts}
+        stuck |= {future.key for future in self._abandoned}
+        for index in late:
+            task = self._open[index]
             keys = {future.key for future in task.attempts}
-            busy = {worker for worker, own in processing.items() if keys & set(own)}
-            # The only one may wait there for what a worker that hangs does not give.
-            others = [worker for worker in self._workers if worker not in busy] or [*self._workers]
+            avoided = {worker for worker, own in processing.items() if keys & set(own)}
+            if task.n_sent == 1 and task.shared is not None:
+                holders = self._holders(task.shared, processing)
+                if avoided - holders:
+                    # Where it is, it waits for what is shared, and they do not give it.
+                    avoided = holders
+                    self._doubtful |= holders
+                    if task.shared is self._future:
+                        self._future = None  # a new one for those to come
+            others = [worker for worker in self._workers if worker not in avoided]
+            if waited[index] > patience:
+                # The only one may wait there for what a worker that hangs does not give.
+                others = others or [*self._workers]
+            else:
+                others = [worker for worker in others if stuck.issuperset(processing[worker])]
             if others:
                 _LOGGER.info("block %d is late and sent once more", index)
                 self._send(index, task, others)
+
+    def _holders(self, future: Any, processing: dict[str, Any]) -> set[str]:
+        """Return the workers that have a result, or compute it."""
+        holders = {worker for worker, own in processing.items() if future.key in own}
+        with suppress(OSError, TimeoutError):
+            holders.update(*self._client.who_has([future]).values())
+        return holders

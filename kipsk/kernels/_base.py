@@ -114,7 +114,7 @@ class JaxKernel(Kernel):
     """Base of all kernels: scikit-learn's kernel interface over a `KernelFunction`.
 
     A subclass stores plain parameters in ``__init__`` and implements `function`. Its parameters
-    are no tunable hyper-parameters of `GaussianProcessRegressor` (``theta`` is empty); search
+    are no tunable hyper-parameters of ``GaussianProcessRegressor`` (``theta`` is empty); search
     over them with ``GridSearchCV`` and names such as ``kernel__depth``.
 
     Attributes
@@ -143,7 +143,18 @@ class JaxKernel(Kernel):
         """Return the kernel as a pure JAX function; raises ValueError on bad parameters."""
 
     def resolve(self, X: ArrayLike) -> JaxKernel:
-        """Return a kernel whose data-dependent parameters are set from the rows of X."""
+        """Return a kernel whose data-dependent parameters are set from the rows of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_x, n_features)
+            Training rows.
+
+        Returns
+        -------
+        kernel : JaxKernel
+            This one if none of its parameters depends on data.
+        """
         return self
 
     def __call__(
@@ -154,6 +165,7 @@ class JaxKernel(Kernel):
         Parameters
         ----------
         X : array-like of shape (n_x, n_features)
+            Rows.
         Y : array-like of shape (n_y, n_features), default=None
             The reference rows; None stands for X. Data-dependent parameters are set from them,
             because scikit-learn passes the training rows here, in fit and in predict (its Gaussian
@@ -187,7 +199,18 @@ class JaxKernel(Kernel):
         return (K, np.empty((*K.shape, 0))) if eval_gradient else K
 
     def diag(self, X: ArrayLike) -> NDArray[Any]:
-        """Return the diagonal of ``self(X)``, of shape (n_x,), without the rest of it."""
+        """Return the diagonal of ``self(X)`` without the rest of it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_x, n_features)
+            Rows.
+
+        Returns
+        -------
+        diagonal : ndarray of shape (n_x,)
+            In float32 if X is float32, else in float64.
+        """
         X = check_rows("X", X)
         dtype = np.float32 if X.dtype == np.float32 else np.float64
         function = self.resolve(X).function()
@@ -195,7 +218,13 @@ class JaxKernel(Kernel):
             return np.array(_evaluate_diag(function, X.astype(dtype)))
 
     def is_stationary(self) -> bool:
-        """Return whether the kernel depends on ``x - x'`` alone."""
+        """Return whether the kernel depends on ``x - x'`` alone.
+
+        Returns
+        -------
+        is_stationary : bool
+            False for all kernels but `RBF` and `Laplace`.
+        """
         return False
 
     def __repr__(self) -> str:

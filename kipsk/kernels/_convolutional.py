@@ -15,7 +15,7 @@ from jax import Array
 from jax.tree_util import register_dataclass
 
 from kipsk._checks import check_integer, check_option
-from kipsk._layers import checked_shape
+from kipsk._layers import AvgPool, Conv, Layer, checked_shape
 from kipsk.architectures import Architecture, Shape, convnet, get_architecture, myrtle
 from kipsk.kernels._base import JaxKernel, KernelFunction, in_float64
 from kipsk.kernels._pairs import all_pairs, pairs_among
@@ -54,6 +54,14 @@ class ConvolutionalFunction(KernelFunction):
     kind: str = field(metadata={"static": True})
     width: int = field(metadata={"static": True})
     owner: str = field(metadata={"static": True})
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether two images have the kernel of their mirror images, whatever their width.
+
+        Strides and cropping begin at the left; so does the padding of an even window.
+        """
+        return all(_is_mirrored(layer) for layer in self.architecture.layers)
 
     def _propagation(self, n_features: int) -> Propagation:
         shape = self.architecture.input_shape(n_features, self.image_shape, owner=self.owner)
@@ -107,6 +115,16 @@ class ConvolutionalFunction(KernelFunction):
 
     def pair_size(self, n_features: int) -> int:
         return self._propagation(n_features).pair_size
+
+
+def _is_mirrored(layer: Layer) -> bool:
+    match layer:
+        case Conv():
+            return layer.strides == 1 and (layer.size % 2 == 1 or layer.padding == "VALID")
+        case AvgPool():
+            return not layer.crop
+        case _:
+            return True
 
 
 def _pairs_together(propagation: Propagation) -> int:
@@ -183,6 +201,8 @@ class Convolutional(_ExactKernel):
     architecture : str or Architecture, default="convnet3"
         A name of `kipsk.architectures.get_architecture`, or an architecture.
     kind : {"ntk", "nngp"}, default="ntk"
+        The neural tangent kernel of a network whose layers all learn, or that of one whose readout
+        alone does (a Gaussian process).
     image_shape : tuple (H, W, C), default=None
         The images whose pixels are a row of X; needed if the architecture looks at pixels.
     width : int, default=1024
@@ -234,9 +254,12 @@ class ConvNet(_ExactKernel):
     depth : int, default=3
         3 is ConvNet3 of the papers (arXiv 2107.13034).
     kind : {"ntk", "nngp"}, default="ntk"
+        The neural tangent kernel of a network whose layers all learn, or that of one whose readout
+        alone does (a Gaussian process).
     image_shape : tuple (H, W, C), default=None
         The images whose pixels are a row of X. Must be given.
     activation : {"relu", "erf", "gelu"}, default="relu"
+        The nonlinearity; "gelu" is the exact one, not its tanh form.
     first_conv : bool, default=False
         One more convolution and activation in front, as in the papers' ConvNet. It then costs
         several times as much.
@@ -245,8 +268,11 @@ class ConvNet(_ExactKernel):
     crop : bool, default=False
         Leave out pixels beyond the last whole window where a side is odd. Otherwise an error.
     w_std : float, default=sqrt(2)
+        Standard deviation of the weights.
     b_std : float, default=0.1
+        Standard deviation of the biases.
     parameterization : {"ntk", "standard"}, default="ntk"
+        As in `kipsk.architectures.Architecture`.
     width : int, default=1024
         Used in the standard parameterization alone.
 
@@ -308,13 +334,20 @@ class Myrtle(_ExactKernel):
     Parameters
     ----------
     depth : {5, 7, 10}, default=5
+        Layers with weights, the readout among them.
     kind : {"ntk", "nngp"}, default="ntk"
+        The neural tangent kernel of a network whose layers all learn, or that of one whose readout
+        alone does (a Gaussian process).
     image_shape : tuple (H, W, C), default=None
         The images whose pixels are a row of X. Must be given; sides that 4 divides.
     activation : {"relu", "erf", "gelu"}, default="relu"
+        The nonlinearity; "gelu" is the exact one, not its tanh form.
     w_std : float, default=sqrt(2)
+        Standard deviation of the weights.
     b_std : float, default=0.1
+        Standard deviation of the biases.
     parameterization : {"ntk", "standard"}, default="ntk"
+        As in `kipsk.architectures.Architecture`.
     width : int, default=1024
         Used in the standard parameterization alone.
 

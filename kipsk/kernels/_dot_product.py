@@ -166,11 +166,14 @@ class FullyConnected(JaxKernel):
     depth : int, default=1
         Number of hidden layers; 0 is the linear kernel.
     kind : {"ntk", "nngp"}, default="ntk"
+        The neural tangent kernel of a network whose layers all learn, or that of one whose readout
+        alone does (a Gaussian process).
     w_std : float, default=sqrt(2)
         Standard deviation of the weights.
     b_std : float, default=0.1
         Standard deviation of the biases.
     activation : {"relu", "erf", "gelu"}, default="relu"
+        The nonlinearity; "gelu" is the exact one, not its tanh form.
 
     Examples
     --------

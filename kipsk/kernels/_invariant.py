@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from kipsk._checks import refuse
 from kipsk._layers import checked_shape
 from kipsk.kernels._base import JaxKernel, KernelFunction
+from kipsk.kernels._convolutional import ConvolutionalFunction
 from kipsk.kernels._dot_product import DotProductFunction
 from kipsk.kernels._registry import get_kernel
 
@@ -92,7 +93,8 @@ class Invariant(JaxKernel):
     learning"). Kernel ridge regression with K' predicts the same for x and Tx. If K(Tx, Tx') is
     K(x, x') it is kernel ridge regression with K on the support together with its images under T,
     with the same labels and twice the ridge: a support row counts for two. A step takes twice the
-    time, four times with an exact convolutional kernel.
+    time; four times with an exact convolutional kernel that tells left from right (by strides, or
+    pooling with ``crop=True``), or under another `transform`.
 
     Parameters
     ----------
@@ -161,8 +163,11 @@ class Invariant(JaxKernel):
 
     def function(self) -> InvariantFunction:
         """Return the kernel as a pure JAX function."""
-        base = self._base().function()
-        return InvariantFunction(base, self._transform(), isinstance(base, DotProductFunction))
+        base, transform = self._base().function(), self._transform()
+        is_equivariant = isinstance(base, DotProductFunction)
+        if isinstance(base, ConvolutionalFunction) and isinstance(transform, Mirror):
+            is_equivariant = base.is_mirrored
+        return InvariantFunction(base, transform, is_equivariant)
 
     def _transform(self) -> Callable[[Array], Array]:
         transform: Any = self.transform

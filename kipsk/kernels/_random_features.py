@@ -29,7 +29,7 @@ _MAX_SEED = 2**32 - 1
 _TOGETHER = 8
 
 # Channels of the fixed sample that predictions are made with, over all networks: as many as all
-# figures of docs/results.md were measured with.
+# figures of the documentation were measured with.
 _CHANNELS_TO_PREDICT = 1024
 
 
@@ -126,7 +126,7 @@ class RandomFeatures(JaxKernel):
         A name of `kipsk.architectures.get_architecture`, or an architecture.
     n_networks : int, default=4
         Networks whose features are put side by side. Several narrow networks are better than a
-        wide one (docs/results.md).
+        wide one (:doc:`/results`).
     width : int, default=32
         Channels of every convolution, units of every hidden Dense layer.
     kind : {"nngp", "ntk"}, default="nngp"
@@ -152,13 +152,13 @@ class RandomFeatures(JaxKernel):
 
     Examples
     --------
-    >>> from sklearn.datasets import load_digits
     >>> from sklearn.svm import SVC
+    >>> from kipsk.datasets import load_images
     >>> from kipsk.kernels import RandomFeatures
-    >>> X, y = load_digits(return_X_y=True)
-    >>> X = (X - X.mean()) / X.std()
-    >>> kernel = RandomFeatures("convnet2", image_shape=(8, 8, 1))
-    >>> bool(SVC(kernel=kernel, C=100).fit(X[:500], y[:500]).score(X[500:], y[500:]) > 0.9)
+    >>> digits = load_images("digits")
+    >>> kernel = RandomFeatures("convnet2", image_shape=digits.image_shape)
+    >>> svc = SVC(kernel=kernel, C=100).fit(digits.X_train[:500], digits.y_train[:500])
+    >>> bool(svc.score(digits.X_test, digits.y_test) > 0.9)
     True
     """
 

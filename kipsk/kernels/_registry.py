@@ -39,6 +39,10 @@ def get_kernel(kernel: str | JaxKernel, **params: Any) -> JaxKernel:
     **params
         Constructor parameters of the kernel.
 
+    Returns
+    -------
+    kernel : kernel object
+
     Raises
     ------
     ValueError

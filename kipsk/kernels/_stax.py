@@ -45,6 +45,10 @@ class _Placeholder(ModuleType):
 def load_stax() -> ModuleType:
     """Import and return ``neural_tangents.stax`` without TensorFlow.
 
+    Returns
+    -------
+    stax : module
+
     Raises
     ------
     ImportError
@@ -65,8 +69,8 @@ def load_stax() -> ModuleType:
             if isinstance(sys.modules.get(name), _Placeholder):
                 del sys.modules[name]
         raise ImportError(
-            "This needs neural-tangents, which is not installed or cannot be imported: "
-            'pip install "kipsk[neural-tangents]".'
+            "This needs neural-tangents, which is not there or cannot be imported: install it, or "
+            "kipsk with its extra 'neural-tangents'."
         ) from error
 
 

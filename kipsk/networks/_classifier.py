@@ -51,18 +51,19 @@ def _has_probabilities(estimator: FiniteNetworkClassifier) -> bool:
 
 
 class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
-    r"""A network of finite width, trained by gradient descent.
+    """A network of finite width, trained by gradient descent.
 
     The finite network of the architecture whose infinite-width kernel distils: how well a distilled
     set trains it is the transfer accuracy of arXiv 2107.13034. Made for hundreds of rows; larger
     sets are trained in batches.
 
-    With f the network (or the network minus its initial function, see `centering`) it minimises
+    With f the network (or the network minus its initial function, see `centering`) it minimises,
+    over n rows and C classes, ::
 
-    .. math:: loss(f) + l2 \cdot \tfrac12 \sum (\text{weights and biases})^2,
+        loss + l2 / 2 * (sum of squares of weights and biases)
 
-    where the loss is :math:`\frac{1}{2 n C} \sum |f(x_i) - y_i|^2` ("mse") or
-    :math:`-\frac1n \sum_i \sum_c p_{ic} \log softmax(f(x_i))_c` ("cross_entropy").
+        loss = 1 / (2 n C) * sum_i |f(x_i) - y_i|^2                "mse"
+        loss = -1 / n * sum_i sum_c p_ic log softmax(f(x_i))_c     "cross_entropy"
 
     Parameters
     ----------
@@ -138,7 +139,9 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
     initial_params_ : list or None
         The same at the start if `centering`, else None.
     architecture_ : Architecture
+        What `architecture` stands for.
     classes_ : ndarray of shape (n_classes,)
+        The classes, sorted, or as `classes` has them.
     learning_rate_ : float or None
         The rate of the first step; None if `optimizer` is a transformation.
     loss_curve_ : ndarray of shape (`n_iter_`,)
@@ -146,20 +149,25 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
     n_iter_ : int
         Steps done, by the network that did most.
     n_features_in_ : int
+        Features of X.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Their names, if all are strings.
 
     See Also
     --------
     kipsk.KernelRidgeNTKClassifier : The limit of infinite width.
+    kipsk.KIPDistiller : Learns the rows and soft labels to train it on.
+    kipsk.architectures : The architectures that have names, and their layers.
+    sklearn.neural_network.MLPClassifier : Fully connected networks, for large sets.
 
     Notes
     -----
-    Inputs are used as they come: put `StandardScaler` or `RegularizedZCA` before it in a Pipeline,
-    the same that the distilled set was learned behind.
+    Inputs are used as they come: put ``StandardScaler`` or `RegularizedZCA` before it in a
+    Pipeline, the same that the distilled set was learned behind.
 
     If a loss is not finite the network stops there, its last good parameters are kept and a
-    `ConvergenceWarning` tells what to lower; it also comes if the loss ends higher than it started
-    and than that of predicting nothing.
+    `sklearn.exceptions.ConvergenceWarning` tells what to lower; it also comes if the loss ends
+    higher than it started and than that of predicting nothing.
 
     Examples
     --------
@@ -233,6 +241,13 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         Returns
         -------
         self
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data break a rule, or the loss of the untrained network is not
+            finite; the message says what to change.
         """
         architecture = self._check_parameters()
         if on_epoch is not None and self.n_ensembles != 1:
@@ -286,7 +301,17 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
 
     @available_if(_has_probabilities)
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return probabilities of shape (n_samples, n_classes); only if trained for them.
+        """Return the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows as in `fit`.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``.
 
         Raises
         ------

@@ -42,6 +42,7 @@ def init(
     Parameters
     ----------
     architecture : Architecture
+        The network.
     key : Array
         A JAX PRNG key. Both parameterisations make the same function of the same key.
     width : int
@@ -97,6 +98,7 @@ def apply(
     params : list of dict
         From `init`, with the same architecture.
     x : array-like of shape (n, H, W, C) or (n, n_features)
+        Images, or rows.
     readout : bool, default=True
         Whether to apply the last Dense layer.
 
@@ -136,6 +138,20 @@ def features(architecture: Architecture, params: Params, x: ArrayLike) -> Array:
     For random parameters, ``w_std^2 <features(x), features(x')> / n_features + b_std^2`` is an
     estimate of the NNGP kernel, with an error of order ``1/sqrt(width)`` (Novak et al. 2019,
     arXiv 1810.05148).
+
+    Parameters
+    ----------
+    architecture : Architecture
+        The network.
+    params : list of dict
+        From `init`, with the same architecture.
+    x : array-like of shape (n, H, W, C) or (n, n_features)
+        Images, or rows.
+
+    Returns
+    -------
+    features : Array of shape (n, n_features)
+        Of the last hidden layer.
     """
     return apply(architecture, params, x, readout=False)
 

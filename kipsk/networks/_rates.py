@@ -56,11 +56,13 @@ def sgd_rate(
 def largest_curvature(
     problem: Problem, params: Params, start: Params, data: Data, l2: Array | float
 ) -> Array:
-    r"""Return the largest eigenvalue of the objective's Gauss-Newton matrix, or a bound on it.
+    """Return the largest eigenvalue of the objective's Gauss-Newton matrix, or a bound on it.
 
-    .. math:: G = c J^T J + l2 \nabla^2 penalty,
+    The matrix is ::
 
-    J the Jacobian of all outputs in the parameters, so that :math:`J J^T` is the empirical neural
+        G = c J^T J + l2 * (Hessian of the penalty),
+
+    J the Jacobian of all outputs in the parameters, so that ``J J^T`` is the empirical neural
     tangent kernel. For "mse" c is ``1 / (n n_outputs)`` and G exact; for "cross_entropy" it is
     ``1 / (2 n)``, since the Hessian of -log softmax, ``diag(p) - p p^T``, has no eigenvalue above
     1/2.

@@ -34,7 +34,7 @@ cloudpickle = pytest.importorskip("cloudpickle")
 # Workers cannot import this file: its functions are sent as code.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
-QUICK = Limits(tick=0.2, silent=1.5, result=5, straggler=2, no_workers=60, stall=90)
+QUICK = Limits(tick=0.2, silent=1.5, result=5, straggler=2, idle=2, no_workers=60, stall=90)
 # Nothing here is about speed.
 dask_environment = {"distributed.nanny.environ": {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}}
 
@@ -323,6 +323,38 @@ class TestFaults:
                     assert [int(value) for value in results] == [i**2 for i in range(12)]
                     seconds.append(time.monotonic() - start)
             assert seconds[0] > QUICK.straggler > max(seconds[1:])
+
+    def test_an_idle_worker_does_not_wait(self, tmp_path):
+        """What another one has not done for long is sent to it, once all know how long it takes."""
+        limits = QUICK._replace(straggler=25, idle=1)
+        with cluster_of(2) as cluster, distributed.Client(cluster, set_as_default=False) as client:
+            engine = Dask(client, limits)
+            with engine.place([str(tmp_path)]) as placed:
+                list(engine.map(faulty, placed, blocks({})))
+                start = time.monotonic()
+                results = engine.map(faulty, placed, blocks({5: "hangs"}))
+                assert [int(value) for value in results] == [i**2 for i in range(12)]
+                assert limits.idle < time.monotonic() - start < limits.straggler / 2
+
+    def test_what_is_shared_is_on_a_stopped_worker(self, tmp_path):
+        """Others wait for it, and do nothing else. Two results lie there, too."""
+        limits = QUICK._replace(silent=25, result=5, straggler=25, idle=1)
+        with cluster_of(1) as cluster, distributed.Client(cluster, set_as_default=False) as client:
+            engine = Dask(client, limits)
+            with engine.place([str(tmp_path)]) as placed:
+                list(engine.map(faulty, placed, blocks({})))
+                results = engine.map(faulty, placed, blocks({}, 40))
+                first = int(next(results))
+                (pid,) = client.run(os.getpid).values()
+                cluster.scale(2)
+                client.wait_for_workers(2, timeout=60)
+                os.kill(pid, signal.SIGSTOP)
+                start = time.monotonic()
+                try:
+                    assert [first, *map(int, results)] == [i**2 for i in range(40)]
+                finally:
+                    os.kill(pid, signal.SIGCONT)
+                assert time.monotonic() - start < 2 * limits.result
 
     def test_placing_where_a_worker_is_stopped(self, tmp_path):
         with cluster_of(2) as cluster, distributed.Client(cluster, set_as_default=False) as client:

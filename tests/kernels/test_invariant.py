@@ -15,7 +15,16 @@ import pytest
 from sklearn.base import clone
 
 from kipsk import KernelRidgeNTK, KIPDistiller
-from kipsk.kernels import RBF, Convolutional, FullyConnected, Invariant, RandomFeatures, StaxKernel
+from kipsk.architectures import Activation, Architecture, Conv, Dense, Flatten
+from kipsk.kernels import (
+    RBF,
+    ConvNet,
+    Convolutional,
+    FullyConnected,
+    Invariant,
+    RandomFeatures,
+    StaxKernel,
+)
 from kipsk.kernels._base import evaluate, prepare
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -40,11 +49,16 @@ def not_invariant(x1, x2):
 
 
 CONVOLUTIONAL = Convolutional("conv1", image_shape=SHAPE)
+POOLED = ConvNet(1, image_shape=SHAPE)
+# Windows begin at the left edge, and leave the right one out.
+STRIDED = Convolutional(
+    Architecture((Conv(3, strides=2), Activation(), Flatten(), Dense())), image_shape=SHAPE
+)
 BASES = [
     FullyConnected(1),
     FullyConnected(2, "nngp", activation="gelu"),
     RBF(4.0),
-    pytest.param(CONVOLUTIONAL, marks=pytest.mark.slow),
+    *(pytest.param(one, marks=pytest.mark.slow) for one in (CONVOLUTIONAL, POOLED, STRIDED)),
     RandomFeatures("convnet1", 2, 8, image_shape=SHAPE, resample=False),
     StaxKernel(not_invariant),
 ]
@@ -72,6 +86,23 @@ def test_is_invariant_symmetric_and_positive(base):
     K = kernel(np.concatenate([X, Z]))
     np.testing.assert_allclose(K, K.T, 1e-12)
     assert np.linalg.eigvalsh(K).min() > -1e-6 * np.trace(K)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "n_terms"),
+    [
+        (Invariant(FullyConnected(1), image_shape=SHAPE), 2),
+        (Invariant(StaxKernel(not_invariant), image_shape=SHAPE), 4),
+        (Invariant(CONVOLUTIONAL, image_shape=SHAPE), 2),
+        (Invariant(POOLED, image_shape=SHAPE), 2),
+        (Invariant(POOLED, negative), 4),
+        (Invariant(ConvNet(1, image_shape=SHAPE, crop=True), image_shape=SHAPE), 4),
+        (Invariant(STRIDED, image_shape=SHAPE), 4),
+    ],
+)
+def test_terms_that_are_equal_are_computed_once(kernel, n_terms):
+    """Which are equal is in `test_is_the_mean_of_four_matrices`."""
+    assert kernel.function().is_equivariant == (n_terms == 2)
 
 
 def test_is_training_with_the_mirror_images_too():

@@ -1,0 +1,90 @@
+"""What a run of KIP leaves behind, and how it is saved."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Params = dict[str, NDArray[Any]]
+
+
+@dataclass
+class History:
+    """What a run leaves behind.
+
+    Attributes
+    ----------
+    params : dict of ndarrays
+        The result: the best that was scored, else the last of finite loss.
+    losses : list of arrays
+        On the batch before each step, in parts.
+    scored, scores : list
+        Steps done, and the score on held-out rows then.
+    snapshots : dict of int to dict of ndarrays
+        Parameters after so many steps.
+    n_good : int
+        Parameters whose loss was finite, known at the end.
+    failed, interrupted : bool
+    """
+
+    params: Params = field(default_factory=dict)
+    losses: list[Any] = field(default_factory=list)
+    scored: list[int] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    snapshots: dict[int, Params] = field(default_factory=dict)
+    best: Params = field(default_factory=dict)
+    n_good: int = sys.maxsize
+    failed: bool = False
+    interrupted: bool = False
+
+    def add_score(self, n_steps: int, value: float, params: Params) -> None:
+        """Keep a score, and the parameters if none before was as high."""
+        if not self.scores or value > max(self.scores):
+            self.best = params
+        # At once: an interrupt between the two would save the one without the other.
+        self.scored, self.scores = [*self.scored, n_steps], [*self.scores, value]
+
+    def is_stale(self, patience: int) -> bool:
+        """Return whether the best score is `patience` steps old."""
+        return bool(self.scores) and self.scored[-1] - self.best_step >= patience
+
+    @property
+    def best_step(self) -> int:
+        """Steps done when the best score was reached first."""
+        return self.scored[int(np.argmax(self.scores))]
+
+    def loss_curve(self) -> NDArray[np.float64]:
+        """Return the losses so far as one array."""
+        losses = np.concatenate([np.zeros(0), *map(np.asarray, self.losses)])
+        return losses[: self.n_good]
+
+    @property
+    def n_steps(self) -> int:
+        """Steps done."""
+        return len(self.loss_curve())
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return all of it by names, to be saved."""
+        kept = {("best", name): value for name, value in self.best.items()}
+        for step, params in self.snapshots.items():
+            kept |= {(f"snapshot {step}", name): value for name, value in params.items()}
+        arrays = {" ".join(key): value for key, value in kept.items()}
+        scored = {"scored": np.array(self.scored, int), "scores": np.array(self.scores, float)}
+        return {"losses": self.loss_curve(), **scored, **arrays}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> History:
+        """Return what `to_arrays` was called on."""
+        history = cls(losses=[arrays["losses"]])
+        history.scored, history.scores = arrays["scored"].tolist(), arrays["scores"].tolist()
+        for name, value in arrays.items():
+            match name.split():
+                case ["best", key]:
+                    history.best[key] = value
+                case ["snapshot", step, key]:
+                    history.snapshots.setdefault(int(step), {})[key] = value
+        return history
