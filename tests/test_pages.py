@@ -35,7 +35,8 @@ NOT_RUN = {"cluster"}  # every block of these pages starts processes
 STEPS = 4  # in place of max_iter, the default and those on the pages
 STAGES = (0, 2)  # of `fit_resample`, at which other models are tried
 BLOCK = re.compile(
-    r"^(?P<skip><!-- not run: [^\n]* -->\n\n)?(?P<indent> *)```python\n(?P<code>.*?)^(?P=indent)```",
+    r"^(?P<skip><!-- not run: [^\n]* -->\n\n)?(?P<indent> *)```python\n"
+    r"(?P<code>.*?)^(?P=indent)```",
     re.DOTALL | re.MULTILINE,
 )
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
