@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kipsk._engine._base import Block, Placed, to_numpy
-from kipsk._engine._dask_run import History, Limits, Run, check_open, workers_of
+from kipsk._engine._dask_run import Run, check_open
 from kipsk._engine._dask_worker import dumps, plugin, versions
+from kipsk._engine._dask_workers import Limits, Workers
 
 # Memory of a worker that has imported JAX and compiled a kernel.
 _PROCESS_BYTES = 450 * 2**20
@@ -32,7 +33,7 @@ class Dask:
 
     def __init__(self, client: Any, limits: Limits | None = None) -> None:
         self.client, self.limits = client, limits or Limits()
-        self._history = History()
+        self._workers = Workers(self.client, self.limits)
 
     @contextmanager
     def place(
@@ -62,9 +63,7 @@ class Dask:
                     use.is_there = True
             yield name
         finally:
-            with suppress(Exception):
-                self.client.cancel(self._history.abandoned)
-            self._history.abandoned.clear()
+            self._workers.clear()
             with _LOCK:
                 use.number -= 1
                 if not use.number:
@@ -86,16 +85,7 @@ class Dask:
         RuntimeError
             If a block fails, is lost too often, or if the cluster stays without workers.
         """
-        run = Run(
-            self.client,
-            self.limits,
-            self._history,
-            placed,
-            function,
-            iter(blocks),
-            to_numpy(shared),
-            which,
-        )
+        run = Run(self._workers, placed, function, iter(blocks), to_numpy(shared), which)
         run.send_more()
         return run.results()
 
@@ -118,8 +108,8 @@ class Dask:
         while thread.is_alive():
             thread.join(self.limits.tick)
             check_open(self.client)
-            alive, known = workers_of(self.client, self.limits.silent)
-            if len(alive) < known:
+            self._workers.look()
+            if self._workers.n_silent:
                 return
         for error in errors:
             if not isinstance(error, OSError | TimeoutError):

@@ -19,6 +19,10 @@ def versions() -> dict[str, str]:
     return {name: import_module(name).__version__ for name in ("kipsk", "jax")}
 
 
+#: In the scheduler's metadata: what the blocks of a pass share, by the name of the pass.
+SHARED = "kipsk-shared"
+
+
 class _Sent:
     """What was placed on the workers of this process.
 
@@ -32,10 +36,30 @@ class _Sent:
         self.workers: set[str] = set()
         self._payload = payload
         self._lock = threading.Lock()
+        self._shared = ("", b"")
 
     def placed(self) -> Placed:
         with self._lock:
             return self._placed
+
+    def shared(self, run: str) -> bytes:
+        """Return what the blocks of a pass share. The scheduler is asked once.
+
+        A worker that had it first would be another one that can hang.
+        """
+        from distributed import get_worker
+        from distributed.utils import sync
+
+        with self._lock:
+            if self._shared[0] != run:
+                worker = get_worker()
+                value = sync(
+                    worker.loop, worker.scheduler.get_metadata, keys=[SHARED, run], default=None
+                )
+                if value is None:
+                    raise NotPlacedError(f"the scheduler has no {SHARED} of {run}")
+                self._shared = (run, value)
+            return self._shared[1]
 
     @cached_property
     def _placed(self) -> Placed:
@@ -97,7 +121,7 @@ class NotPlacedError(RuntimeError):
     """A worker lacks what was placed."""
 
 
-def compute(name: str, task: bytes, shared: bytes, x64: bool) -> Any:
+def compute(name: str, task: bytes, run: str, x64: bool) -> Any:
     """Compute one block on a worker.
 
     Parameters
@@ -106,8 +130,8 @@ def compute(name: str, task: bytes, shared: bytes, x64: bool) -> Any:
         Of what is placed.
     task : bytes
         ``(function, which, block)``.
-    shared : bytes
-        What all blocks of a pass share.
+    run : str
+        The pass, whose blocks share something.
     x64 : bool
         Whether float64 is in use where the task comes from.
     """
@@ -115,11 +139,11 @@ def compute(name: str, task: bytes, shared: bytes, x64: bool) -> Any:
     with jax.enable_x64(x64), single_threaded_blas:
         function, which, block = pickle.loads(task)
         try:
-            placed = _SENT[name].placed()
+            sent = _SENT[name]
         except KeyError:
             raise NotPlacedError(f"{name} is not on this worker") from None
-        arguments = placed.arguments(block)
-        return to_numpy(function(placed.constants[which], *arguments, pickle.loads(shared)))
+        placed, shared = sent.placed(), pickle.loads(sent.shared(run))
+        return to_numpy(function(placed.constants[which], *placed.arguments(block), shared))
 
 
 def dumps(value: Any) -> bytes:

@@ -22,8 +22,8 @@ from numpy.testing import assert_array_equal
 from kipsk import KIPDistiller, _block_step
 from kipsk._engine import LOCAL, Block, _dask, current, indices
 from kipsk._engine._dask import _IN_USE, Dask
-from kipsk._engine._dask_run import Limits
 from kipsk._engine._dask_worker import dumps
+from kipsk._engine._dask_workers import Limits, Workers
 from kipsk.kernels import RBF, ConvNet
 from kipsk.kernels._dot_product import RBFFunction
 
@@ -309,7 +309,8 @@ class TestFaults:
                         seconds.append(time.monotonic() - start)
                 finally:
                     os.kill(pid, signal.SIGCONT)
-            assert seconds[0] > QUICK.straggler > max(seconds[1:])
+            assert seconds[0] < 2 * QUICK.straggler
+            assert max(seconds[1:]) < QUICK.silent
 
     def test_a_block_that_hangs_costs_one_wait(self, tmp_path):
         """Its worker tells of itself and seems busy."""
@@ -336,9 +337,9 @@ class TestFaults:
                 assert [int(value) for value in results] == [i**2 for i in range(12)]
                 assert limits.idle < time.monotonic() - start < limits.straggler / 2
 
-    def test_what_is_shared_is_on_a_stopped_worker(self, tmp_path):
-        """Others wait for it, and do nothing else. Two results lie there, too."""
-        limits = QUICK._replace(silent=25, result=5, straggler=25, idle=1)
+    def test_results_on_a_stopped_worker(self, tmp_path):
+        """They are waited for once. A worker that joined meanwhile does all."""
+        limits = QUICK._replace(silent=25, straggler=25, idle=1)
         with cluster_of(1) as cluster, distributed.Client(cluster, set_as_default=False) as client:
             engine = Dask(client, limits)
             with engine.place([str(tmp_path)]) as placed:
@@ -355,6 +356,57 @@ class TestFaults:
                 finally:
                     os.kill(pid, signal.SIGCONT)
                 assert time.monotonic() - start < 2 * limits.result
+
+    def test_a_result_is_lost(self, tmp_path):
+        """Its worker had announced it."""
+
+        class Drop(distributed.WorkerPlugin):
+            def setup(self, worker):
+                self.worker, self.is_over = worker, False
+
+            def transition(self, key, start, finish, **kwargs):
+                if finish == "memory" and str(key).startswith("kipsk-faulty-3-"):
+                    if not self.is_over:
+                        del self.worker.data[key]
+                    self.is_over = True
+
+        with cluster_of(1) as cluster, distributed.Client(cluster, set_as_default=False) as client:
+            client.register_plugin(Drop())
+            assert squares(client, tmp_path, {}) == [i**2 for i in range(12)]
+
+    def test_what_waits_behind_a_block_goes_to_an_idle_worker(self, tmp_path, monkeypatch):
+        """At once; the block itself when it is late."""
+        sent = []
+        original = Workers.submit
+        monkeypatch.setattr(
+            Workers,
+            "submit",
+            lambda self, attempt, *args: (
+                sent.append((attempt.task.index, attempt.worker)) or original(self, attempt, *args)
+            ),
+        )
+        with cluster_of(2) as cluster, distributed.Client(cluster, set_as_default=False) as client:
+            assert squares(client, tmp_path, {1: "hangs"}) == [i**2 for i in range(12)]
+        hanging = sent[1][1]
+        behind = next(i for i, worker in sent[2:] if worker == hanging)
+        assert [worker for i, worker in sent if i == behind] == [hanging, sent[0][1]]
+        assert [i for i, _ in sent[-2:]] == [behind, 1]
+
+    def test_a_restart_where_a_worker_is_in_doubt(self, tmp_path):
+        with cluster_of(2) as cluster, distributed.Client(cluster, set_as_default=False) as client:
+            engine = Dask(client, QUICK)
+            with engine.place([str(tmp_path)]) as placed:
+                results = engine.map(faulty, placed, blocks({}))
+                first = int(next(results))
+                engine._workers.doubt(next(iter(client.scheduler_info()["workers"])))
+                client.restart()
+                assert [first, *map(int, results)] == [i**2 for i in range(12)]
+
+    def test_an_adaptive_cluster(self, tmp_path):
+        """It has no worker until there is something to do."""
+        with cluster_of(0) as cluster, distributed.Client(cluster, set_as_default=False) as client:
+            cluster.adapt(minimum=0, maximum=1, interval="200ms")
+            assert squares(client, tmp_path, {}) == [i**2 for i in range(12)]
 
     def test_placing_where_a_worker_is_stopped(self, tmp_path):
         with cluster_of(2) as cluster, distributed.Client(cluster, set_as_default=False) as client:
