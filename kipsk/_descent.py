@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from kipsk import _block_step, _optimize
 from kipsk._checkpoint import Checkpoint
+from kipsk._engine import EngineError
 from kipsk._history import History, Params
 from kipsk._losses import Objective, Targets, mse, score
 
@@ -112,7 +113,7 @@ def descend(
     except _Interrupted as interruption:
         state, history.interrupted = interruption.state, True
     history.n_good, history.failed = int(state.n_steps), bool(state.failed)
-    history.params = history.best or _numpy(state.good)
+    history.params = history.best or good_params(state)
     return history
 
 
@@ -174,7 +175,7 @@ def _steps(
         except KeyboardInterrupt:
             _save(watch, history, state, done)
             raise _Interrupted(state) from None
-        except RuntimeError:  # a cluster that is gone
+        except EngineError:  # a cluster that is gone
             _save(watch, history, state, done)
             raise
     return state

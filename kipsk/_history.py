@@ -26,6 +26,8 @@ class History:
         Steps done, and the score on held-out rows then.
     snapshots : dict of int to dict of ndarrays
         Parameters after so many steps.
+    best : dict of ndarrays
+        Those of the highest score.
     n_good : int
         Parameters whose loss was finite, known at the end.
     failed, interrupted : bool

@@ -21,6 +21,7 @@ from kipsk._checkpoint import describe
 from kipsk._checks import check_not_images, refuse
 from kipsk._coding import ClassCoding, Data
 from kipsk._descent import good_params
+from kipsk._engine import EngineError
 from kipsk._losses import Objective, Targets
 from kipsk._optimize import is_transformation, single_threaded_blas
 from kipsk._settings import Settings
@@ -212,7 +213,7 @@ def streamed(estimator: Any, X: Any, y: Any, classes: ArrayLike | None) -> None:
                 yield as_targets(objectives[0], rows)
 
         rates = streaming_rates(estimator, settings, int(state.n_steps), len(indices))
-        state, more, interrupted = pass_over(
+        state, more, ended = pass_over(
             objectives,
             settings.weights,
             settings.optimizer,
@@ -222,6 +223,8 @@ def streamed(estimator: Any, X: Any, y: Any, classes: ArrayLike | None) -> None:
             rng,
             estimator.block_size,
         )
+        if isinstance(ended, EngineError) and not len(more):
+            raise ended
         coding = ClassCoding(reader.classes)
         nothing = Data(start.X_s[:0], coding, reader.codes[:0], start.y_s[:0])
         params = good_params(state)
@@ -233,7 +236,9 @@ def streamed(estimator: Any, X: Any, y: Any, classes: ArrayLike | None) -> None:
     estimator.n_iter_ = int(state.n_steps)
     estimator.loss_curve_ = np.concatenate([losses, more])[: estimator.n_iter_]
     estimator._stream = Stream(start, _optimize.leaves(state), rng, Stream.facts_of(estimator))
-    if state.failed or interrupted:
+    if isinstance(ended, EngineError):
+        raise ended
+    if state.failed or ended is not None:
         what = (
             "met a loss that is not finite and takes no more steps. The last finite support is "
             f"kept. Lower 'learning_rate' (now {settings.learning_rate:.3g}) or raise 'reg', "
@@ -274,19 +279,19 @@ def pass_over(
     rates: NDArray[np.floating],
     rng: np.random.RandomState,
     block_size: int | str = "auto",
-) -> tuple[_optimize.State, NDArray[np.float64], bool]:
-    """Take one step on each batch; end at a loss that is not finite, or `KeyboardInterrupt`.
+) -> tuple[_optimize.State, NDArray[np.float64], BaseException | None]:
+    """Take one step on each batch; end at a loss that is not finite, or an exception.
 
     Returns
     -------
     state : State
     losses : ndarray
         Before each step.
-    interrupted : bool
+    ended : KeyboardInterrupt, EngineError or None
     """
     losses: list[Any] = []
     drawn = _optimize.draws(len(objectives), weights, 1, rng)
-    interrupted = False
+    ended: BaseException | None = None
     with _block_step.stepper(objectives, [], state.params, block_size) as (step, _):
         try:
             for targets, rate in zip(batches, rates, strict=True):
@@ -297,11 +302,11 @@ def pass_over(
                 size = np.array([rate], np.float32)
                 state, (loss, _) = step(objective, optimizer, state, targets, size, 1)
                 losses.append(loss)
-        except KeyboardInterrupt:
-            interrupted = True
-        if losses:
+        except (KeyboardInterrupt, EngineError) as error:
+            ended = error
+        if losses and not isinstance(ended, EngineError):
             # A step of length zero looks at where the last one led.
             look = np.zeros(1, np.float32)
             looked, _ = step(objective, optimizer, state, targets, look, 1)
             state = state._replace(good=looked.good, failed=looked.failed)
-    return state, np.concatenate([np.zeros(0), *map(np.asarray, losses)]), interrupted
+    return state, np.concatenate([np.zeros(0), *map(np.asarray, losses)]), ended

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,8 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
-from kipsk import KernelRidgeNTK, KIPDistiller, _streaming
+from kipsk import KernelRidgeNTK, KIPDistiller, _block_step, _streaming
+from kipsk._engine import EngineError
 from kipsk._streaming import Reader
 from kipsk._targets import balanced_batches, one_hot
 from kipsk.augment import Flip
@@ -219,6 +221,37 @@ def test_interrupted_pass_keeps_what_it_reached(begun, blobs, monkeypatch):
     other.partial_fit(blobs[0][first], blobs[1][first])
     assert_array_equal(begun.X_s_, other.X_s_)
     assert begun.n_iter_ == 4
+
+
+def test_pass_whose_cluster_is_lost_keeps_what_it_reached(begun, blobs, monkeypatch):
+    """Oracle: the losses of the whole pass; the support of the last one, from the first batch."""
+    first = np.sort(balanced_batches(blobs[1], 20, copy.deepcopy(begun._stream.rng))[0])
+    other, before = (pickle.loads(pickle.dumps(begun)) for _ in range(2))
+    stepper, calls = _block_step.stepper, []
+
+    @contextmanager
+    def failing(*args):
+        with stepper(*args) as (step, batches):
+
+            def count(*given):
+                calls.append(given)
+                if len(calls) == 3:
+                    raise EngineError("No block came back")
+                return step(*given)
+
+            yield count, batches
+
+    monkeypatch.setattr(_block_step, "stepper", failing)
+    with pytest.raises(EngineError, match="No block"):
+        begun.partial_fit(*blobs)
+    monkeypatch.undo()
+    other.partial_fit(*blobs)
+    assert begun.n_iter_ == 5
+    assert_array_equal(begun.loss_curve_, other.loss_curve_[:5])
+    before.partial_fit(blobs[0][first], blobs[1][first])
+    assert_array_equal(begun.X_s_, before.X_s_)
+    begun.partial_fit(*blobs)
+    assert begun.n_iter_ == 5 + other.n_iter_ - 3
 
 
 def test_stream_from_a_warm_start(blobs):

@@ -7,12 +7,22 @@ import sys
 import jax
 from joblib.parallel import get_active_backend
 
-from kipsk._engine._base import Block, Engine, indices, take
+from kipsk._engine._base import Block, Engine, EngineError, indices, take
 from kipsk._engine._devices import Devices
 from kipsk._engine._local import LOCAL
 from kipsk._engine._rows import map_rows, sum_rows
 
-__all__ = ["LOCAL", "Block", "Engine", "current", "indices", "map_rows", "sum_rows", "take"]
+__all__ = [
+    "LOCAL",
+    "Block",
+    "Engine",
+    "EngineError",
+    "current",
+    "indices",
+    "map_rows",
+    "sum_rows",
+    "take",
+]
 
 
 def current(is_slow: bool = True) -> Engine:

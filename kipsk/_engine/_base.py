@@ -11,6 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+class EngineError(RuntimeError):
+    """Blocks cannot be computed where they should be."""
+
+
 class Block(NamedTuple):
     """What one task is of.
 

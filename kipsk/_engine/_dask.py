@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from kipsk._engine._base import Block, Placed, to_numpy
+from kipsk._engine._base import Block, EngineError, Placed, to_numpy
 from kipsk._engine._dask_run import Run, check_open
 from kipsk._engine._dask_worker import dumps, plugin, versions
 from kipsk._engine._dask_workers import Limits, Workers
@@ -43,7 +43,7 @@ class Dask:
 
         Raises
         ------
-        RuntimeError
+        EngineError
             If the client is closed, or if workers do not have the same kipsk and JAX.
         ValueError
             If a worker's memory is too small for a block.
@@ -82,7 +82,7 @@ class Dask:
 
         Raises
         ------
-        RuntimeError
+        EngineError
             If a block fails, is lost too often, or if the cluster stays without workers.
         """
         run = Run(self._workers, placed, function, iter(blocks), to_numpy(shared), which)
@@ -113,7 +113,7 @@ class Dask:
                 return
         for error in errors:
             if not isinstance(error, OSError | TimeoutError):
-                raise RuntimeError(
+                raise EngineError(
                     f"Workers of the dask cluster cannot take part: {error}. All need the same "
                     "kipsk and JAX as this process."
                 ) from error

@@ -16,19 +16,21 @@ from uuid import uuid4
 import jax
 import numpy as np
 
-from kipsk._engine._base import Block, to_numpy
+from kipsk._engine._base import Block, EngineError, to_numpy
 from kipsk._engine._dask_worker import SHARED, NotPlacedError, compute, dumps
 from kipsk._engine._dask_workers import Attempt, Workers
 
 _LOGGER = logging.getLogger(__name__)
 # Results that wait for one before them, in multiples of the blocks under way.
 _WAITING = 16
+# Results that are brought at a time, until one does not come.
+_TOGETHER = 16
 
 
 def check_open(client: Any) -> None:
-    """Raise RuntimeError if nothing can be sent any more."""
+    """Raise EngineError if nothing can be sent any more."""
     if client.status in ("closed", "closing"):
-        raise RuntimeError(
+        raise EngineError(
             f"The dask client of joblib.parallel_config is {client.status}, or its scheduler is "
             "gone. Open one, client = distributed.Client(...), and call "
             "joblib.parallel_config('dask') with it open. A fit with 'checkpoint_path' goes on "
@@ -97,7 +99,7 @@ class Run:
         self._ended: queue.SimpleQueue[Attempt] = queue.SimpleQueue()
         # Done, on workers that do not give results for now.
         self._kept: list[Attempt] = []
-        self._patience = self._limits.result
+        self._patience, self._together = self._limits.result, _TOGETHER
         self._progress = self._seen = time.monotonic()
         self._looked = -float("inf")
 
@@ -193,31 +195,62 @@ class Run:
         """Wait for a block to end, or a while; take what has come."""
         with suppress(queue.Empty):
             self._kept.append(self._ended.get(timeout=self._limits.tick))
+            while len(self._kept) < self._together:
+                self._kept.append(self._ended.get_nowait())
         ended, self._kept = self._kept, []
+        there: list[Attempt] = []
         for attempt in ended:
             if not self._is_open(attempt.task) or attempt not in attempt.task.attempts:
                 continue  # another one was first, or it was given up
-            if attempt.worker in self._workers.alive and attempt.future.status != "lost":
-                self._take(attempt)
+            (there if self._is_there(attempt) else self._kept).append(attempt)
+        for attempt, result in zip(there, self._gathered(there), strict=True):
+            if result is not None or self._is_there(attempt):
+                self._take(attempt, result)
             else:
-                self._kept.append(attempt)  # until the worker is seen again, or is gone
+                self._kept.append(attempt)
         if time.monotonic() - self._progress > self._limits.stall:
-            raise RuntimeError(
+            raise EngineError(
                 f"No block came back from the dask cluster for {self._limits.stall:.0f} seconds, "
                 f"with {len(self._workers.alive)} workers. Look at its dashboard and at the "
                 "workers' logs; lower 'block_size' if blocks take that long."
             )
 
-    def _take(self, attempt: Attempt) -> None:
-        """Bring the result of a block; send it again if it has been lost."""
+    def _is_there(self, attempt: Attempt) -> bool:
+        """Return whether a result can be had; else its worker will be seen again, or be gone."""
+        is_done = attempt.future.status in ("finished", "error", "cancelled")
+        return is_done and attempt.worker in self._workers.alive
+
+    def _gathered(self, attempts: list[Attempt]) -> list[Any]:
+        """Bring several results at once, as far as nothing is wrong; None of the others."""
+        missing = [None] * len(attempts)
+        if len(attempts) < 2:
+            return missing
+
+        async def gather() -> list[Any]:
+            results = await self._client.gather(
+                {str(i): attempt.future for i, attempt in enumerate(attempts)},
+                errors="skip",
+                asynchronous=True,
+            )
+            return [results.get(str(i)) for i in range(len(attempts))]
+
+        try:
+            return list(self._client.sync(gather, callback_timeout=self._limits.tick))
+        except Exception:
+            self._together = 1
+            return missing
+
+    def _take(self, attempt: Attempt, result: Any = None) -> None:
+        """Keep the result of a block, brought if it is not given; if it is lost, send it again."""
         from distributed import KilledWorker
 
         task, lost = attempt.task, (KilledWorker, NotPlacedError)
         try:
-            result = attempt.future.result(self._patience)
+            if result is None:
+                result = attempt.future.result(self._patience)
         except Exception as error:
             if attempt.future.status == "error" and not isinstance(error, lost):
-                raise RuntimeError(
+                raise EngineError(
                     f"A block failed on a worker of the dask cluster: {type(error).__name__}: "
                     f"{error}"
                 ) from error
@@ -242,12 +275,12 @@ class Run:
         task.n_lost += 1
         _LOGGER.info("block %d was lost (%s)", task.index, error)
         if task.n_lost >= self._limits.losses and isinstance(error, NotPlacedError):
-            raise RuntimeError(
+            raise EngineError(
                 "A worker joined the dask cluster that cannot take part: its log says why. All "
                 "need the same kipsk and JAX as this process."
             ) from error
         if task.n_lost >= self._limits.losses:
-            raise RuntimeError(
+            raise EngineError(
                 f"A block was lost {task.n_lost} times on the dask cluster, the last time by "
                 f"{type(error).__name__}: {error}. Workers may be killed for their memory: raise "
                 "memory_limit, or lower 'block_size' or 'batch_size'. A fit with "
@@ -268,7 +301,7 @@ class Run:
         if self._workers.alive:
             self._seen = now
         elif now - self._seen > self._limits.no_workers:
-            raise RuntimeError(
+            raise EngineError(
                 f"The dask cluster has had no worker for {self._limits.no_workers:.0f} seconds. "
                 "Start some and fit again; with 'checkpoint_path' the fit goes on from its last "
                 "save."

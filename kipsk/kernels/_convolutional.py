@@ -57,7 +57,7 @@ class ConvolutionalFunction(KernelFunction):
 
     @property
     def is_mirrored(self) -> bool:
-        """Whether two images have the kernel of their mirror images, whatever their width.
+        """Whether two images have the kernel of their mirror images, for images of any size.
 
         Strides and cropping begin at the left; so does the padding of an even window.
         """

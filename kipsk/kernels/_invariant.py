@@ -79,7 +79,8 @@ class InvariantFunction(KernelFunction):
         return 2 * self.base.row_size(n_features)
 
     def pair_size(self, n_features: int) -> int:
-        return self.base.pair_size(n_features)
+        size = self.base.pair_size(n_features)
+        return size * (2 if self.is_equivariant else 4) if size > 1 else 1
 
 
 class Invariant(JaxKernel):
@@ -149,7 +150,8 @@ class Invariant(JaxKernel):
     def resolve(self, X: ArrayLike) -> JaxKernel:
         """Return a kernel whose data-dependent parameters are set from the rows of X.
 
-        Raises ValueError if `transform` is not its own inverse on them.
+        Raises ValueError if `transform` is not its own inverse on them, or does not keep the
+        lengths and angles that the kernel goes by.
         """
         some = np.asarray(X)[:16]
         transform = self._transform()
@@ -159,7 +161,13 @@ class Invariant(JaxKernel):
         if twice is None or not np.allclose(twice, some, 1e-4, 1e-4 * np.abs(some).max(initial=0)):
             rule = "a function that keeps the shape of rows and is its own inverse"
             raise refuse("Invariant", "transform", rule, self.transform)
-        return self._of(self._base().resolve(X))
+        kernel = self._of(self._base().resolve(X))
+        if kernel.function().is_equivariant:
+            products, expected = once @ once.T, some @ some.T
+            if not np.allclose(products, expected, 1e-4, 1e-4 * np.abs(expected).max(initial=0)):
+                rule = f"a function that keeps lengths and angles of rows, for {self.kernel!r}"
+                raise refuse("Invariant", "transform", rule, self.transform)
+        return kernel
 
     def function(self) -> InvariantFunction:
         """Return the kernel as a pure JAX function."""
@@ -184,9 +192,15 @@ class Invariant(JaxKernel):
 
     def _base(self) -> JaxKernel:
         base = get_kernel(self.kernel)
-        if self.image_shape is None or base.get_params().get("image_shape", 0) is not None:
+        params = base.get_params()
+        if self.image_shape is None or "image_shape" not in params:
             return base
-        return get_kernel(base, image_shape=self.image_shape)
+        own = params["image_shape"]
+        if own is None:
+            return get_kernel(base, image_shape=self.image_shape)
+        if tuple(own) != tuple(self.image_shape):
+            raise refuse("Invariant", "image_shape", f"that of its kernel, {own}", self.image_shape)
+        return base
 
     def _of(self, base: JaxKernel) -> Invariant:
         return Invariant(base, self.transform, self.image_shape)

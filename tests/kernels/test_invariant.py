@@ -214,6 +214,23 @@ def test_no_involution(transform):
         Invariant("fc1", transform)(X)
 
 
+def complement(X):
+    return 1 - X
+
+
+def test_terms_that_are_taken_for_equal_are():
+    """K(Tx, Tx') is K(x, x') where lengths and angles stay."""
+    with pytest.raises(ValueError, match=r"'transform' .* keeps lengths and angles of rows"):
+        Invariant("fc1", complement)(X)
+    kernel = Invariant(StaxKernel(not_invariant), complement)
+    np.testing.assert_allclose(kernel(X, Z), kernel(Z, X).T)
+
+
+def test_a_kernel_of_other_images():
+    with pytest.raises(ValueError, match=r"'image_shape' .* that of its kernel, \(4, 8, 1\)"):
+        Invariant(ConvNet(1, image_shape=(4, 8, 1)), image_shape=(8, 4, 1))(X)
+
+
 def test_bad_parameters():
     with pytest.raises(
         ValueError, match=r"'image_shape' parameter of Invariant must be .* Got None"
