@@ -63,7 +63,7 @@ MODULES = {
     "_engine._base": Room("steps"),
     "_engine._dask": Room("steps"),
     "_engine._dask_run": Room("steps"),
-    "_engine._dask_workers": Room("steps"),
+    "_engine._dask_cluster": Room("steps"),
     "_engine._dask_worker": Room("steps"),
     "_engine._devices": Room("steps"),
     "_engine._local": Room("steps"),

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kipsk._engine._base import Block, EngineError, Placed, to_numpy
+from kipsk._engine._dask_cluster import Cluster, Limits
 from kipsk._engine._dask_run import Run, check_open
 from kipsk._engine._dask_worker import dumps, plugin, versions
-from kipsk._engine._dask_workers import Limits, Workers
 
 # Memory of a worker that has imported JAX and compiled a kernel.
 _PROCESS_BYTES = 450 * 2**20
@@ -33,7 +33,7 @@ class Dask:
 
     def __init__(self, client: Any, limits: Limits | None = None) -> None:
         self.client, self.limits = client, limits or Limits()
-        self._workers = Workers(self.client, self.limits)
+        self._cluster = Cluster(self.client, self.limits)
 
     @contextmanager
     def place(
@@ -63,7 +63,7 @@ class Dask:
                     use.is_there = True
             yield name
         finally:
-            self._workers.clear()
+            self._cluster.clear()
             with _LOCK:
                 use.number -= 1
                 if not use.number:
@@ -85,7 +85,7 @@ class Dask:
         EngineError
             If a block fails, is lost too often, or if the cluster stays without workers.
         """
-        run = Run(self._workers, placed, function, iter(blocks), to_numpy(shared), which)
+        run = Run(self._cluster, placed, function, iter(blocks), to_numpy(shared), which)
         run.send_more()
         return run.results()
 
@@ -108,8 +108,8 @@ class Dask:
         while thread.is_alive():
             thread.join(self.limits.tick)
             check_open(self.client)
-            self._workers.look()
-            if self._workers.n_silent:
+            self._cluster.look()
+            if self._cluster.n_silent:
                 return
         for error in errors:
             if not isinstance(error, OSError | TimeoutError):

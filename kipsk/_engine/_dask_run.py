@@ -17,8 +17,8 @@ import jax
 import numpy as np
 
 from kipsk._engine._base import Block, EngineError, to_numpy
+from kipsk._engine._dask_cluster import Attempt, Cluster
 from kipsk._engine._dask_worker import SHARED, NotPlacedError, compute, dumps
-from kipsk._engine._dask_workers import Attempt, Workers
 
 _LOGGER = logging.getLogger(__name__)
 # Results that wait for one before them, in multiples of the blocks under way.
@@ -69,7 +69,7 @@ class Run:
 
     Parameters
     ----------
-    workers : Workers
+    cluster : Cluster
     placed : str
         The name of what is placed.
     function, blocks, shared, which
@@ -78,17 +78,17 @@ class Run:
 
     def __init__(
         self,
-        workers: Workers,
+        cluster: Cluster,
         placed: str,
         function: Any,
         blocks: Iterator[Block],
         shared: Any,
         which: int,
     ) -> None:
-        self._workers, self._client, self._limits = workers, workers.client, workers.limits
+        self._cluster, self._client, self._limits = cluster, cluster.client, cluster.limits
         self._placed, self._function, self._which = placed, function, which
         self._id, self._name = uuid4().hex, getattr(function, "__name__", "block").strip("_")
-        self._seconds = workers.times(self._name, which)
+        self._seconds = cluster.times(self._name, which)
         self._blocks, self._is_over, self._n_sent = blocks, False, 0
         self._shared = dumps(shared)
         self._open: dict[int, _Task] = {}
@@ -118,7 +118,7 @@ class Run:
                 else:
                     return
         finally:
-            self._workers.drop([one for task in self._open.values() for one in task.attempts])
+            self._cluster.drop([one for task in self._open.values() for one in task.attempts])
             if self._client.status == "running":
                 with suppress(Exception):
                     self._client.set_metadata([SHARED, self._id], None)
@@ -126,10 +126,10 @@ class Run:
     def send_more(self) -> None:
         """Send blocks until all workers have enough of them."""
         check_open(self._client)
-        n_workers = len(self._workers.threads)
+        n_workers = len(self._cluster.threads)
         if time.monotonic() - self._looked > self._limits.tick * max(1, n_workers / 100):
             self._look()
-        while (worker := self._workers.free()) is not None:
+        while (worker := self._cluster.free()) is not None:
             task = self._next(worker)
             if task is None:
                 return
@@ -138,8 +138,8 @@ class Run:
     def _next(self, worker: str) -> _Task | None:
         """Return the block that a worker should do."""
         task = self._of(self._again, worker) or self._new()
-        if task is None and self._workers.is_idle(worker):
-            attempt = self._workers.take_waiting()
+        if task is None and self._cluster.is_idle(worker):
+            attempt = self._cluster.take_waiting(lambda one: self._is_open(one.task))
             if attempt is not None:
                 task = attempt.task
                 task.attempts.remove(attempt)
@@ -158,7 +158,7 @@ class Run:
         return None
 
     def _new(self) -> _Task | None:
-        most = self._workers.most
+        most = self._cluster.most
         if self._is_over or len(self._open) >= most or len(self._done) >= _WAITING * most:
             return None
         block = next(self._blocks, None)
@@ -186,7 +186,7 @@ class Run:
         call = (compute, self._placed, task.payload, self._id, x64)
         attempt = Attempt(task, worker, time.monotonic())
         task.attempts.append(attempt)
-        self._workers.submit(attempt, call, f"{self._name}-{task.index}", self._ended.put)
+        self._cluster.submit(attempt, call, f"{self._name}-{task.index}", self._ended.put)
 
     def _is_open(self, task: _Task) -> bool:
         return self._open.get(task.index) is task
@@ -211,14 +211,14 @@ class Run:
         if time.monotonic() - self._progress > self._limits.stall:
             raise EngineError(
                 f"No block came back from the dask cluster for {self._limits.stall:.0f} seconds, "
-                f"with {len(self._workers.alive)} workers. Look at its dashboard and at the "
+                f"with {len(self._cluster.alive)} workers. Look at its dashboard and at the "
                 "workers' logs; lower 'block_size' if blocks take that long."
             )
 
     def _is_there(self, attempt: Attempt) -> bool:
         """Return whether a result can be had; else its worker will be seen again, or be gone."""
         is_done = attempt.future.status in ("finished", "error", "cancelled")
-        return is_done and attempt.worker in self._workers.alive
+        return is_done and attempt.worker in self._cluster.alive
 
     def _gathered(self, attempts: list[Attempt]) -> list[Any]:
         """Bring several results at once, as far as nothing is wrong; None of the others."""
@@ -255,7 +255,7 @@ class Run:
                     f"{error}"
                 ) from error
             if isinstance(error, TimeoutError):
-                self._workers.doubt(attempt.worker)
+                self._cluster.doubt(attempt.worker)
                 self._patience *= 2
             self._lose(attempt, error)
             return
@@ -264,13 +264,13 @@ class Run:
         self._seconds.append(self._progress - attempt.since)
         del self._open[task.index]
         task.attempts.remove(attempt)
-        self._workers.drop(task.attempts)
+        self._cluster.drop(task.attempts)
 
     def _lose(self, attempt: Attempt, error: BaseException) -> None:
         """Have a block sent again, unless that happens too often."""
         task = attempt.task
         task.attempts.remove(attempt)
-        self._workers.drop([attempt])
+        self._cluster.drop([attempt])
         check_open(self._client)
         task.n_lost += 1
         _LOGGER.info("block %d was lost (%s)", task.index, error)
@@ -293,12 +293,12 @@ class Run:
     def _look(self) -> None:
         """See what workers there are, and what takes too long."""
         now = self._looked = time.monotonic()
-        self._workers.look()
+        self._cluster.look()
         attempts = [one for task in self._open.values() for one in task.attempts]
         for attempt in attempts:
-            if self._workers.is_gone(attempt.worker):
+            if self._cluster.is_gone(attempt.worker):
                 self._lose(attempt, ConnectionError(f"the worker {attempt.worker} is gone"))
-        if self._workers.alive:
+        if self._cluster.alive:
             self._seen = now
         elif now - self._seen > self._limits.no_workers:
             raise EngineError(
@@ -314,7 +314,7 @@ class Run:
         self._again.clear()
         self._late.clear()
         for task in self._open.values():
-            alive = [one for one in task.attempts if one.worker in self._workers.alive]
+            alive = [one for one in task.attempts if one.worker in self._cluster.alive]
             if any(one.future.done() for one in alive):
                 continue  # its result is about to be brought
             if not alive or task.waited(now) > patience:

@@ -22,8 +22,8 @@ from numpy.testing import assert_array_equal
 from kipsk import KIPDistiller, _block_step
 from kipsk._engine import LOCAL, Block, _dask, current, indices
 from kipsk._engine._dask import _IN_USE, Dask
+from kipsk._engine._dask_cluster import Cluster, Limits
 from kipsk._engine._dask_worker import dumps
-from kipsk._engine._dask_workers import Limits, Workers
 from kipsk.kernels import RBF, ConvNet
 from kipsk.kernels._dot_product import RBFFunction
 
@@ -377,9 +377,9 @@ class TestFaults:
     def test_what_waits_behind_a_block_goes_to_an_idle_worker(self, tmp_path, monkeypatch):
         """At once; the block itself when it is late."""
         sent = []
-        original = Workers.submit
+        original = Cluster.submit
         monkeypatch.setattr(
-            Workers,
+            Cluster,
             "submit",
             lambda self, attempt, *args: (
                 sent.append((attempt.task.index, attempt.worker)) or original(self, attempt, *args)
@@ -398,7 +398,7 @@ class TestFaults:
             with engine.place([str(tmp_path)]) as placed:
                 results = engine.map(faulty, placed, blocks({}))
                 first = int(next(results))
-                engine._workers.doubt(next(iter(client.scheduler_info()["workers"])))
+                engine._cluster.doubt(next(iter(client.scheduler_info()["workers"])))
                 client.restart()
                 assert [first, *map(int, results)] == [i**2 for i in range(12)]
 

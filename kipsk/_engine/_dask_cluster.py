@@ -83,7 +83,7 @@ class Attempt:
 
 
 @dataclass(eq=False)
-class Workers:
+class Cluster:
     """The workers of a client.
 
     Attributes
@@ -192,13 +192,13 @@ class Workers:
 
         attempt.future.add_done_callback(is_done)
 
-    def take_waiting(self) -> Attempt | None:
+    def take_waiting(self, wanted: Callable[[Attempt], bool]) -> Attempt | None:
         """Take back the last block of the worker with the most to do, if it has not begun it."""
         with self._lock:
             loads = {
                 worker: self._load(worker)
                 for worker, own in self._attempts.items()
-                if worker in self.threads and len(own) > self.threads[worker]
+                if len(own) > self.threads.get(worker, len(own)) and wanted(own[-1])
             }
             if not loads:
                 return None
