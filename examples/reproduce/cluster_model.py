@@ -27,17 +27,17 @@ CASES = ((10, 200, 1), (10, 2000, 0.1), (100, 1000, 2), (100, 5000, 0.5))
 
 # Seconds of one core, as `measure` printed them: a pair of K_st and of K_ss, forward and its
 # vector-Jacobian product (which goes forward again).
-FORWARD, BACKWARD = 2.4e-3, 11.6e-3
-FORWARD_64, BACKWARD_64 = 7.3e-3, 30.8e-3
+FORWARD, BACKWARD = 2.75e-3, 14.4e-3
+FORWARD_64, BACKWARD_64 = 8.5e-3, 36.5e-3
 N_T = 5000  # targets of a step
 # Seconds of the client and the scheduler for a task whose result is 31 images, and for the loss and
-# its gradient: by n_s^3, and by n_s n_t and class.
-TASK = 7e-3
-SOLVE, PRODUCT = 4e-10, 1e-9
+# its gradient: by n_s^3, by n_s n_t, and by both and class.
+TASK = 9e-3
+SOLVE, ENTRY, PRODUCT = 1.6e-10, 4e-9, 1e-10
 
 
 def seconds_of_a_loss(n_s, n_t, n_classes):
-    return SOLVE * n_s**3 + PRODUCT * n_s * n_t * n_classes
+    return SOLVE * n_s**3 + (ENTRY + PRODUCT * n_classes) * n_s * n_t
 
 
 def seconds_of_a_step(n_s, n_t, n_workers, side=32, n_classes=10):
