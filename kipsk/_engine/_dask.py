@@ -12,7 +12,7 @@ from typing import Any
 from kipsk._engine._base import Block, EngineError, Placed, to_numpy
 from kipsk._engine._dask_cluster import Cluster, Limits
 from kipsk._engine._dask_run import Run, check_open
-from kipsk._engine._dask_worker import dumps, plugin, versions
+from kipsk._engine._dask_worker import SHARED, dumps, plugin, versions
 
 # Memory of a worker that has imported JAX and compiled a kernel.
 _PROCESS_BYTES = 450 * 2**20
@@ -63,12 +63,12 @@ class Dask:
                     use.is_there = True
             yield name
         finally:
-            self._cluster.clear()
             with _LOCK:
                 use.number -= 1
                 if not use.number:
                     del _IN_USE[name]
                     self._forget(name)
+            self._cluster.clear()
 
     def map(
         self,
@@ -86,7 +86,11 @@ class Dask:
             If a block fails, is lost too often, or if the cluster stays without workers.
         """
         run = Run(self._cluster, placed, function, iter(blocks), to_numpy(shared), which)
-        run.send_more()
+        try:
+            run.send_more()
+        except Exception:
+            check_open(self.client)
+            raise
         return run.results()
 
     def _register(self, name: str, payload: bytes) -> None:
@@ -122,6 +126,7 @@ class Dask:
         def forget() -> None:
             with suppress(Exception):  # the cluster may be gone, which forgets too
                 self.client.unregister_worker_plugin(name)
+                self.client.set_metadata([SHARED, name], None)
 
         thread = threading.Thread(target=forget, daemon=True)
         thread.start()
@@ -130,7 +135,7 @@ class Dask:
     def _check_memory(self, n_bytes: int, task_bytes: int) -> None:
         # What is placed is there as bytes and as arrays, while it is read.
         shared = _PROCESS_BYTES + 2 * n_bytes
-        for worker in self.client.scheduler_info(n_workers=-1).get("workers", {}).values():
+        for worker in self._cluster.info().values():
             limit, own = worker.get("memory_limit"), worker["nthreads"] * task_bytes
             if limit and _USABLE * limit < shared + own:
                 raise ValueError(

@@ -117,10 +117,16 @@ class Cluster:
         """Blocks under way at most."""
         return _PER_THREAD * max(1, sum(self.threads.values()))
 
+    def info(self) -> dict[str, Any]:
+        """Return what the scheduler tells of each worker."""
+        # Not `Client.scheduler_info`, which a thread of the client cuts short now and then.
+        identity = self.client.sync(self.client.scheduler.identity, n_workers=-1)
+        return dict(identity["workers"])
+
     def look(self) -> None:
         """See what workers there are."""
         with suppress(OSError, TimeoutError):
-            info = self.client.scheduler_info(n_workers=-1).get("workers", {})
+            info = self.info()
             self._last_seen = {address: worker["last_seen"] for address, worker in info.items()}
             newest = max(self._last_seen.values(), default=0.0)
             silent = self.limits.silent * max(1.0, len(info) / _MANY)
@@ -135,7 +141,10 @@ class Cluster:
                 if address in self.alive and worker["nthreads"] and worker["status"] == "running"
             }
             # An adaptive cluster starts workers for tasks that have none.
-            self._call = None if self.alive else self._call or self.client.submit(bool, pure=False)
+            if self.threads:
+                self._call = None
+            elif self._call is None or self._call.done():
+                self._call = self.client.submit(bool, pure=False)
         with self._lock:
             gone = self._attempts.keys() - self._last_seen.keys()
             lost = [attempt for worker in gone for attempt in self._attempts.pop(worker)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
 import statistics
@@ -49,12 +50,15 @@ class _Task:
     attempts : list of Attempt
         Oldest first.
     n_lost : int
+    missing_since : float
+        When a worker first lacked what is placed.
     """
 
     index: int
     payload: bytes
     attempts: list[Attempt] = field(default_factory=list)
     n_lost: int = 0
+    missing_since: float = 0.0
 
     def waited(self, now: float) -> float:
         """Return the seconds since the last attempt; half for each more of them.
@@ -112,16 +116,19 @@ class Run:
                 if index in self._done:
                     yield self._done.pop(index)
                     index += 1
-                    self._progress = time.monotonic()
+                    self._progress = self._seen = time.monotonic()
                 elif self._open or not self._is_over:
                     self._wait()
                 else:
                     return
+        except Exception:
+            check_open(self._client)
+            raise
         finally:
             self._cluster.drop([one for task in self._open.values() for one in task.attempts])
             if self._client.status == "running":
                 with suppress(Exception):
-                    self._client.set_metadata([SHARED, self._id], None)
+                    self._client.set_metadata([SHARED, self._placed, self._id], None)
 
     def send_more(self) -> None:
         """Send blocks until all workers have enough of them."""
@@ -179,7 +186,7 @@ class Run:
         Sent with each block, it would stay in dask's logs of messages.
         """
         with suppress(OSError, TimeoutError):  # workers that miss it tell
-            self._client.set_metadata([SHARED, self._id], self._shared)
+            self._client.set_metadata([SHARED, self._placed, self._id], self._shared)
 
     def _send(self, task: _Task, worker: str) -> None:
         x64 = jax.dtypes.canonicalize_dtype(np.float64) == np.float64
@@ -203,11 +210,7 @@ class Run:
             if not self._is_open(attempt.task) or attempt not in attempt.task.attempts:
                 continue  # another one was first, or it was given up
             (there if self._is_there(attempt) else self._kept).append(attempt)
-        for attempt, result in zip(there, self._gathered(there), strict=True):
-            if result is not None or self._is_there(attempt):
-                self._take(attempt, result)
-            else:
-                self._kept.append(attempt)
+        self._take(there)
         if time.monotonic() - self._progress > self._limits.stall:
             raise EngineError(
                 f"No block came back from the dask cluster for {self._limits.stall:.0f} seconds, "
@@ -220,45 +223,72 @@ class Run:
         is_done = attempt.future.status in ("finished", "error", "cancelled")
         return is_done and attempt.worker in self._cluster.alive
 
-    def _gathered(self, attempts: list[Attempt]) -> list[Any]:
-        """Bring several results at once, as far as nothing is wrong; None of the others."""
-        missing = [None] * len(attempts)
-        if len(attempts) < 2:
-            return missing
+    def _bring(self, attempts: list[Attempt], patience: float) -> list[Any]:
+        """Return results; raise TimeoutError if they do not come in time, or are there no more."""
+        keys = [attempt.future.key for attempt in attempts]
 
         async def gather() -> list[Any]:
-            results = await self._client.gather(
-                {str(i): attempt.future for i, attempt in enumerate(attempts)},
-                errors="skip",
-                asynchronous=True,
-            )
-            return [results.get(str(i)) for i in range(len(attempts))]
+            # `Client.gather` would let calls wait for each other, and a worker that hangs be
+            # waited for in all of them.
+            response = await self._client.scheduler.gather(keys=keys)
+            if response["status"] != "OK":
+                raise ConnectionError(f"the result is not on {attempts[0].worker}")
+            return [response["data"][key] for key in keys]
 
+        call = asyncio.run_coroutine_threadsafe(gather(), self._client.loop.asyncio_loop)
+        end = time.monotonic() + patience
         try:
-            return list(self._client.sync(gather, callback_timeout=self._limits.tick))
-        except Exception:
-            self._together = 1
-            return missing
+            while True:
+                with suppress(TimeoutError):
+                    return call.result(min(patience, self._limits.tick))
+                if time.monotonic() >= end or not all(map(self._is_there, attempts)):
+                    raise TimeoutError(f"it did not come in {patience:.0f} seconds")
+        finally:
+            call.cancel()
 
-    def _take(self, attempt: Attempt, result: Any = None) -> None:
-        """Keep the result of a block, brought if it is not given; if it is lost, send it again."""
+    def _take(self, attempts: list[Attempt]) -> None:
+        """Bring results of blocks; several at once as long as nothing is wrong."""
+        if len(attempts) > 1 and all(one.future.status == "finished" for one in attempts):
+            try:
+                results = self._bring(attempts, self._limits.tick)
+            except Exception:
+                self._together = 1
+            else:
+                for attempt, result in zip(attempts, results, strict=True):
+                    if self._is_open(attempt.task):
+                        self._keep(attempt, result)
+                return
+        for attempt in attempts:
+            if self._is_open(attempt.task) and self._is_there(attempt):
+                self._take_one(attempt)
+            elif self._is_open(attempt.task):
+                self._kept.append(attempt)
+
+    def _take_one(self, attempt: Attempt) -> None:
+        """Bring the result of a block; if it is lost, send it again."""
         from distributed import KilledWorker
 
-        task, lost = attempt.task, (KilledWorker, NotPlacedError)
         try:
-            if result is None:
-                result = attempt.future.result(self._patience)
+            if attempt.future.status == "finished":
+                (result,) = self._bring([attempt], self._patience)
+            else:
+                result = attempt.future.result(self._limits.tick)  # raises what it failed with
         except Exception as error:
+            lost = (KilledWorker, NotPlacedError, ImportError)  # of kipsk, where it is missing
             if attempt.future.status == "error" and not isinstance(error, lost):
                 raise EngineError(
                     f"A block failed on a worker of the dask cluster: {type(error).__name__}: "
                     f"{error}"
                 ) from error
-            if isinstance(error, TimeoutError):
+            if isinstance(error, TimeoutError) and self._is_there(attempt):
                 self._cluster.doubt(attempt.worker)
                 self._patience *= 2
             self._lose(attempt, error)
-            return
+        else:
+            self._keep(attempt, result)
+
+    def _keep(self, attempt: Attempt, result: Any) -> None:
+        task = attempt.task
         self._done[task.index] = result
         self._progress = time.monotonic()
         self._seconds.append(self._progress - attempt.since)
@@ -272,13 +302,19 @@ class Run:
         task.attempts.remove(attempt)
         self._cluster.drop([attempt])
         check_open(self._client)
-        task.n_lost += 1
         _LOGGER.info("block %d was lost (%s)", task.index, error)
-        if task.n_lost >= self._limits.losses and isinstance(error, NotPlacedError):
-            raise EngineError(
-                "A worker joined the dask cluster that cannot take part: its log says why. All "
-                "need the same kipsk and JAX as this process."
-            ) from error
+        self._again.append(task)
+        if isinstance(error, NotPlacedError | ImportError):
+            self._share()  # a cluster that is restarted forgets it
+            self._cluster.doubt(attempt.worker)  # or it would be given one after the other
+            task.missing_since = task.missing_since or time.monotonic()
+            if time.monotonic() - task.missing_since > self._limits.straggler:
+                raise EngineError(
+                    "Workers joined the dask cluster that cannot take part: their logs say why. "
+                    "All need the same kipsk and JAX as this process."
+                ) from error
+            return
+        task.n_lost += 1
         if task.n_lost >= self._limits.losses:
             raise EngineError(
                 f"A block was lost {task.n_lost} times on the dask cluster, the last time by "
@@ -286,9 +322,6 @@ class Run:
                 "memory_limit, or lower 'block_size' or 'batch_size'. A fit with "
                 "'checkpoint_path' goes on from its last save."
             ) from error
-        if isinstance(error, NotPlacedError):
-            self._share()  # a cluster that is restarted forgets it
-        self._again.append(task)
 
     def _look(self) -> None:
         """See what workers there are, and what takes too long."""

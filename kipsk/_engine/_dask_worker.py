@@ -19,8 +19,12 @@ def versions() -> dict[str, str]:
     return {name: import_module(name).__version__ for name in ("kipsk", "jax")}
 
 
-#: In the scheduler's metadata: what the blocks of a pass share, by the name of the pass.
+#: In the scheduler's metadata: what the blocks of a pass share, by what is placed and the pass.
 SHARED = "kipsk-shared"
+# Passes at a time that a worker keeps it of: fits in several threads may have placed the same.
+_PASSES = 4
+# Seconds that a worker waits for it.
+_ASK = 60.0
 
 
 class _Sent:
@@ -36,36 +40,44 @@ class _Sent:
         self.workers: set[str] = set()
         self._payload = payload
         self._lock = threading.Lock()
-        self._shared = ("", b"")
+        self._shared: dict[str, bytes] = {}
 
     def placed(self) -> Placed:
         with self._lock:
             return self._placed
 
-    def shared(self, run: str) -> bytes:
+    def shared(self, name: str, run: str) -> bytes:
         """Return what the blocks of a pass share. The scheduler is asked once.
 
         A worker that had it first would be another one that can hang.
         """
-        from distributed import get_worker
-        from distributed.utils import sync
-
         with self._lock:
-            if self._shared[0] != run:
-                worker = get_worker()
-                value = sync(
-                    worker.loop, worker.scheduler.get_metadata, keys=[SHARED, run], default=None
-                )
-                if value is None:
-                    raise NotPlacedError(f"the scheduler has no {SHARED} of {run}")
-                self._shared = (run, value)
-            return self._shared[1]
+            if run not in self._shared:
+                for old in list(self._shared)[: 1 - _PASSES]:
+                    del self._shared[old]
+                self._shared[run] = _ask(name, run)
+            return self._shared[run]
 
     @cached_property
     def _placed(self) -> Placed:
         value: Placed = pickle.loads(self._payload)
         self._payload = b""
         return value
+
+
+def _ask(name: str, run: str) -> bytes:
+    from distributed import get_worker
+    from distributed.utils import sync
+
+    worker, keys = get_worker(), [SHARED, name, run]
+    try:
+        ask = worker.scheduler.get_metadata
+        value = sync(worker.loop, ask, keys=keys, default=None, callback_timeout=_ASK)
+    except Exception as error:  # of a connection
+        raise NotPlacedError(f"the scheduler does not answer: {error}") from error
+    if value is None:
+        raise NotPlacedError(f"the scheduler has no {keys}")
+    return bytes(value)
 
 
 #: On a worker: what is placed there, by name.
@@ -142,7 +154,7 @@ def compute(name: str, task: bytes, run: str, x64: bool) -> Any:
             sent = _SENT[name]
         except KeyError:
             raise NotPlacedError(f"{name} is not on this worker") from None
-        placed, shared = sent.placed(), pickle.loads(sent.shared(run))
+        placed, shared = sent.placed(), pickle.loads(sent.shared(name, run))
         return to_numpy(function(placed.constants[which], *placed.arguments(block), shared))
 
 
