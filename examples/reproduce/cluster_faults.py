@@ -84,13 +84,15 @@ def join(client, cluster, seconds, ended):
 
 
 def kill_often(client, cluster, seconds, ended, n_kills=10):
-    """Kill a random worker every four seconds; dask gives up one that is killed while it starts."""
-    draw = random.Random(0)
-    for _ in range(n_kills):
-        if not wait(4, ended):
-            return
-        workers = [worker.pid for worker in cluster.workers.values() if worker.pid]
-        os.kill(draw.choice(workers), signal.SIGKILL)
+    """Kill a random worker every four seconds: one that has joined, as dask gives up others."""
+    draw, n = random.Random(0), 0
+    while n < n_kills and wait(4, ended):
+        joined = client.scheduler_info(n_workers=-1)["workers"]
+        workers = [one.pid for one in cluster.workers.values() if one.worker_address in joined]
+        if workers:
+            os.kill(draw.choice(workers), signal.SIGKILL)
+            n += 1
+    print(f"{n} workers were killed")
 
 
 FAULTS = {

@@ -402,6 +402,27 @@ class TestFaults:
                 client.restart()
                 assert [first, *map(int, results)] == [i**2 for i in range(12)]
 
+    @pytest.mark.parametrize("n_workers", [1, 2])
+    def test_a_worker_without_what_is_placed(self, client, tmp_path, n_workers):
+        """Others do its blocks. If there are none, an error tells."""
+
+        def clear():
+            from kipsk._engine import _dask_worker
+
+            _dask_worker._SENT.clear()
+
+        client.wait_for_workers(2, timeout=60)
+        workers = [*client.scheduler_info()["workers"]]
+        engine = Dask(client, QUICK)
+        with engine.place([str(tmp_path)]) as placed:
+            client.run(clear, workers=workers[:n_workers])
+            results = engine.map(faulty, placed, blocks({}))
+            if n_workers == 1:
+                assert [int(value) for value in results] == [i**2 for i in range(12)]
+            else:
+                with pytest.raises(RuntimeError, match="Workers joined .* that cannot take part"):
+                    list(results)
+
     def test_an_adaptive_cluster(self, tmp_path):
         """It has no worker until there is something to do."""
         with cluster_of(0) as cluster, distributed.Client(cluster, set_as_default=False) as client:
