@@ -84,11 +84,15 @@ def join(client, cluster, seconds, ended):
 
 
 def kill_often(client, cluster, seconds, ended, n_kills=10):
-    """Kill a random worker every four seconds: one that has joined, as dask gives up others."""
+    """Kill a random worker every four seconds; dask gives up one that is killed as it starts."""
     draw, n = random.Random(0), 0
     while n < n_kills and wait(4, ended):
         joined = client.scheduler_info(n_workers=-1)["workers"]
-        workers = [one.pid for one in cluster.workers.values() if one.worker_address in joined]
+        workers = [
+            nanny.pid
+            for nanny in cluster.workers.values()
+            if nanny.status.name == "running" and nanny.worker_address in joined
+        ]
         if workers:
             os.kill(draw.choice(workers), signal.SIGKILL)
             n += 1
