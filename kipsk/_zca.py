@@ -80,9 +80,10 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     :doc:`/results` compares with and without.
 
     As in that code, when n < d the directions outside the rows' span get
-    ``phi = 1``: nothing is known about them. Numerically null directions
-    (``mu + reg * trace(C) / d <= d * eps * max(mu)``, hence the null ones if
-    ``reg=0``) get it too.
+    ``phi = 1``: nothing is known about them. That is in the units of X: without `layer_norm`
+    bring X to unit scale before, or new rows may be all but these directions. Numerically
+    null directions (``mu + reg * trace(C) / d <= d * eps * max(mu)``, hence the null ones
+    if ``reg=0``) get it too.
 
     All arithmetic is in float64, on row chunks of about 64 MB. The output is float32
     for float32 X, float64 for every other dtype.

@@ -420,7 +420,7 @@ class TestFaults:
             if n_workers == 1:
                 assert [int(value) for value in results] == [i**2 for i in range(12)]
             else:
-                with pytest.raises(RuntimeError, match="Workers joined .* that cannot take part"):
+                with pytest.raises(RuntimeError, match=r"Workers joined .* that cannot take part"):
                     list(results)
 
     def test_an_adaptive_cluster(self, tmp_path):
