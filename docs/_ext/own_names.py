@@ -21,7 +21,7 @@ def resolve(app, env, node, contnode):
     if node.get("refdomain") != "py" or not CLASS.fullmatch(target):
         return None
     objects = env.get_domain("py").objects
-    found = [name for name in objects if name.endswith(f".{target}")]
+    found = [name for name in objects if name.endswith(f".{target}") and "._" not in name]
     if len(found) == 1:
         place = objects[found[0]]
         return make_refnode(
