@@ -79,11 +79,11 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     channel instead. It serves convolutional kernels; for fully connected ones
     :doc:`/results` compares with and without.
 
-    As in that code, when n < d the directions outside the rows' span get
-    ``phi = 1``: nothing is known about them. That is in the units of X: without `layer_norm`
-    bring X to unit scale before, or new rows may be all but these directions. Numerically
-    null directions (``mu + reg * trace(C) / d <= d * eps * max(mu)``, hence the null ones
-    if ``reg=0``) get it too.
+    When n < d nothing is known of the directions outside the rows' span. They get
+    ``phi = trace(C)^(-1/2)``: the published code's 1 where `layer_norm` makes trace(C) 1,
+    and the same in units of X where it does not. Numerically null directions
+    (``mu + reg * trace(C) / d <= d * eps * max(mu)``, hence the null ones if ``reg=0``)
+    get it too.
 
     All arithmetic is in float64, on row chunks of about 64 MB. The output is float32
     for float32 X, float64 for every other dtype.
@@ -217,7 +217,7 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
                 f"{self.n_features_in_} features as input."
             )
-        # W is positive definite, and as null directions are left alone it is far better
+        # W is positive definite, and as null directions are not blown up it is far better
         # conditioned than C. A Cholesky factor per call spares keeping a third d x d matrix
         # for a method used on few rows.
         factor = cho_factor(self._factorize(), check_finite=False)
@@ -284,7 +284,8 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         shifted = mu + self.reg * mu.mean()  # tr(C) / d = mean eigenvalue
         floor = d * _EPS * mu[-1]
         # A null direction's eigenvalue is rounding noise, and its inverse root would blow
-        # that noise up in new rows: pass such directions unchanged. All-zero rows: W = I.
+        # that noise up in new rows: scale such directions by the rows' own size, as if theirs
+        # were the whole trace. All-zero rows: W = I.
         null = shifted <= floor
         if n < d:
             # Rows span at most n directions: the d - n smallest mu are 0 in exact terms.
@@ -292,7 +293,7 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             # arbitrary, so W is only well defined with one phi for all of them.
             null |= mu <= floor
             null[: d - n] = True
-        phi = np.where(null, 1.0, shifted) ** -0.5
+        phi = np.where(null, mu.sum() or 1.0, shifted) ** -0.5
         U *= np.sqrt(phi)  # now W = U U^T, exactly symmetric
         self.eigenvalues_ = mu
         self.whitening_ = U @ U.T

@@ -43,10 +43,10 @@ def oracle(X, reg, normalise):
     mu = np.zeros(d)
     mu[: len(s)] = s**2 / n
     shift = reg * mu.sum() / d
-    phi = np.ones(d)
+    phi = np.full(d, (mu.sum() or 1) ** -0.5)
     kept = mu + shift > 1e-13 * mu[0]
     phi[kept] = (mu[kept] + shift) ** -0.5
-    phi[n:] = 1.0
+    phi[n:] = (mu.sum() or 1) ** -0.5
     return Z, (Vt.T * phi) @ Vt, mu
 
 
@@ -92,13 +92,26 @@ def test_whitened_spectrum(reg, normalise):
     assert_allclose(np.linalg.eigvalsh(out.T @ out / 200), np.sort(expected), **TOL)
 
 
-def test_directions_beyond_rank_pass_unchanged():
+@pytest.mark.parametrize("normalise", [True, False])
+def test_directions_beyond_rank_are_scaled_by_the_rows_size(normalise):
     X = make_rows(6, 20)
-    zca = RegularizedZCA(reg=0.1, layer_norm=False).fit(X)
-    outside = np.linalg.svd(X)[2][6:]
-    assert_allclose(zca.transform(outside), outside, **TOL)
-    inside = np.linalg.svd(X)[2][:6]
-    assert not np.allclose(zca.transform(inside), inside, rtol=0.1)
+    zca = RegularizedZCA(reg=0.1, layer_norm=normalise).fit(X)
+    Z = layer_norm(X) if normalise else X
+    outside = np.linalg.svd(Z)[2][6:]
+    size = np.sqrt((Z**2).sum(axis=1).mean())  # 1 after layer_norm, as the published code has it
+    assert_allclose(outside @ zca.whitening_, outside / size, **TOL)
+    inside = np.linalg.svd(Z)[2][:6]
+    assert not np.allclose(inside @ zca.whitening_, inside / size, rtol=0.1)
+
+
+@pytest.mark.parametrize("n", [6, 60])
+@pytest.mark.parametrize("reg", [0, 0.1])
+@pytest.mark.parametrize("normalise", [True, False])
+def test_units_of_x_do_not_matter(n, reg, normalise):
+    X, new = make_rows(n, 20), make_rows(5, 20, seed=1)
+    zca = RegularizedZCA(reg=reg, layer_norm=normalise)
+    one, other = zca.fit(X).transform(new), zca.fit(255 * X).transform(255 * new)
+    assert_allclose(one, other, rtol=1e-7, atol=1e-7 * np.abs(one).max())
 
 
 def test_rank_below_n_below_d_is_well_defined():
@@ -107,7 +120,8 @@ def test_rank_below_n_below_d_is_well_defined():
     X = np.vstack([base, base[::-1]])
     outside = np.linalg.svd(base)[2][3:]
     zca = RegularizedZCA(layer_norm=False).fit(X)
-    assert_allclose(zca.transform(outside), outside, **TOL)
+    size = np.sqrt((X**2).sum(axis=1).mean())
+    assert_allclose(zca.transform(outside), outside / size, **TOL)
     rotated = RegularizedZCA(layer_norm=False).fit(X[[4, 0, 3, 5, 1, 2]])
     assert_allclose(zca.whitening_, rotated.whitening_, **TOL)
 
@@ -197,11 +211,12 @@ def test_degenerate_rows_and_columns(n, reg):
     assert_array_equal(RegularizedZCA(reg=reg).fit(constant_row).transform(constant_row)[3], 0)
 
 
-def test_zero_column_passes_unchanged_without_reg():
+def test_zero_column_is_scaled_by_the_rows_size_without_reg():
     X = make_rows(60, 6)
     X[:, 2] = 0.0
     zca = RegularizedZCA(reg=0, layer_norm=False).fit(X)
-    assert_allclose(zca.whitening_[2], np.eye(6)[2], **TOL)
+    size = np.sqrt((X**2).sum(axis=1).mean())
+    assert_allclose(zca.whitening_[2], np.eye(6)[2] / size, **TOL)
 
 
 @pytest.mark.parametrize("reg", [0, 1e-30, 1e-17, 0.1])

@@ -1,11 +1,13 @@
 """What a dask cluster of two processes costs and gains: overhead of a task, time of a step.
 
     python examples/reproduce/cluster_speed.py [--runs overhead step] [--places PLACE ...]
+        [--ipc 2] [--block-size 5]
 
-A step is one of KIP with the exact NTK of ConvNet3, 20 support images and 60 targets of
-32 x 32 x 3 (noise: the cost does not depend on the pixels), in one process on one core, in two
-such processes at a time, in one process on all cores, and on clusters of one and two worker
-processes of one thread each. A warm step is what each of three more steps takes.
+A step is one of KIP with the exact NTK of ConvNet3, 20 support images (--ipc for each of ten
+classes) and 60 targets of 32 x 32 x 3 (noise: the cost does not depend on the pixels), in one
+process on one core, in two such processes at a time, in one process on all cores, and on clusters
+of one and two worker processes of one thread each. A warm step is what each of three more steps
+takes.
 """
 
 import argparse
@@ -42,7 +44,7 @@ def cluster_of(n_workers, settings=None):
         return LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0")
 
 
-def seconds_of_a_step(title, core):
+def seconds_of_a_step(title, core, ipc, block_size):
     """Return the seconds of a warm step, and those of the first with all that is compiled."""
     place = PLACES[title]
     if place == 0:
@@ -59,7 +61,7 @@ def seconds_of_a_step(title, core):
     kernel = ConvNet(3, image_shape=(32, 32, 3))
 
     def fit(n_steps):
-        options = {"ipc": 2, "batch_size": 60, "block_size": 5, "random_state": 0}
+        options = {"ipc": ipc, "batch_size": 60, "block_size": block_size, "random_state": 0}
         start = time.perf_counter()
         KIPDistiller(kernel, max_iter=n_steps, **options).fit(X, y)
         return time.perf_counter() - start
@@ -110,7 +112,7 @@ def ms_of_a_task(n_workers, n_images):
         return measure(Dask(client))
 
 
-def main(runs, places):
+def main(runs, places, ipc, block_size):
     from _common import provenance
 
     print(provenance(), flush=True)
@@ -123,7 +125,8 @@ def main(runs, places):
         print("\n| | a warm step, s | first fit of one step, s |\n|---|---|---|")
         for title in places:
             cores = sorted(os.sched_getaffinity(0))[-2 if title == BESIDE else -1 :]
-            command = [sys.executable, __file__, "--place", title, "--core"]
+            command = [sys.executable, __file__, "--place", title]
+            command += ["--ipc", str(ipc), "--block-size", str(block_size), "--core"]
             runs = [
                 subprocess.Popen([*command, str(core)], stdout=subprocess.PIPE, text=True)
                 for core in cores
@@ -139,11 +142,14 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", nargs="+", default=RUNS, choices=RUNS)
     parser.add_argument("--places", nargs="+", default=list(PLACES), choices=PLACES)
+    parser.add_argument("--ipc", type=int, default=2, help="support images of each class")
+    parser.add_argument("--block-size", type=int, default=5, help="images on either side")
     parser.add_argument("--place", choices=PLACES, help=argparse.SUPPRESS)
     parser.add_argument("--core", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.place:
-        warm, first = seconds_of_a_step(given.place, given.core)
+        size = given.ipc, given.block_size
+        warm, first = seconds_of_a_step(given.place, given.core, *size)
         print(f"| {given.place} | {warm:.1f} | {first:.1f} |")
     else:
-        main(given.runs, given.places)
+        main(given.runs, given.places, given.ipc, given.block_size)
