@@ -80,8 +80,9 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     :doc:`/results` compares with and without.
 
     When n < d nothing is known of the directions outside the rows' span. They get
-    ``phi = trace(C)^(-1/2)``: the published code's 1 where `layer_norm` makes trace(C) 1,
-    and the same in units of X where it does not. Numerically null directions
+    ``phi = (trace(C) * max(1, reg / d))^(-1/2)``: for ``reg <= d`` that is the published
+    code's 1 where `layer_norm` makes trace(C) 1, and the same in units of X where it does
+    not; beyond, no more than the other directions. Numerically null directions
     (``mu + reg * trace(C) / d <= d * eps * max(mu)``, hence the null ones if ``reg=0``)
     get it too.
 
@@ -285,7 +286,7 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         floor = d * _EPS * mu[-1]
         # A null direction's eigenvalue is rounding noise, and its inverse root would blow
         # that noise up in new rows: scale such directions by the rows' own size, as if theirs
-        # were the whole trace. All-zero rows: W = I.
+        # were the whole trace, and never weigh them more than known ones. All-zero rows: W = I.
         null = shifted <= floor
         if n < d:
             # Rows span at most n directions: the d - n smallest mu are 0 in exact terms.
@@ -293,7 +294,8 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             # arbitrary, so W is only well defined with one phi for all of them.
             null |= mu <= floor
             null[: d - n] = True
-        phi = np.where(null, mu.sum() or 1.0, shifted) ** -0.5
+        unknown = mu.sum() * max(1.0, self.reg / d) or 1.0
+        phi = np.where(null, unknown, shifted) ** -0.5
         U *= np.sqrt(phi)  # now W = U U^T, exactly symmetric
         self.eigenvalues_ = mu
         self.whitening_ = U @ U.T

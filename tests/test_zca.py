@@ -43,10 +43,11 @@ def oracle(X, reg, normalise):
     mu = np.zeros(d)
     mu[: len(s)] = s**2 / n
     shift = reg * mu.sum() / d
-    phi = np.full(d, (mu.sum() or 1) ** -0.5)
+    unknown = (mu.sum() * max(1, reg / d) or 1) ** -0.5
+    phi = np.full(d, unknown)
     kept = mu + shift > 1e-13 * mu[0]
     phi[kept] = (mu[kept] + shift) ** -0.5
-    phi[n:] = (mu.sum() or 1) ** -0.5
+    phi[n:] = unknown
     return Z, (Vt.T * phi) @ Vt, mu
 
 
@@ -102,6 +103,13 @@ def test_directions_beyond_rank_are_scaled_by_the_rows_size(normalise):
     assert_allclose(outside @ zca.whitening_, outside / size, **TOL)
     inside = np.linalg.svd(Z)[2][:6]
     assert not np.allclose(inside @ zca.whitening_, inside / size, rtol=0.1)
+
+
+@pytest.mark.parametrize("n", [6, 60])
+@pytest.mark.parametrize("normalise", [True, False])
+def test_large_reg_leaves_all_directions_as_they_are(n, normalise):
+    zca = RegularizedZCA(reg=1e12, layer_norm=normalise).fit(make_rows(n, 20))
+    assert_allclose(zca.whitening_ / zca.whitening_[0, 0], np.eye(20), **TOL)
 
 
 @pytest.mark.parametrize("n", [6, 60])
