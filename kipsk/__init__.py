@@ -8,11 +8,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._kernel_ridge import KernelRidgeNTK, KernelRidgeNTKClassifier
-    from ._kip import KIPDistiller
-    from ._kip_regressor import KIPRegressor
-    from ._label_solve import LabelSolver
-    from ._zca import RegularizedZCA
+    from ._estimators._kernel_ridge import KernelRidgeNTK, KernelRidgeNTKClassifier
+    from ._estimators._label_solver import LabelSolver
+    from ._estimators._zca import RegularizedZCA
+    from ._kip._distiller import KIPDistiller
+    from ._kip._regressor import KIPRegressor
 
 __version__ = "0.1.0.dev0"
 
@@ -27,12 +27,12 @@ __all__ = [
 ]
 
 _HOME = {
-    "KIPDistiller": "._kip",
-    "KIPRegressor": "._kip_regressor",
-    "KernelRidgeNTK": "._kernel_ridge",
-    "KernelRidgeNTKClassifier": "._kernel_ridge",
-    "LabelSolver": "._label_solve",
-    "RegularizedZCA": "._zca",
+    "KIPDistiller": "._kip._distiller",
+    "KIPRegressor": "._kip._regressor",
+    "KernelRidgeNTK": "._estimators._kernel_ridge",
+    "KernelRidgeNTKClassifier": "._estimators._kernel_ridge",
+    "LabelSolver": "._estimators._label_solver",
+    "RegularizedZCA": "._estimators._zca",
 }
 
 

@@ -12,12 +12,12 @@ from sklearn.kernel_approximation import Nystroem
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import validate_data
 
-from kipsk._blocks import block_size_for
 from kipsk._checks import check_integer, check_not_images, check_option, refuse
-from kipsk._coresets import farthest_first, forgetting_events, medoids, most_forgotten
+from kipsk._data._coresets import farthest_first, forgetting_events, medoids, most_forgotten
+from kipsk._data._labels import encode
+from kipsk._data._support import centres_of, herd, rows_per_class
 from kipsk._engine import map_rows
-from kipsk._support import centres_of, herd, rows_per_class
-from kipsk._targets import encode
+from kipsk._engine._sizes import block_size_for
 from kipsk.kernels._base import JaxKernel
 from kipsk.kernels._registry import get_kernel
 from kipsk.networks._classifier import FiniteNetworkClassifier

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_array, check_random_state
 
-from kipsk._blocks import block_size_for, slices
 from kipsk._checks import check_integer, check_not_images
+from kipsk._engine._sizes import block_size_for, slices
 
 __all__ = [
     "Compression",

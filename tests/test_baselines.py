@@ -18,9 +18,9 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from kipsk import _support
-from kipsk._coresets import farthest_first, forgetting_events
-from kipsk._support import initial_support
+from kipsk._data import _support
+from kipsk._data._coresets import farthest_first, forgetting_events
+from kipsk._data._support import initial_support
 from kipsk.baselines import CoresetSampler
 from kipsk.kernels import RBF, FullyConnected, RandomFeatures
 from kipsk.networks import FiniteNetworkClassifier

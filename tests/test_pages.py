@@ -173,7 +173,7 @@ def test_the_blocks_of_a_page_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for distiller in (KIPDistiller, KIPRegressor):
         monkeypatch.setitem(distiller.__init__.__kwdefaults__, "max_iter", STEPS)
-    monkeypatch.setattr("kipsk._downstream.STAGES", STAGES)
+    monkeypatch.setattr("kipsk._kip._stages.STAGES", STAGES)
     namespace = {"__name__": name, **(GIVEN[name]() if name in GIVEN else {})}
     for line, code in blocks_of(PAGES[name]):
         short = re.sub(r"max_iter=\d+", f"max_iter={STEPS}", code)

@@ -17,7 +17,7 @@ import time
 
 import numpy as np
 
-from kipsk._blocks import pair_block_for
+from kipsk._engine._sizes import pair_block_for
 from kipsk.kernels import ConvNet
 
 RUNS = ("measure", "model", "simulate")
@@ -83,7 +83,7 @@ def measure():
     import jax
     from _common import provenance
 
-    from kipsk import _block_step
+    from kipsk._distil import _block_step
     from kipsk.kernels._base import prepare
 
     print(provenance())
@@ -119,8 +119,8 @@ def loss_of(n_s, n_t, n_classes):
     """Return what the client computes of both matrices, to be called; they are random ones."""
     import jax.numpy as jnp
 
-    from kipsk import _block_step
-    from kipsk._losses import Objective
+    from kipsk._distil import _block_step
+    from kipsk._distil._objective import Objective
     from kipsk.kernels import RBF
 
     rng = np.random.default_rng(0)
@@ -151,7 +151,7 @@ def simulate():
     from distributed import Client, LocalCluster
 
     from kipsk._engine import Block
-    from kipsk._engine._dask import Dask
+    from kipsk._engine._dask._engine import Dask
 
     own = np.zeros((ROWS, 3072), np.float32)
     print("\n| workers | blocks | seconds a block | closed | measured, s | model, s |")

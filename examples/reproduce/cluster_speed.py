@@ -91,7 +91,7 @@ def ms_of_a_task(n_workers, n_images):
     from distributed import Client
 
     from kipsk._engine import LOCAL, Block
-    from kipsk._engine._dask import Dask
+    from kipsk._engine._dask._engine import Dask
 
     X_s = np.ones((n_images, 32 * 32 * 3), np.float32)
     blocks = [Block(own=X_s) for _ in range(N_TASKS)]

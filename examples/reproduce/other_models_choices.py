@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import has_fit_parameter
 
 from kipsk import KIPDistiller
-from kipsk._downstream import STAGES, best_stage, models_of
+from kipsk._kip._stages import STAGES, best_stage, models_of
 
 SETS = {  # with the number of rows to reduce; all others are to test on
     "classification": (lambda: make_classification(6000, 20, n_informative=8, n_classes=3), 2000),

@@ -44,7 +44,7 @@ def current(is_slow: bool = True) -> Engine:
         return LOCAL
     client = getattr(backend, "client", None)
     if client is not None:
-        from kipsk._engine._dask import Dask
+        from kipsk._engine._dask._engine import Dask
 
         return Dask(client)
     devices = jax.local_devices()

@@ -9,9 +9,9 @@ import jax
 import numpy as np
 from tqdm.auto import tqdm
 
-from kipsk._blocks import slices
 from kipsk._engine._base import Block, Engine
 from kipsk._engine._local import LOCAL
+from kipsk._engine._sizes import slices
 
 
 def map_rows(

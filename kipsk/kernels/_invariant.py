@@ -15,10 +15,10 @@ from jax.tree_util import register_dataclass
 from numpy.typing import ArrayLike
 
 from kipsk._checks import refuse
-from kipsk._layers import checked_shape
+from kipsk.architectures._layers import checked_shape
 from kipsk.kernels._base import JaxKernel, KernelFunction
-from kipsk.kernels._convolutional import ConvolutionalFunction
 from kipsk.kernels._dot_product import DotProductFunction
+from kipsk.kernels._infinite._convolutional import ConvolutionalFunction
 from kipsk.kernels._registry import get_kernel
 
 

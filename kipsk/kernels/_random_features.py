@@ -15,9 +15,9 @@ from jax.tree_util import register_dataclass
 
 from kipsk._checks import check_integer, check_option, refuse
 from kipsk.architectures import Architecture, Shape, get_architecture
+from kipsk.architectures._frozen import GROUP_BYTES, frozen_features, in_groups
+from kipsk.architectures._function import Params, apply, init
 from kipsk.kernels._base import PRNG, JaxKernel, KernelFunction, in_float64
-from kipsk.networks._frozen import GROUP_BYTES, frozen_features, in_groups
-from kipsk.networks._network import Params, apply, init
 
 _matmul = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 

@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from kipsk.kernels._base import JaxKernel
-from kipsk.kernels._convolutional import ConvNet, Convolutional, Myrtle
 from kipsk.kernels._dot_product import RBF, FullyConnected, Laplace
+from kipsk.kernels._infinite._convolutional import ConvNet, Convolutional, Myrtle
 from kipsk.kernels._random_features import RandomFeatures
 
 # Pattern (with named groups of keyword arguments), how to show it, and the factory.

@@ -22,7 +22,7 @@ from jax import Array
 from jax.tree_util import register_dataclass
 
 from kipsk._checks import check_option, refuse
-from kipsk._layers import Shape, checked_shape
+from kipsk.architectures._layers import Shape, checked_shape
 from kipsk.kernels._base import JaxKernel, KernelFunction, in_float64
 from kipsk.kernels._pairs import all_pairs, pairs_among
 

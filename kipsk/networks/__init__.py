@@ -17,7 +17,7 @@ used: the functions need JAX alone.
 
 from typing import TYPE_CHECKING, Any
 
-from kipsk.networks._network import Params, apply, features, init
+from kipsk.architectures._function import Params, apply, features, init
 
 if TYPE_CHECKING:
     from kipsk.networks._classifier import FiniteNetworkClassifier

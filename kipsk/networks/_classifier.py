@@ -19,15 +19,17 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm.auto import tqdm
 
-from kipsk._augment import check as check_augmentation
-from kipsk._blocks import block_size_for
 from kipsk._checks import check_integer, check_not_images, check_option, check_positive, refuse
+from kipsk._data._labels import class_targets, is_target_matrix
+from kipsk._descent._schedule import is_transformation, learning_rates
+from kipsk._distil._loop import LOOK_EVERY
 from kipsk._engine import map_rows
-from kipsk._kernel_ridge import OneHotClassifierMixin
-from kipsk._optimize import LOOK_EVERY, is_transformation, learning_rates
-from kipsk._targets import class_targets, is_target_matrix
+from kipsk._engine._sizes import block_size_for
+from kipsk._estimators._one_hot import OneHotClassifierMixin
 from kipsk.architectures import Architecture, get_architecture
-from kipsk.augment import Augmentation, get_augmentation
+from kipsk.augment import Augmentation
+from kipsk.augment._apply import check as check_augmentation
+from kipsk.augment._augmentations import get_augmentation
 from kipsk.networks import _training
 from kipsk.networks._rates import ADAM_RATES, sgd_rate
 from kipsk.networks._training import Data, Problem

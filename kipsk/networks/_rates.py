@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from kipsk.networks._network import Params
+from kipsk.architectures._function import Params
 from kipsk.networks._training import Data, Problem, outputs, penalty
 
 #: Rates of "adam", whose steps have the size of the rate in every parameter. "ntk" parameters are

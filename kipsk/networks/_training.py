@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from kipsk import _optimize
-from kipsk._augment import Function
-from kipsk._augment import apply as augmented
-from kipsk._optimize import State
+from kipsk._descent import _step
+from kipsk._descent._step import State
 from kipsk.architectures import Architecture, Shape
-from kipsk.networks._network import Params, _scaled, apply, init
+from kipsk.architectures._function import Params, _scaled, apply, init
+from kipsk.augment._apply import Function
+from kipsk.augment._apply import apply as augmented
 
 #: Steps of one jitted call, at most. A call returns after this many so that the host can look.
 #: Images take one: on a CPU the gradient of a convolution is many times slower inside of a loop.
@@ -46,7 +46,7 @@ class Problem:
     optimizer : optax.GradientTransformation
         Its updates are multiplied by a step's rate and subtracted.
     augment : callable or None
-        As `kipsk.augment.get_augmentation` returns it.
+        As `kipsk.augment._augmentations.get_augmentation` returns it.
     image_shape : tuple of int or None
         (H, W, C) of the images that are augmented; None if it is rows.
     """
@@ -146,7 +146,7 @@ def step(
     def loss_of(params: Any, data: Data, _: Array) -> tuple[Array, Array]:
         return objective(problem, params, initial, data, l2), jnp.zeros(())
 
-    state, (loss, _) = _optimize.step(loss_of, problem.optimizer, state, data, rate)
+    state, (loss, _) = _step.step(loss_of, problem.optimizer, state, data, rate)
     return state, loss
 
 
@@ -205,7 +205,7 @@ def run(
     A last step of length zero (yielded with 0 steps) looks at where the others led: ``state.good``
     is then the end of the run, or, if it failed, the last parameters of finite loss.
     """
-    state = _optimize.initial_state(problem.optimizer, params)
+    state = _step.initial_state(problem.optimizer, params)
     key = jax.random.key(rng.randint(2**31))
     per_call = 1 if problem.architecture.needs_images else MAX_STEPS_PER_CALL
     batches = _batches(len(data.X), batch_size, per_call, rng)

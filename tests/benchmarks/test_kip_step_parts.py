@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from kipsk._losses import Objective, Targets
+from kipsk._distil._objective import Objective, Targets
 from kipsk.kernels import FullyConnected
 from kipsk.kernels._base import prepare
 from kipsk.kernels._duals import arccos_orders

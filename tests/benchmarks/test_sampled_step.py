@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from kipsk._losses import Objective, Targets
+from kipsk._distil._objective import Objective, Targets
 from kipsk.kernels import RandomFeatures
 from kipsk.kernels import _random_features as sampled
 from kipsk.networks import features

@@ -19,11 +19,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from kipsk import KIPDistiller, _block_step
-from kipsk._engine import LOCAL, Block, _dask, current, indices
-from kipsk._engine._dask import _IN_USE, Dask
-from kipsk._engine._dask_cluster import Cluster, Limits
-from kipsk._engine._dask_worker import dumps
+from kipsk import KIPDistiller
+from kipsk._distil import _block_step
+from kipsk._engine import LOCAL, Block, current, indices
+from kipsk._engine._dask import _engine
+from kipsk._engine._dask._cluster import Cluster, Limits
+from kipsk._engine._dask._engine import _IN_USE, Dask
+from kipsk._engine._dask._worker import dumps
 from kipsk.kernels import RBF, ConvNet
 from kipsk.kernels._dot_product import RBFFunction
 
@@ -112,9 +114,9 @@ class TestEngine:
 
     def test_what_is_placed_is_forgotten(self, client):
         def placed():
-            from kipsk._engine import _dask_worker
+            from kipsk._engine._dask import _worker
 
-            return list(_dask_worker._SENT)
+            return list(_worker._SENT)
 
         engine, other = Dask(client), Dask(client)
         with engine.place([1.0]) as name:
@@ -407,9 +409,9 @@ class TestFaults:
         """Others do its blocks. If there are none, an error tells."""
 
         def clear():
-            from kipsk._engine import _dask_worker
+            from kipsk._engine._dask import _worker
 
-            _dask_worker._SENT.clear()
+            _worker._SENT.clear()
 
         client.wait_for_workers(2, timeout=60)
         workers = [*client.scheduler_info()["workers"]]
@@ -439,7 +441,7 @@ class TestFaults:
                 os.kill(pid, signal.SIGCONT)
 
     def test_placing_where_a_worker_dies(self, tmp_path, monkeypatch):
-        def dying(*given, original=_dask.plugin):
+        def dying(*given, original=_engine.plugin):
             plugin = original(*given)
             type(plugin).setup_of_all = type(plugin).setup
             type(plugin).setup = setup_or_die
@@ -452,7 +454,7 @@ class TestFaults:
                 os.abort()
             plugin.setup_of_all(worker)
 
-        monkeypatch.setattr(_dask, "plugin", dying)
+        monkeypatch.setattr(_engine, "plugin", dying)
         with cluster_of(2) as cluster, distributed.Client(cluster, set_as_default=False) as client:
             assert squares(client, tmp_path, {}) == [i**2 for i in range(12)]
 

@@ -23,13 +23,14 @@ from kipsk.architectures import (
     Conv,
     Dense,
     Flatten,
+    _frozen,
     conv_vec,
     convnet,
     fully_connected,
     myrtle,
 )
 from kipsk.kernels import FullyConnected, RandomFeatures
-from kipsk.networks import _frozen, features, init
+from kipsk.networks import features, init
 
 OTHER = {"w_std": 1.3, "b_std": 0.5}
 RELU = Activation("relu")

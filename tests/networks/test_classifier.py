@@ -217,7 +217,7 @@ def test_prediction_in_blocks_is_the_whole(blobs, monkeypatch):
     X, y = blobs
     network = FiniteNetworkClassifier(**FAST).fit(X, y)
     whole = scores(network, X)
-    monkeypatch.setattr("kipsk._blocks._BLOCK_BYTES", 3000)
+    monkeypatch.setattr("kipsk._engine._sizes._BLOCK_BYTES", 3000)
     calls = []
     monkeypatch.setattr(
         "kipsk.networks._classifier._outputs",

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from kipsk._augment import apply
 from kipsk.architectures import convnet, fully_connected
 from kipsk.augment import Flip, MixUp, Noise, Shift
+from kipsk.augment._apply import apply
 from kipsk.networks import _training, init
 from kipsk.networks._rates import largest_curvature
 from kipsk.networks._training import (

@@ -1,0 +1,1 @@
+"""The mathematics of kernel ridge regression in closed form: arrays in, arrays out."""

@@ -1,0 +1,70 @@
+"""Class labels to centred one-hot targets and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.multiclass import check_classification_targets
+
+from kipsk._checks import refuse
+
+
+def one_hot(codes: NDArray[np.integer], n_classes: int, dtype: Any = np.float64) -> NDArray[Any]:
+    """Return one-hot rows minus ``1 / n_classes``, of shape (n, n_classes)."""
+    targets = np.full((len(codes), n_classes), -1 / n_classes, dtype=dtype)
+    targets[np.arange(len(codes)), codes] += 1
+    return targets
+
+
+def encode(owner: str, y: Any) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """Return the sorted classes and the code of each label; refuse y with fewer than two."""
+    check_classification_targets(y)
+    classes, codes = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(
+            f"{owner} needs at least 2 classes in y. Got 1 class instead: {classes[0]!s}."
+        )
+    return classes, codes
+
+
+def is_target_matrix(y: Any, classes: ArrayLike | None) -> bool:
+    """Return whether y is a matrix with a column for each of the `classes`, not labels.
+
+    Refuses a matrix without `classes`. What is neither an array nor a list is left to
+    scikit-learn's own validation.
+    """
+    is_sequence = isinstance(y, list | tuple)
+    shape: tuple[int, ...] = np.shape(y) if is_sequence else getattr(y, "shape", ())
+    if classes is None and len(shape) == 2 and shape[1] > 1:
+        raise ValueError(
+            f"y should be a 1d array of class labels. Got an array of shape {shape} instead: "
+            "for soft labels pass the class of each column, classes=distiller.classes_."
+        )
+    return classes is not None and len(shape) == 2
+
+
+def class_targets(
+    owner: str, y: Any, classes: ArrayLike | None, is_matrix: bool
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Return the classes and, for each row, y itself if it is a matrix, or its centred one-hot."""
+    if not is_matrix:
+        found, codes = encode(owner, y)
+        return found, one_hot(codes, len(found))
+    given = np.asarray(classes)
+    if given.ndim != 1 or len(np.unique(given)) < max(2, len(given)):
+        rule = "an array of at least 2 different class labels, one for each column of y"
+        raise refuse(owner, "classes", rule, classes)
+    targets = np.asarray(y, dtype=np.float64)
+    if targets.shape[1] != len(given):
+        raise ValueError(
+            f"y must have one column for each of the {len(given)} 'classes'. "
+            f"Got y of shape {targets.shape} instead."
+        )
+    return given, targets
+
+
+def decision(scores: NDArray[Any]) -> NDArray[Any]:
+    """Return scikit-learn's decision values: 1-D, positive for the second class, if binary."""
+    return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores

@@ -1,1 +1,0 @@
-"""The Displays of `kipsk.plotting`, one kind of picture per file."""

@@ -1,0 +1,1 @@
+"""One run of distillation, whatever y is: what is descended on, and the loop that descends."""

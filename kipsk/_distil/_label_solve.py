@@ -1,0 +1,85 @@
+"""The labels of a support set for all targets, from sums over blocks of them."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+from numpy.typing import NDArray
+
+from kipsk._closed_form import _label_solve, _ridge
+from kipsk._engine import current, sum_rows
+from kipsk._engine._sizes import block_bytes, block_size_for
+from kipsk._engine._threads import single_threaded_blas
+from kipsk.kernels._base import KernelFunction, evaluate
+
+
+@jax.jit
+def _normal_equations(
+    function: KernelFunction, X_s: jax.Array, regularised: jax.Array, X_t: jax.Array, y_t: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    K_st = function.cross(function.prepare(X_s), function.prepare(X_t)).astype(jnp.float64)
+    A_transposed = _ridge.solve(regularised, K_st)
+    return A_transposed @ A_transposed.T, A_transposed @ y_t.astype(jnp.float64)
+
+
+def solve_labels_over(
+    function: KernelFunction,
+    X_s: NDArray[Any],
+    X: NDArray[Any],
+    y: NDArray[Any],
+    reg: float,
+    label_reg: float | None,
+    block_size: int | str = "auto",
+    verbose: int = 0,
+) -> tuple[NDArray[np.float64], float]:
+    """Return the best labels of a support set for all targets, in memory of (n_s, n_s).
+
+    Parameters
+    ----------
+    function : KernelFunction
+    X_s : ndarray of shape (n_s, n_features)
+    X : ndarray of shape (n, n_features)
+    y : ndarray of shape (n, n_outputs)
+    reg : float
+        Relative ridge of the prediction.
+    label_reg : float or None
+        Relative ridge of the labels; None chooses it by generalised cross-validation.
+    block_size : int or "auto"
+    verbose : int
+
+    Returns
+    -------
+    y_s : ndarray of shape (n_s, n_outputs)
+    label_reg : float
+    """
+    n_features = X.shape[1]
+    row_size = n_features + function.row_size(n_features)
+    pair_size = function.pair_size(n_features)
+    size = block_size_for(block_size, len(X_s), row_size, X.itemsize, pair_size)
+    with jax.enable_x64(True):
+        K_ss = np.asarray(evaluate(function, X_s.astype(np.float64)))
+        ridge = reg * np.trace(K_ss) / len(K_ss)
+        # Raises if the matrix cannot be factored, with the reason.
+        _ridge.fit_alpha(K_ss, np.ones((len(K_ss), 1)), ridge)
+        regularised = _ridge.add_to_diagonal(K_ss, ridge)
+        sums = Partial(_normal_equations, function, X_s, regularised)
+        is_slow = function.is_slow(n_features)
+        # A worker's BLAS has one thread, and the number of them may change the last bit.
+        with single_threaded_blas if is_slow else nullcontext():
+            normal, moments = sum_rows(
+                sums,
+                (X, y),
+                size,
+                engine=current(is_slow),
+                task_bytes=block_bytes(size, len(X_s), row_size, X.itemsize),
+                progress="labels" if verbose else None,
+            )
+    if label_reg is None:
+        y_squared = float(np.sum(np.square(y, dtype=np.float64)))
+        label_reg = _label_solve.best_label_reg(normal, moments, regularised, y_squared, len(y))
+    return _label_solve.solve_labels(normal, moments, regularised, label_reg), label_reg

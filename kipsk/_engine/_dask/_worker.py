@@ -1,0 +1,198 @@
+"""What dask workers hold and run: what was placed, and one block of it."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import threading
+from functools import cached_property
+from importlib import import_module
+from typing import Any
+
+import jax
+
+from kipsk._engine._base import Placed, to_numpy
+from kipsk._engine._threads import single_threaded_blas
+
+
+def versions() -> dict[str, str]:
+    return {name: import_module(name).__version__ for name in ("kipsk", "jax")}
+
+
+#: In the scheduler's metadata: what the blocks of a pass share, by what is placed and the pass.
+SHARED = "kipsk-shared"
+# Passes at a time that a worker keeps it of: fits in several threads may have placed the same.
+_PASSES = 4
+# Seconds that a worker waits for it.
+_ASK = 60.0
+
+
+class _Sent:
+    """What was placed on the workers of this process.
+
+    Attributes
+    ----------
+    workers : set of str
+        Their addresses. Threads of one process may be several workers.
+    """
+
+    def __init__(self, payload: bytes) -> None:
+        self.workers: set[str] = set()
+        self._payload = payload
+        self._lock = threading.Lock()
+        self._shared: dict[str, bytes] = {}
+
+    def placed(self) -> Placed:
+        with self._lock:
+            return self._placed
+
+    def shared(self, name: str, run: str) -> bytes:
+        """Return what the blocks of a pass share. The scheduler is asked once.
+
+        A worker that had it first would be another one that can hang.
+        """
+        with self._lock:
+            if run not in self._shared:
+                for old in list(self._shared)[: 1 - _PASSES]:
+                    del self._shared[old]
+                self._shared[run] = _ask(name, run)
+            return self._shared[run]
+
+    @cached_property
+    def _placed(self) -> Placed:
+        value: Placed = pickle.loads(self._payload)
+        self._payload = b""
+        return value
+
+
+def _ask(name: str, run: str) -> bytes:
+    from distributed import get_worker
+    from distributed.utils import sync
+
+    worker, keys = get_worker(), [SHARED, name, run]
+    try:
+        ask = worker.scheduler.get_metadata
+        value = sync(worker.loop, ask, keys=keys, default=None, callback_timeout=_ASK)
+    except Exception as error:  # of a connection
+        raise NotPlacedError(f"the scheduler does not answer: {error}") from error
+    if value is None:
+        raise NotPlacedError(f"the scheduler has no {keys}")
+    return bytes(value)
+
+
+#: On a worker: what is placed there, by name.
+_SENT: dict[str, _Sent] = {}
+
+
+def receive(name: str, payload: bytes, wanted: dict[str, str], address: str) -> None:
+    """Keep on a worker what is placed, or say why not."""
+    own = versions()
+    if own != wanted:
+        both = [", ".join(f"{k} {v}" for k, v in some.items()) for some in (own, wanted)]
+        raise RuntimeError(f"the worker {address} has {both[0]}, this process {both[1]}")
+    _SENT.setdefault(name, _Sent(payload)).workers.add(address)
+
+
+def forget(name: str, address: str) -> None:
+    """Drop on a worker what was placed, unless another worker of its process has it too."""
+    sent = _SENT.get(name)
+    if sent is not None:
+        sent.workers.discard(address)
+        if not sent.workers:
+            _SENT.pop(name, None)
+
+
+def plugin(name: str, payload: bytes, wanted: dict[str, str]) -> Any:
+    """Return the plugin that holds what is placed.
+
+    Its class is local, hence sent with its code: a worker without kipsk can load it and say so.
+    """
+    from distributed import WorkerPlugin
+
+    class Placement(WorkerPlugin):  # type: ignore[misc]
+        def __init__(self, name: str, payload: bytes, wanted: dict[str, str]) -> None:
+            self.name, self.payload, self.wanted = name, payload, wanted
+
+        def setup(self, worker: Any) -> None:
+            try:
+                from kipsk._engine._dask import _worker
+            except ImportError as error:
+                raise RuntimeError(f"the worker {worker.address} has no kipsk: {error}") from error
+            _worker.receive(self.name, self.payload, self.wanted, worker.address)
+            self.payload = b""  # the worker keeps this object
+
+        def teardown(self, worker: Any) -> None:
+            from kipsk._engine._dask import _worker
+
+            _worker.forget(self.name, worker.address)
+
+    return Placement(name, payload, wanted)
+
+
+class NotPlacedError(RuntimeError):
+    """A worker lacks what was placed."""
+
+
+def compute(name: str, task: bytes, run: str, x64: bool) -> Any:
+    """Compute one block on a worker.
+
+    Parameters
+    ----------
+    name : str
+        Of what is placed.
+    task : bytes
+        ``(function, which, block)``.
+    run : str
+        The pass, whose blocks share something.
+    x64 : bool
+        Whether float64 is in use where the task comes from.
+    """
+    # Arrays of JAX are made when they are unpickled: float64 has to be in use by then.
+    with jax.enable_x64(x64), single_threaded_blas:
+        function, which, block = pickle.loads(task)
+        try:
+            sent = _SENT[name]
+        except KeyError:
+            raise NotPlacedError(f"{name} is not on this worker") from None
+        placed, shared = sent.placed(), pickle.loads(sent.shared(name, run))
+        return to_numpy(function(placed.constants[which], *placed.arguments(block), shared))
+
+
+def dumps(value: Any) -> bytes:
+    """Pickle what can be found by its name or sent as code; jitted functions by name."""
+    import cloudpickle
+
+    jitted: Any = type(jax.jit(_named))
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, jitted) and _is_found(obj):
+                return _named, (obj.__module__, obj.__qualname__)
+            return super().reducer_override(obj)
+
+    with io.BytesIO() as file:
+        try:
+            Pickler(file, protocol=5).dump(value)
+        except Exception as error:
+            raise TypeError(
+                f"The kernel cannot be sent to the workers of the dask cluster: {error}. Use one "
+                "that can be pickled, or fit outside of joblib.parallel_config('dask')."
+            ) from error
+        return file.getvalue()
+
+
+def _is_found(obj: Any) -> bool:
+    """Return whether a worker finds an object by its name, and no other one."""
+    if obj.__module__ == "__main__":
+        return False
+    try:
+        return _named(obj.__module__, obj.__qualname__) is obj
+    except (AttributeError, ImportError):
+        return False
+
+
+def _named(module: str, name: str) -> Any:
+    found: Any = import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found

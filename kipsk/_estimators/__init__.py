@@ -1,0 +1,1 @@
+"""Estimators in scikit-learn's manner that need no descent, and what all distillers share."""

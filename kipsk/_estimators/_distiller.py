@@ -1,0 +1,301 @@
+"""What all distillers share: data in, a support set out, and the predictor that it is."""
+
+from __future__ import annotations
+
+import math
+import os
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from kipsk._checks import check_auto, check_integer, check_not_images, check_option, refuse
+from kipsk._data._coding import ClassCoding, Coding, Data
+from kipsk._estimators import _support_file as support_file
+from kipsk._estimators._kernel_ridge import KernelRidgeNTK
+from kipsk._estimators._one_hot import OneHotClassifierMixin
+from kipsk._estimators._pictures import thumbnails
+from kipsk.architectures._layers import checked_shape
+from kipsk.kernels._base import JaxKernel
+from kipsk.kernels._registry import get_kernel
+
+
+def is_same_kernel(one: Any, other: Any) -> bool:
+    """Whether two names or kernel objects mean the same kernel."""
+    return type(one) is type(other) and bool(one == other)
+
+
+class BaseDistiller(BaseEstimator):
+    """A model that is a small support set.
+
+    Subclasses have the parameters ``kernel``, ``image_shape``, ``reg``, ``block_size``, ``dtype``
+    and ``verbose`` and call, in `fit`, `_kernel_and_reg`, `_validate` and `_publish`.
+    """
+
+    _coding: ClassVar[type[Coding]]
+    kernel: Any
+    image_shape: Any
+    reg: float | str
+    block_size: int | str
+    dtype: str
+    verbose: int
+    X_s_: NDArray[Any]
+    y_s_: NDArray[np.float64]
+
+    @abstractmethod
+    def fit(self, X: Any, y: Any) -> Self:
+        """Learn the support set."""
+
+    def fit_distill(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Fit and return the support set with its soft labels or real targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows, images flattened.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels of any type in one dimension; of a regressor, numbers.
+
+        Returns
+        -------
+        X_s : ndarray of shape (n_support, n_features)
+            A copy of `X_s_`.
+        y_s : ndarray of shape (n_support, n_classes), or of y with n_support rows
+            Of a classifier centred: real class labels would be one-hot minus ``1 / n_classes``. Of
+            a regressor in the units of y. They train `KernelRidgeNTK` and other regressors.
+        """
+        self.fit(X, y)
+        return self.X_s_.copy(), self.y_s_.copy()
+
+    def evaluate(
+        self, X: Any, y: Any, kernels: Sequence[str | JaxKernel] | None = None
+    ) -> dict[str, float]:
+        """Return the score of the support set under several kernels: accuracy, or R2.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to score on, as in `fit`.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their labels or targets.
+        kernels : sequence of str or kernel objects, default=None
+            Any, also such that the set was not made for: their "auto" values are set from the
+            support. None is what the estimator was given, all of a family, as it was fitted.
+
+        Returns
+        -------
+        scores : dict of str to float
+            By the kernel's name, or what the object prints.
+        """
+        check_is_fitted(self, "predictor_")
+        check_not_images("X", X)
+        X, y = validate_data(self, X, y, dtype=self.dtype, reset=False, **self._coding.validation)
+        X = self._into_space(X)
+        y_s = self._coding.of_fitted(self).given(self.y_s_)
+        if isinstance(kernels, str | JaxKernel):
+            kernels = [kernels]
+        found = {}
+        for given in self._kernels() if kernels is None else kernels:
+            kernel = self._fitted_kernel(given)
+            auto = self._auto_reg(kernel)
+            reg = check_auto(type(self).__name__, "reg", self.reg, auto, zero=True)
+            predictor = self._predictor(kernel.for_prediction(), reg, self.X_s_, y_s)
+            found[str(given)] = self._score_of(predictor.predict(X), y)
+        return found
+
+    @abstractmethod
+    def _score_of(self, predictions: NDArray[np.float64], y: NDArray[Any]) -> float:
+        """Return how well predicted targets of shape (n, n_outputs) say what y is."""
+
+    def export_support(self, path: str | os.PathLike[str]) -> None:
+        """Write the support set as an .npz file, with the keys that published sets have.
+
+        ``images`` are `X_s_`, of shape (n_support, H, W, C) if the estimator knows the shape of
+        images and (n_support, n_features) if not, in the units that the kernel sees; ``labels``
+        are `y_s_`; ``classes`` and ``metadata``, a JSON text, say the rest. No pickles are written.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file to write.
+        """
+        check_is_fitted(self, "predictor_")
+        support_file.write(self, path)
+
+    def load_support(self, path: str | os.PathLike[str]) -> Self:
+        """Become what was exported, or a published set, under this estimator's own kernel.
+
+        Parameters
+        ----------
+        path : str or path-like
+            An .npz file with ``images`` (n_support, ...) and ``labels``, of shape (n_support,) or
+            (n_support, n_classes). Without ``classes`` the classes are 0, 1, and so on.
+
+        Returns
+        -------
+        self
+            Fitted: `predict` and `score` work.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged or no support set, or is of a model of the other kind.
+        """
+        kernel, reg = self._kernel_and_reg()
+        support_file.read(self, path, kernel, reg)
+        return self
+
+    @property
+    def _repr_html_(self) -> Callable[[], str]:
+        """Scikit-learn's diagram and the support as small images; no attribute if it has none."""
+        diagram = super()._repr_html_
+        return lambda: diagram() + thumbnails(self)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        bundle: dict[str, str] = super()._repr_mimebundle_(**kwargs)
+        if "text/html" in bundle:  # not with sklearn.set_config(display="text")
+            bundle["text/html"] += thumbnails(self)
+        return bundle
+
+    def _into_space(self, X: NDArray[Any]) -> NDArray[Any]:
+        """Return validated rows as the kernel sees them."""
+        return X
+
+    def _predict_targets(self, X: Any) -> NDArray[np.float64]:
+        check_is_fitted(self, "predictor_")
+        check_not_images("X", X)
+        X = validate_data(self, X, dtype=self.dtype, reset=False)
+        return self.predictor_.predict(self._into_space(X))
+
+    def _kernels(self) -> list[Any]:
+        """Return the kernels as the user gave them."""
+        return [self.kernel]
+
+    def _get_kernel(self, kernel: Any) -> JaxKernel:
+        """Return a kernel object that knows the images' shape."""
+        resolved = get_kernel(kernel)
+        if self.image_shape is None or resolved.get_params().get("image_shape", 0) is not None:
+            return resolved
+        return get_kernel(resolved, image_shape=tuple(self.image_shape))
+
+    def _fitted_kernel(self, given: Any) -> JaxKernel:
+        """Return a kernel with its data-dependent parameters set: as in `fit` if it was there."""
+        return self._get_kernel(given).resolve(self.X_s_)
+
+    def _auto_reg(self, kernel: JaxKernel) -> float:
+        """Return the ridge, once fitted, of ``reg="auto"`` with a kernel."""
+        return kernel.recommended_reg
+
+    def _kernel_and_reg(self) -> tuple[JaxKernel, float]:
+        """Check the parameters that all distillers have; return the kernel and relative ridge."""
+        name = type(self).__name__
+        check_option(name, "dtype", self.dtype, ("float32", "float64"))
+        if self.block_size != "auto":
+            check_integer(name, "block_size", self.block_size, minimum=1, also=' or "auto"')
+        if self.image_shape is not None:
+            checked_shape(name, "image_shape", self.image_shape, n_dims=(3,))
+        kernel = self._get_kernel(self._kernels()[0])
+        return kernel, check_auto(name, "reg", self.reg, kernel.recommended_reg, zero=True)
+
+    def _validate(self, X: Any, y: Any) -> Data:
+        """Check the data."""
+        check_not_images("X", X)
+        X, y = validate_data(self, X, y, dtype=self.dtype, **self._coding.validation)
+        self._check_image_shape(X)
+        return Data(X, *self._coding.encode(type(self).__name__, y, X.dtype))
+
+    def _check_image_shape(self, X: NDArray[Any]) -> None:
+        if self.image_shape is not None and math.prod(self.image_shape) != X.shape[1]:
+            rule = f"(height, width, channels) of the images whose {X.shape[1]} values are a row"
+            raise refuse(type(self).__name__, "image_shape", rule, self.image_shape)
+
+    def _predictor(
+        self,
+        kernel: JaxKernel,
+        reg: float,
+        X_s: NDArray[Any],
+        y_s: NDArray[Any],
+    ) -> KernelRidgeNTK:
+        """Return kernel ridge regression on a support set with its targets."""
+        predictor = KernelRidgeNTK(
+            kernel,
+            reg=reg,
+            block_size=self.block_size,
+            dtype="auto" if self.dtype == "float32" else self.dtype,
+            verbose=self.verbose,
+        )
+        return predictor.fit(X_s, y_s)
+
+    def _fitted(
+        self,
+        X_s: NDArray[Any],
+        y_s: NDArray[Any],
+        coding: Coding,
+        kernel: JaxKernel,
+        reg: float,
+        predict_kernel: JaxKernel | None = None,
+    ) -> dict[str, Any]:
+        """Return the fitted attributes: the support set and the predictor that it is, as numpy.
+
+        Parameters
+        ----------
+        X_s, y_s : ndarrays of shapes (n_s, n_features) and (n_s, n_outputs)
+            Rows and targets.
+        """
+        X_s, y_s = np.array(X_s, dtype=self.dtype), np.array(y_s, dtype=np.float64)
+        return {
+            "X_s_": X_s,
+            "y_s_": coding.published(y_s),
+            **coding.attributes,
+            "kernel_": kernel,
+            "reg_": reg,
+            "predictor_": self._predictor(predict_kernel or kernel, reg, X_s, y_s),
+        }
+
+    def _publish(self, *arguments: Any) -> None:
+        """Store what `_fitted` returns for these arguments."""
+        self.__dict__.update(self._fitted(*arguments))
+
+
+class ClassDistiller(OneHotClassifierMixin, BaseDistiller):
+    """A classifier that is a small support set."""
+
+    _coding = ClassCoding
+
+    def fit_resample(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Fit and return the support set with hard labels, imbalanced-learn's protocol.
+
+        The support is an excellent compressed *model* (of this estimator), not always a good
+        training set for a model of another kind: the largest entry of a solved label throws away
+        what the others say, and may be another class than the row's own.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows, images flattened.
+        y : array-like of shape (n_samples,)
+            Class labels of any type.
+
+        Returns
+        -------
+        X_s : ndarray of shape (n_support, n_features)
+            A DataFrame with the columns of X if X is one.
+        y_hard : ndarray of shape (n_support,)
+            The class of each label's largest entry.
+        """
+        return self._resampled(X, *self.fit_distill(X, y))
+
+    def _resampled(
+        self, X: Any, X_s: NDArray[Any], y_s: NDArray[Any]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return rows, as a DataFrame if X is one, and the class of each label's largest entry."""
+        if hasattr(X, "iloc") and not hasattr(self, "preprocess_"):
+            X_s = type(X)(X_s, columns=X.columns)
+        return X_s, self.classes_[np.argmax(y_s, axis=1)]
+
+    def _score_of(self, predictions: NDArray[np.float64], y: NDArray[Any]) -> float:
+        return float(np.mean(self.classes_[predictions.argmax(axis=1)] == y))

@@ -1,0 +1,364 @@
+"""Kernel ridge regression with infinite-width kernels: a regressor and a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import jax
+import numpy as np
+from jax.tree_util import Partial
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from kipsk._checks import check_integer, check_not_images, check_option, check_positive
+from kipsk._closed_form import _ridge
+from kipsk._data._labels import class_targets, is_target_matrix
+from kipsk._engine import current, map_rows
+from kipsk._engine._sizes import block_bytes, block_size_for
+from kipsk._estimators._one_hot import OneHotClassifierMixin
+from kipsk.kernels._base import JaxKernel, KernelFunction, evaluate
+from kipsk.kernels._registry import get_kernel
+
+_PRECOMPUTED_REG = 1e-6
+_FLOATS = (np.float64, np.float32)  # others become float64
+
+
+@jax.jit
+def _predict(function: KernelFunction, X_s: jax.Array, alpha: jax.Array, X: jax.Array) -> jax.Array:
+    X = X.astype(X_s.dtype)
+    K_st = function.cross(function.prepare(X_s), function.prepare(X))
+    return _ridge.predict(K_st.astype(X.dtype), alpha)
+
+
+class _BaseKernelRidge(BaseEstimator):
+    """The closed form behind both estimators."""
+
+    def __init__(
+        self,
+        kernel: str | JaxKernel = "fc1",
+        *,
+        reg: float | str | Sequence[float] = "auto",
+        block_size: int | str = "auto",
+        dtype: str = "auto",
+        verbose: int = 0,
+    ) -> None:
+        self.kernel = kernel
+        self.reg = reg
+        self.block_size = block_size
+        self.dtype = dtype
+        self.verbose = verbose
+
+    def _fit_targets(self, X: NDArray[Any], Y: NDArray[Any], sample_weight: Any) -> None:
+        """Fit validated rows (or a precomputed kernel) and 2-D float64 targets."""
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        used = np.flatnonzero(weight)
+        if not len(used):
+            raise ValueError("sample_weight must have a positive entry. Got only zeros instead.")
+        if self._is_precomputed():
+            self.kernel_: JaxKernel | str = "precomputed"
+            K = X.astype(np.float64, copy=False)
+        else:
+            self.kernel_ = get_kernel(self.kernel).resolve(X[used])
+            with jax.enable_x64(True):
+                K = np.asarray(evaluate(self.kernel_.function(), X.astype(np.float64)))
+        _ridge.check_finite_gram(K, "K_ss")
+        # Weighted least squares is least squares on rows scaled by sqrt(weight); the relative
+        # ridge follows the weighted mean of the diagonal, so weight 2 is the row given twice.
+        mean = np.average(np.diag(K), weights=weight)
+        root = np.sqrt(weight[used])
+        targets = Y[used] * root[:, None]
+        if sample_weight is not None:
+            K = K[np.ix_(used, used)] * np.outer(root, root)
+        regs = self._regs()
+        self.__dict__.pop("loo_errors_", None)  # of an earlier fit
+        if len(regs) == 1:
+            best = 0
+            alpha = _ridge.fit_alpha(K, targets, regs[0] * mean)
+        else:
+            residuals, alphas = _ridge.leave_one_out(K, targets, regs * mean)
+            self.loo_errors_ = np.sum(residuals**2, axis=(1, 2)) / (root @ root) / Y.shape[1]
+            best = int(np.argmin(self.loo_errors_))
+            alpha = alphas[best]
+            if not np.isfinite(self.loo_errors_[best]):
+                raise _ridge.not_positive_definite(K, regs.max() * mean, "K_ss")
+        self.reg_ = float(regs[best])
+        self.X_fit_ = X
+        self.dual_coef_ = np.zeros_like(Y)
+        self.dual_coef_[used] = root[:, None] * alpha
+
+    def _regs(self) -> NDArray[np.float64]:
+        """Return the relative ridges to choose from."""
+        name = type(self).__name__
+        if isinstance(self.reg, str):
+            check_option(name, "reg", self.reg, ("auto",), also=", a number or a sequence of them")
+            kernel = self.kernel_
+            return np.array(
+                [kernel.recommended_reg if isinstance(kernel, JaxKernel) else _PRECOMPUTED_REG]
+            )
+        grid = [self.reg] if np.ndim(self.reg) == 0 else list(self.reg)  # type: ignore[arg-type]
+        values = [check_positive(name, "reg", reg, zero=True, also=_REG_ALSO) for reg in grid]
+        if not values:
+            raise ValueError(f"The 'reg' parameter of {name} must not be empty. Got {self.reg!r}.")
+        return np.array(values)
+
+    def _predict_targets(self, X: Any) -> NDArray[np.float64]:
+        check_is_fitted(self, "dual_coef_")
+        check_not_images("X", X)
+        X = validate_data(self, X, dtype=_FLOATS, reset=False)
+        if isinstance(self.kernel_, str):
+            return np.asarray(X.astype(np.float64) @ self.dual_coef_)
+        auto = getattr(self.kernel_, "recommended_dtype", "float64")
+        dtype = np.dtype(auto if self.dtype == "auto" else self.dtype)
+        function, X_fit = self.kernel_.function(), self.X_fit_.astype(dtype, copy=False)
+        row_size = X.shape[1] + function.row_size(X.shape[1])
+        size = block_size_for(
+            self.block_size,
+            len(self.X_fit_),
+            row_size,
+            dtype.itemsize,
+            function.pair_size(X.shape[1]),
+        )
+        with jax.enable_x64(True):
+            predictions = map_rows(
+                Partial(_predict, function, X_fit, self.dual_coef_),
+                X,
+                size,
+                engine=current(function.is_slow(X.shape[1])),
+                task_bytes=block_bytes(size, len(X_fit), row_size, dtype.itemsize),
+                progress="predict" if self.verbose else None,
+            )
+        # Only who asks for float32 gets it.
+        return predictions.astype(np.float64, copy=False) if self.dtype == "auto" else predictions
+
+    def _check_parameters(self) -> None:
+        name = type(self).__name__
+        check_option(name, "dtype", self.dtype, ("auto", "float32", "float64"))
+        if self.block_size != "auto":
+            check_integer(name, "block_size", self.block_size, minimum=1, also=' or "auto"')
+
+    def _is_precomputed(self) -> bool:
+        return isinstance(self.kernel, str) and self.kernel == "precomputed"
+
+    def _check_square(self, X: NDArray[Any]) -> None:
+        if self._is_precomputed() and X.shape[0] != X.shape[1]:
+            raise ValueError(
+                f"A precomputed kernel must be a square matrix in fit. Got shape {X.shape} instead."
+            )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.pairwise = self._is_precomputed()
+        return tags
+
+
+_REG_ALSO = ', "auto" or a sequence of such numbers'
+
+
+class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
+    r"""Kernel ridge regression with a kernel of `kipsk.kernels`.
+
+    Fits ``alpha = (K_ss + reg * trace(K_ss) / n * I)^-1 y`` and predicts ``K_ts alpha``. There is
+    no intercept; centre y if its mean is far from zero.
+
+    Parameters
+    ----------
+    kernel : str or kernel object, default="fc1"
+        A name known to `kipsk.kernels.get_kernel`, a kernel object, or "precomputed" (X is then
+        the kernel matrix: (n, n) in `fit`, (n_test, n) in `predict`).
+    reg : float, "auto" or sequence of float, default="auto"
+        Relative ridge: the matrix is regularised by ``reg`` times its mean diagonal entry. "auto"
+        is the kernel's recommended value, 1e-6, or 5e-3 for sampled networks. Of a sequence, the
+        value of smallest leave-one-out error is taken, from one eigendecomposition for all.
+    block_size : int or "auto", default="auto"
+        Rows predicted at a time. "auto" bounds the memory.
+    dtype : {"auto", "float64", "float32"}, default="auto"
+        Precision of the kernel in `predict`; the fit is always in float64. "auto" is what the
+        kernel recommends: float32 for exact convolutional kernels, else float64. With a small
+        ridge ``dual_coef_`` is large and of both signs, so float32 leaves about three digits of a
+        prediction, at half the time or less.
+    verbose : int, default=0
+        1 shows a progress bar of `predict`.
+
+    Attributes
+    ----------
+    dual_coef_ : ndarray of shape (n, n_outputs) or (n,)
+        alpha.
+    X_fit_ : ndarray of shape (n, n_features)
+        Training rows (or kernel matrix).
+    kernel_ : kernel object
+        The kernel with its data-dependent parameters set.
+    reg_ : float
+        The relative ridge used.
+    loo_errors_ : ndarray of shape (n_regs,)
+        Mean squared leave-one-out error of each ridge; only if `reg` is a sequence.
+    n_features_in_ : int
+        Features of X.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Their names, if all are strings.
+
+    See Also
+    --------
+    KernelRidgeNTKClassifier : The same for class labels.
+    KIPRegressor : Learns a few rows that predict as all do.
+    kipsk.kernels.get_kernel : The kernels that have names.
+    sklearn.kernel_ridge.KernelRidge : Takes the same kernel objects; its ``alpha`` is absolute.
+
+    Notes
+    -----
+    Memory is about five float64 matrices of n x n.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from kipsk import KernelRidgeNTK
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = KernelRidgeNTK(reg=[1e-3, 1e-2, 1e-1]).fit(X, y - y.mean())
+    >>> bool(model.score(X, y - y.mean()) > 0.5)
+    True
+    """
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit the closed form.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), or (n, n) if the kernel is precomputed
+            Training rows, or their kernel matrix.
+        y : array-like of shape (n,) or (n, n_outputs)
+            Any real targets, so also the soft labels of a distilled set.
+        sample_weight : array-like of shape (n,), default=None
+            Weight 2 is the row given twice, except that a leave-one-out error (`reg` a sequence)
+            leaves out both, and that ``length_scale="auto"`` counts the row once.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data break a rule, or the kernel matrix is not finite or,
+            regularised, not positive definite; the message says what to raise.
+        """
+        self._check_parameters()
+        check_not_images("X", X)
+        X, y = validate_data(self, X, y, dtype=_FLOATS, multi_output=True, y_numeric=True)
+        self._check_square(X)
+        targets = np.asarray(y, dtype=np.float64)
+        self._fit_targets(X, targets.reshape(len(X), -1), sample_weight)
+        if targets.ndim == 1:
+            self.dual_coef_ = self.dual_coef_[:, 0]
+        return self
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """Return predictions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or (n_samples, n) if precomputed
+            Rows as in `fit`, or their kernel with the rows of `fit`.
+
+        Returns
+        -------
+        predictions : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            In float64; in float32 with ``dtype="float32"``.
+        """
+        return self._predict_targets(X)
+
+
+class KernelRidgeNTKClassifier(OneHotClassifierMixin, _BaseKernelRidge):
+    """Kernel ridge regression on centred one-hot labels, as a classifier.
+
+    As `KernelRidgeNTK` on ``one_hot(y) - 1 / n_classes``; the class of the largest output wins.
+
+    Parameters
+    ----------
+    kernel : str or kernel object, default="fc1"
+        As in `KernelRidgeNTK`.
+    reg : float, "auto" or sequence of float, default="auto"
+        As in `KernelRidgeNTK`.
+    block_size : int or "auto", default="auto"
+        As in `KernelRidgeNTK`.
+    dtype : {"auto", "float64", "float32"}, default="auto"
+        As in `KernelRidgeNTK`.
+    classes : array-like of shape (n_classes,), default=None
+        Needed if `fit` gets a target matrix, such as the soft labels of a distilled set: the
+        class of each column.
+    verbose : int, default=0
+        As in `KernelRidgeNTK`.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The classes, sorted, or as `classes` has them.
+    dual_coef_ : ndarray of shape (n, n_classes)
+        As in `KernelRidgeNTK`.
+    X_fit_, kernel_, reg_, loo_errors_, n_features_in_, feature_names_in_
+        As in `KernelRidgeNTK`.
+
+    See Also
+    --------
+    KernelRidgeNTK : The same for real targets.
+    KIPDistiller : Learns a few rows that predict as all do.
+    kipsk.networks.FiniteNetworkClassifier : The network whose limit of infinite width this is.
+
+    Notes
+    -----
+    Errors and memory are those of `KernelRidgeNTK`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from kipsk import KernelRidgeNTKClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> bool(KernelRidgeNTKClassifier(reg=1e-3).fit(X, y).score(X, y) > 0.95)
+    True
+    """
+
+    def __init__(
+        self,
+        kernel: str | JaxKernel = "fc1",
+        *,
+        reg: float | str | Sequence[float] = "auto",
+        block_size: int | str = "auto",
+        dtype: str = "auto",
+        classes: ArrayLike | None = None,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(kernel, reg=reg, block_size=block_size, dtype=dtype, verbose=verbose)
+        self.classes = classes
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit the closed form.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), or (n, n) if the kernel is precomputed
+            Training rows, or their kernel matrix.
+        y : array-like of shape (n,), or (n, n_classes) with `classes` given
+            Class labels of any type, or a matrix of real targets.
+        sample_weight : array-like of shape (n,), default=None
+            As in `KernelRidgeNTK`.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            As `KernelRidgeNTK`, and if y holds one class, or a matrix without `classes`.
+        """
+        self._check_parameters()
+        check_not_images("X", X)
+        is_matrix = is_target_matrix(y, self.classes)
+        X, y = validate_data(self, X, y, dtype=_FLOATS, multi_output=is_matrix)
+        self._check_square(X)
+        classes, targets = class_targets(type(self).__name__, y, self.classes, is_matrix)
+        self._fit_targets(X, targets, sample_weight)
+        self.classes_ = classes
+        return self

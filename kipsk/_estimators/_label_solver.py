@@ -1,0 +1,181 @@
+"""Label Solve: the labels of a support set in closed form."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_random_state
+
+from kipsk._checks import check_auto, check_integer, check_option, refuse
+from kipsk._data._coding import Data
+from kipsk._distil._label_solve import solve_labels_over
+from kipsk._estimators._distiller import ClassDistiller, is_same_kernel
+from kipsk.kernels._base import JaxKernel
+
+
+class LabelSolver(ClassDistiller):
+    """Label Solve: keep real rows, solve for the labels that make them predict best.
+
+    Minimises KIP's loss over the labels alone, over the whole training set. The loss is quadratic
+    in them, so there is no iteration:
+
+    .. code-block:: text
+
+        y_s = (K_ts (K_ss + reg * trace(K_ss)/n_s * I)^-1)^+ y_t
+
+    from normal equations summed over blocks of targets (arXiv 2107.13034, eq. 5).
+
+    Parameters
+    ----------
+    kernel : str or kernel object, default="fc1"
+        A name known to `kipsk.kernels.get_kernel` or a kernel object.
+    ipc : int, default=10
+        Support rows per class; a class with fewer contributes all its rows, with a warning.
+    image_shape : tuple (H, W, C), default=None
+        The images whose pixels are a row of X, for a kernel that needs it and has none.
+    support : {"sample", "kmeans"} or array-like of int, default="sample"
+        Random rows of each class, the centres of k-means within each class, or the indices of
+        rows of X (`ipc` is then not used).
+    reg : float or "auto", default="auto"
+        Relative ridge of the prediction. "auto" is the kernel's recommended value, 1e-6, or 5e-3
+        for sampled networks.
+    label_reg : float or "auto", default=0
+        Relative ridge of the labels; 0 is the exact minimiser (the smallest one, if several),
+        "auto" the one of the smallest generalised cross-validation error.
+    block_size : int or "auto", default="auto"
+        Targets of one block. "auto" bounds the memory.
+    dtype : {"float32", "float64"}, default="float32"
+        Precision of the rows and of the kernel between support and targets. Sums and solves are
+        in float64, `predict` in what the kernel recommends (`KernelRidgeNTK`).
+    random_state : int, RandomState or None, default=None
+        Draws the support.
+    verbose : int, default=0
+        1 shows a progress bar of the targets, and of `predict`.
+
+    Attributes
+    ----------
+    X_s_ : ndarray of shape (n_support, n_features)
+        Rows of X, or centres, sorted by class if they were drawn.
+    y_s_ : ndarray of shape (n_support, n_classes)
+        Soft labels, centred: a real one would be one-hot minus ``1 / n_classes``.
+    support_indices_ : ndarray of shape (n_support,) or None
+        Rows of X that are the support; None for "kmeans".
+    classes_ : ndarray of shape (n_classes,)
+        The classes of the columns of `y_s_`, sorted.
+    kernel_ : kernel object
+        The kernel with its data-dependent parameters set.
+    reg_, label_reg_ : float
+        What "auto" stood for.
+    predictor_ : KernelRidgeNTK
+        Fitted on `X_s_` and `y_s_`; what `predict` uses.
+    n_features_in_ : int
+        Features of X.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Their names, if all are strings.
+
+    See Also
+    --------
+    KIPDistiller : Learns the rows as well; ``labels="solved"`` with labels as these.
+    KernelRidgeNTKClassifier : The same prediction from rows with their own labels.
+    kipsk.baselines.CoresetSampler : Other real rows, with their own labels.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from kipsk import LabelSolver
+    >>> X, y = load_digits(return_X_y=True)
+    >>> solver = LabelSolver(ipc=1, random_state=0).fit(X, y)
+    >>> solver.X_s_.shape, solver.y_s_.shape
+    ((10, 64), (10, 10))
+    """
+
+    def __init__(
+        self,
+        kernel: str | JaxKernel = "fc1",
+        ipc: int = 10,
+        *,
+        image_shape: tuple[int, int, int] | None = None,
+        support: str | ArrayLike = "sample",
+        reg: float | str = "auto",
+        label_reg: float | str = 0.0,
+        block_size: int | str = "auto",
+        dtype: str = "float32",
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.kernel = kernel
+        self.ipc = ipc
+        self.image_shape = image_shape
+        self.support = support
+        self.reg = reg
+        self.label_reg = label_reg
+        self.block_size = block_size
+        self.dtype = dtype
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Choose the support and solve for its labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows, images flattened.
+        y : array-like of shape (n_samples,)
+            Class labels of any type.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data break a rule, or the kernel matrix of the support cannot be
+            factored; the message says what to change.
+        """
+        label_reg = check_auto("LabelSolver", "label_reg", self.label_reg, None, zero=True)
+        kernel, reg = self._kernel_and_reg()
+        data = self._validate(X, y)
+        kernel = kernel.resolve(data.X)
+        X_s, self.support_indices_ = self._support(data)
+        y_s, self.label_reg_ = solve_labels_over(
+            kernel.function(),
+            X_s,
+            data.X,
+            data.y,
+            reg,
+            label_reg,
+            self.block_size,
+            self.verbose,
+        )
+        self._publish(X_s, y_s, data.coding, kernel, reg)
+        return self
+
+    def _fitted_kernel(self, given: Any) -> JaxKernel:
+        return self.kernel_ if is_same_kernel(given, self.kernel) else super()._fitted_kernel(given)
+
+    def _support(self, data: Data) -> tuple[NDArray[Any], NDArray[np.intp] | None]:
+        if isinstance(self.support, str):
+            check_option(
+                "LabelSolver", "support", self.support, ("sample", "kmeans"), also=" or indices"
+            )
+            ipc = check_integer("LabelSolver", "ipc", self.ipc, minimum=1)
+            rng = check_random_state(self.random_state)
+            X_s, _, indices = data.coding.draw(data, ipc, self.support, rng)
+            return X_s, indices
+        indices = np.asarray(self.support)
+        n = len(data.X)
+        if (
+            indices.ndim != 1
+            or not len(indices)
+            or not np.issubdtype(indices.dtype, np.integer)
+            or indices.min() < 0
+            or indices.max() >= n
+        ):
+            rule = f"'sample', 'kmeans' or a non-empty 1-D array of row numbers from 0 to {n - 1}"
+            raise refuse("LabelSolver", "support", rule, self.support)
+        return data.X[indices], indices

@@ -1,0 +1,1 @@
+"""Kernel Inducing Points as estimators: parameters down, a run, fitted attributes up."""

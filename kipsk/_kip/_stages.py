@@ -1,0 +1,176 @@
+"""Which stage of a run is the best training set for models of other kinds.
+
+A support set is learned for kernel ridge regression, and its end serves that alone; earlier stages
+of a run under several kernels serve other models, which one tries. What was measured is in the
+documentation's page of results, "Training other models".
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone, is_regressor
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import SVC
+from sklearn.utils import _safe_indexing, check_random_state, column_or_1d
+from sklearn.utils.validation import validate_data
+from threadpoolctl import threadpool_limits
+
+from kipsk._checks import refuse
+from kipsk._estimators._distiller import is_same_kernel
+
+#: Steps after which models are tried: the start, and powers of two.
+STAGES = (0, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+#: Kernels of such a run beside the distiller's own.
+COMPANIONS = ("fc3", "rbf", "laplace")
+
+#: Rows that models are tried on, at most.
+MAX_ROWS = 5000
+
+#: Accuracy that none of the models may lose more of, for what the others win.
+MAX_LOSS = 0.01
+
+
+def check_downstream(owner: str, downstream: Any) -> Any:
+    """Return the value of the parameter; raise ValueError if it is none of those it may have."""
+    is_name = isinstance(downstream, str) and downstream in ("auto", "last")
+    is_model = hasattr(downstream, "fit") and hasattr(downstream, "predict")
+    if not is_name and (not is_model or isinstance(downstream, type) or is_regressor(downstream)):
+        raise refuse(owner, "downstream", "'auto', 'last' or a classifier", downstream)
+    return downstream
+
+
+def models_of(downstream: Any) -> list[Any]:
+    """Return the models to try: the one given, or one of each kind."""
+    if not isinstance(downstream, str):
+        return [downstream]
+    return [
+        SVC(),
+        LogisticRegression(max_iter=200),
+        KNeighborsClassifier(1),
+        RandomForestClassifier(50, random_state=0),
+        # The default, 20 rows in a leaf, leaves small sets whole.
+        HistGradientBoostingClassifier(max_iter=20, min_samples_leaf=1, random_state=0),
+    ]
+
+
+def rows_to_try(codes: NDArray[np.integer], rng: np.random.RandomState) -> NDArray[np.intp]:
+    """Return random rows, as many of each class as far as they go, `MAX_ROWS` in all at most."""
+    per_class = max(1, MAX_ROWS // len(np.unique(codes)))
+    members = [rng.permutation(np.flatnonzero(codes == code)) for code in np.unique(codes)]
+    return np.sort(np.concatenate([rows[:per_class] for rows in members]))
+
+
+def hits(model: Any, X_s: Any, y_s: NDArray[Any], X: Any, y: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which rows of X a clone of the model gets right, trained on (X_s, y_s)."""
+    if len(np.unique(y_s)) < 2:  # most classifiers refuse to learn one class
+        return np.equal(y, y_s[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        try:
+            trained = clone(model).fit(X_s, y_s)
+        except Exception as error:
+            raise ValueError(
+                f"The 'downstream' model {model!r} cannot be trained on {len(X_s)} rows of "
+                f"{len(np.unique(y_s))} classes: {str(error).rstrip('.')}. Raise 'ipc', or choose "
+                "another model."
+            ) from error
+        return np.equal(y, trained.predict(X))
+
+
+def best_stage(
+    stages: Mapping[int, tuple[Any, NDArray[Any]]],
+    models: Sequence[Any],
+    X: Any,
+    y: NDArray[Any],
+) -> tuple[int, dict[int, float]]:
+    """Return the stage that trains the models best on average, and the accuracies of all stages.
+
+    The first stage stays unless another one is better by more than one standard error of their
+    difference on the same rows (the best of many noisy scores is not the best set), and none of
+    the models loses more than `MAX_LOSS`. Each class counts equally.
+
+    Parameters
+    ----------
+    stages : dict of int to (X_s, y_s)
+        Support sets with class labels, by step; the first is the start.
+    models : sequence of classifiers
+    X : ndarray or DataFrame of shape (n, n_features)
+    y : ndarray of shape (n,)
+        Real rows and their labels.
+
+    Returns
+    -------
+    step : int
+    accuracies : dict of int to float
+        Balanced ones, means over the models.
+    """
+    _, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
+    weights = 1 / (len(counts) * counts[codes])  # their sum is 1
+    # Threads gain little on a few rows, and those of several fits at once spin for minutes.
+    with threadpool_limits(1):
+        right = {
+            step: np.array([hits(model, *stage, X, y) for model in models], np.float64)
+            for step, stage in stages.items()
+        }
+    accuracies = {step: float(np.mean(hit @ weights)) for step, hit in right.items()}
+    start = min(stages)
+
+    def is_better(step: int) -> bool:
+        differences = right[step] - right[start]
+        of_rows = differences.mean(axis=0)
+        mean = of_rows @ weights
+        error = np.sqrt(np.sum((weights * (of_rows - mean)) ** 2))
+        return bool(mean > error and np.min(differences @ weights) >= -MAX_LOSS)
+
+    better = [step for step in stages if step != start and is_better(step)]
+    return max(better, key=lambda step: accuracies[step], default=start), accuracies
+
+
+def trained_on(estimator: Any, X: Any, y: Any, downstream: Any) -> tuple[Any, NDArray[Any]]:
+    """Fit, and return the stage that trains other models best; see `KIPDistiller.fit_resample`."""
+    settings = estimator._settings()
+    last = len(settings.rates)
+    steps = {step for step in STAGES if step < last} | {last}
+    run = copy.copy(estimator)
+    run.snapshots = sorted(steps | settings.snapshots)
+    run.warm_start = False  # an old support is no start
+    if isinstance(estimator.init, str) and estimator.init == "sample":
+        run.init = "kmeans"
+    if estimator.labels == "learned":
+        run.labels = "fixed"
+    if not isinstance(estimator.kernel, list | tuple):
+        own = estimator._get_kernel(estimator.kernel)  # "rbf" and RBF() are one
+        others = [
+            name for name in COMPANIONS if not is_same_kernel(own, estimator._get_kernel(name))
+        ]
+        run.kernel, run.kernel_weights = [estimator.kernel, *others], None
+    run.fit(X, y)
+    # All that the run learned, and nothing of an earlier fit.
+    estimator.__dict__ = vars(run) | estimator.get_params(deep=False)
+    stages = {
+        step: estimator._resampled(X, *snapshot)
+        for step, snapshot in estimator.snapshots_.items()
+        if step in steps
+    }
+    y = column_or_1d(y)
+    rows = rows_to_try(
+        np.searchsorted(estimator.classes_, y), check_random_state(estimator.random_state)
+    )
+    X_real = _safe_indexing(X, rows)
+    if not hasattr(X_real, "iloc") or hasattr(estimator, "preprocess_"):
+        X_real = validate_data(estimator, X_real, dtype=estimator.dtype, reset=False)
+        X_real = estimator._into_space(X_real)
+    estimator.stage_, estimator.stage_scores_ = best_stage(
+        stages, models_of(downstream), X_real, y[rows]
+    )
+    return stages[estimator.stage_]

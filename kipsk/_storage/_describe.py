@@ -1,0 +1,97 @@
+"""Texts that are the same for equal values, in any process."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from functools import partial
+from types import CodeType, FunctionType
+from typing import Any
+
+import numpy as np
+
+from kipsk._engine._sizes import slices
+
+# Global values that count as part of a function.
+_PLAIN = (bool, int, float, str, tuple, np.ndarray, np.generic)
+
+
+def fingerprint(array: Any) -> str:
+    """Return a hash of an array's values, shape and dtype."""
+    array = np.asarray(array)
+    digest = hashlib.blake2b(f"{array.dtype} {array.shape}".encode(), digest_size=16)
+    if array.dtype.hasobject:
+        digest.update(repr(array.tolist()).encode())
+    else:
+        rows = np.atleast_1d(array)
+        for block in slices(len(rows), 4096):  # no second copy of the data
+            digest.update(np.ascontiguousarray(rows[block]).tobytes())
+    return digest.hexdigest()
+
+
+def describe(value: Any, inside: tuple[Any, ...] = ()) -> str:
+    """Return a text that is the same for equal parameters, in any process.
+
+    Functions are told apart by their code, the values they were made with and the global numbers
+    they read, so that ``optax.adam(0.1)`` is not ``optax.adam(0.2)``; `inside` holds those being
+    described.
+    """
+    if any(value is one for one in inside):
+        return "itself"
+    part = partial(describe, inside=(*inside, value))
+    match value:
+        case np.generic():
+            return repr(value.item())
+        case _ if hasattr(value, "__array__") and not isinstance(value, type):
+            value = np.asarray(value)
+            return f"array of shape {value.shape}, {fingerprint(value)}"
+        case np.random.RandomState() | np.random.Generator():
+            return type(value).__name__  # its state is what goes on
+        case list() | tuple():
+            return f"{type(value).__name__}({', '.join(map(part, value))})"
+        case set() | frozenset():
+            return f"{type(value).__name__}({', '.join(sorted(map(part, value)))})"
+        case dict():
+            return _call("dict", {part(key): item for key, item in value.items()}, part)
+        case partial():
+            return _call(f"partial of {part(value.func)}", {"": value.args, **value.keywords}, part)
+        case _ if hasattr(value, "get_params") and not isinstance(value, type):
+            return _call(type(value).__name__, value.get_params(deep=False), part)
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            names = [field.name for field in fields(value)]
+            return _call(type(value).__name__, {n: getattr(value, n) for n in names}, part)
+        case _ if hasattr(value, "__wrapped__"):
+            return f"wrapped {part(value.__wrapped__)}"
+        case FunctionType():
+            cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
+            given = {name: cell.cell_contents for name, cell in cells}
+            given |= {"defaults": value.__defaults__, **(value.__kwdefaults__ or {})}
+            outside = {name: value.__globals__.get(name) for name in _names(value.__code__)}
+            given |= {name: v for name, v in outside.items() if isinstance(v, _PLAIN)}
+            digest = hashlib.blake2b(_code(value.__code__).encode(), digest_size=8).hexdigest()
+            return _call(f"{value.__module__}.{value.__qualname__}<{digest}>", given, part)
+        case _ if hasattr(value, "__qualname__"):
+            return f"{value.__module__}.{value.__qualname__}"
+        case _ if type(value).__repr__ is object.__repr__:
+            kind = type(value)
+            return _call(
+                f"{kind.__module__}.{kind.__qualname__}", getattr(value, "__dict__", {}), part
+            )
+    return repr(value)
+
+
+def _call(name: str, given: Mapping[str, Any], part: Callable[[Any], str]) -> str:
+    return f"{name}({', '.join(f'{key}={part(given[key])}' for key in given)})"
+
+
+def _names(code: CodeType) -> set[str]:
+    """Return the names that compiled code, and the functions inside of it, read from outside."""
+    inner = [_names(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
+    return set(code.co_names).union(*inner)
+
+
+def _code(code: CodeType) -> str:
+    """Return what compiled code does, with the functions inside of it."""
+    constants = [_code(c) if isinstance(c, CodeType) else describe(c) for c in code.co_consts]
+    return repr((code.co_code, code.co_names, constants))

@@ -1,0 +1,45 @@
+"""What a network is: layers as frozen descriptions, and the architectures that have names.
+
+An architecture is data. It is read three ways: as a kernel of infinite width, as random features of
+finite networks, and as a network to train (`kipsk.networks`). A new architecture is a new tuple of
+layers; a new layer is a class in `_layers.py`, its case in the shape rule there, and its case in
+each reading.
+"""
+
+from kipsk.architectures._architecture import (
+    Architecture,
+    conv_vec,
+    convnet,
+    fully_connected,
+    get_architecture,
+    myrtle,
+)
+from kipsk.architectures._layers import (
+    Activation,
+    AvgPool,
+    Conv,
+    Dense,
+    Flatten,
+    GlobalAvgPool,
+    Layer,
+    Normalize,
+    Shape,
+)
+
+__all__ = [
+    "Activation",
+    "Architecture",
+    "AvgPool",
+    "Conv",
+    "Dense",
+    "Flatten",
+    "GlobalAvgPool",
+    "Layer",
+    "Normalize",
+    "Shape",
+    "conv_vec",
+    "convnet",
+    "fully_connected",
+    "get_architecture",
+    "myrtle",
+]

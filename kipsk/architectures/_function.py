@@ -1,0 +1,235 @@
+"""A finite network of an architecture: parameters drawn from a key, and its function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import assert_never
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from kipsk.architectures._architecture import (
+    Activation,
+    Architecture,
+    AvgPool,
+    Conv,
+    Dense,
+    Flatten,
+    GlobalAvgPool,
+    Layer,
+    Normalize,
+    Shape,
+)
+
+Params = list[dict[str, Array]]  # one entry a layer, empty if it has no parameters
+
+_ACTIVATIONS = {
+    "relu": jax.nn.relu,
+    "erf": jax.scipy.special.erf,
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+}
+_VARIANCE_FLOOR = 1e-5  # a channel of one colour has variance 0
+
+
+def init(
+    architecture: Architecture, key: Array, width: int, input_shape: Shape, n_outputs: int = 1
+) -> Params:
+    """Draw the parameters of a network.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        The network.
+    key : Array
+        A JAX PRNG key. Both parameterisations make the same function of the same key.
+    width : int
+        Channels of every convolution, units of every Dense layer but the last.
+    input_shape : tuple of int
+        (H, W, C) of images, or (n_features,).
+    n_outputs : int, default=1
+        Units of the last Dense layer.
+
+    Returns
+    -------
+    params : list of dict
+        For each layer its "weight", (size, size, channels, units) or (n_features, units), and
+        "bias", (units,), in float32; empty for a layer without parameters.
+
+    Raises
+    ------
+    ValueError
+        If a layer does not fit its input.
+    """
+    shapes = architecture.shapes(input_shape, width, n_outputs)
+    weights = [
+        _weight_shape(layer, shapes[number][-1], shapes[number + 1][-1])
+        for number, layer in enumerate(architecture.layers)
+    ]
+    sizes = [math.prod(shape) + shape[-1] if shape else 0 for shape in weights]
+    # One draw, cut up: XLA needs a third of a second to compile each call of the generator.
+    draws = jax.random.normal(key, (sum(sizes),), jnp.float32)
+    params: Params = []
+    start = 0
+    for shape, size in zip(weights, sizes, strict=True):
+        own = draws[start : start + size]
+        start += size
+        if not shape:
+            params.append({})
+            continue
+        weight, bias = own[: -shape[-1]].reshape(shape), own[-shape[-1] :]
+        if architecture.parameterization == "standard":
+            weight, bias = _scaled(architecture, weight, bias)
+        params.append({"weight": weight, "bias": bias})
+    return params
+
+
+def apply(
+    architecture: Architecture, params: Params, x: ArrayLike, *, readout: bool = True
+) -> Array:
+    """Evaluate a network.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        A static argument: jit as ``jax.jit(apply, static_argnames=("architecture", "readout"))``.
+    params : list of dict
+        From `init`, with the same architecture.
+    x : array-like of shape (n, H, W, C) or (n, n_features)
+        Images, or rows.
+    readout : bool, default=True
+        Whether to apply the last Dense layer.
+
+    Returns
+    -------
+    outputs : Array of shape (n, n_outputs), or (n, n_features) of the features before the readout
+        In the dtype of x if that is a floating one, else in float32.
+
+    Raises
+    ------
+    ValueError
+        If x or the parameters do not fit the architecture.
+
+    Notes
+    -----
+    Matrix products have JAX's default precision, which on accelerators is below float32's; see
+    ``jax.default_matmul_precision``.
+    """
+    x = jnp.asarray(x)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        x = x.astype(jnp.float32)
+    architecture.shapes(x.shape[1:], width=1)  # raises if x does not fit
+    if len(params) != len(architecture.layers):
+        raise ValueError(
+            f"'params' must have one entry for each of the {len(architecture.layers)} layers. Got "
+            f"{len(params)} instead: draw them with init and the same architecture."
+        )
+    n_layers = len(architecture.layers) - (not readout)
+    for number, layer in enumerate(architecture.layers[:n_layers]):
+        x = apply_layer(architecture, number, layer, params[number], x)
+    return x
+
+
+def features(architecture: Architecture, params: Params, x: ArrayLike) -> Array:
+    """Return what the readout sees: ``apply(architecture, params, x, readout=False)``.
+
+    For random parameters, ``w_std^2 <features(x), features(x')> / n_features + b_std^2`` is an
+    estimate of the NNGP kernel, with an error of order ``1/sqrt(width)`` (Novak et al. 2019,
+    arXiv 1810.05148).
+
+    Parameters
+    ----------
+    architecture : Architecture
+        The network.
+    params : list of dict
+        From `init`, with the same architecture.
+    x : array-like of shape (n, H, W, C) or (n, n_features)
+        Images, or rows.
+
+    Returns
+    -------
+    features : Array of shape (n, n_features)
+        Of the last hidden layer.
+    """
+    return apply(architecture, params, x, readout=False)
+
+
+def _weight_shape(layer: Layer, channels: int, units: int) -> Shape:
+    """Return the shape of a layer's weights, () if it has none."""
+    match layer:
+        case Conv():
+            return (layer.size, layer.size, channels, units)
+        case Dense():
+            return (channels, units)
+        case Activation() | AvgPool() | GlobalAvgPool() | Flatten() | Normalize():
+            return ()
+        case _:
+            assert_never(layer)
+
+
+def _scaled(architecture: Architecture, weight: Array, bias: Array) -> tuple[Array, Array]:
+    """Return weights and biases times their deviations."""
+    fan_in = math.prod(weight.shape[:-1])
+    return architecture.w_std / math.sqrt(fan_in) * weight, architecture.b_std * bias
+
+
+def convolve(x: Array, weight: Array, strides: int, padding: str) -> Array:
+    """Return the convolution of (n, H, W, C) with (size, size, C, units)."""
+    return jax.lax.conv_general_dilated(
+        x, weight, (strides, strides), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def apply_layer(
+    architecture: Architecture,
+    number: int,
+    layer: Layer,
+    own: dict[str, Array],
+    x: Array,
+    *,
+    convolve: Callable[[Array, Array, int, str], Array] = convolve,
+) -> Array:
+    """Return a layer's output; `own` are its parameters."""
+    match layer:
+        case Conv():
+            weight, bias = _weight_and_bias(architecture, number, layer, own, x)
+            return convolve(x, weight, layer.strides, layer.padding) + bias
+        case Dense():
+            weight, bias = _weight_and_bias(architecture, number, layer, own, x)
+            return x @ weight + bias
+        case Activation():
+            return _ACTIVATIONS[layer.name](x)
+        case AvgPool():
+            n, height, breadth, channels = x.shape
+            s = layer.size
+            height, breadth = height // s, breadth // s
+            x = x[:, : height * s, : breadth * s]  # what `crop` leaves
+            windows = x.reshape(n, height, s, breadth, s, channels)
+            return jnp.mean(windows, axis=(2, 4))
+        case GlobalAvgPool():
+            return jnp.mean(x, axis=(1, 2))
+        case Flatten():
+            return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+        case Normalize():
+            centred = x - jnp.mean(x, axis=(1, 2), keepdims=True)
+            variance = jnp.mean(centred**2, axis=(1, 2), keepdims=True)
+            return centred * jax.lax.rsqrt(variance + _VARIANCE_FLOOR)
+        case _:
+            assert_never(layer)
+
+
+def _weight_and_bias(
+    architecture: Architecture, number: int, layer: Layer, own: dict[str, Array], x: Array
+) -> tuple[Array, Array]:
+    """Return a layer's weights and biases as its function uses them, in the dtype of x."""
+    weight, bias = own["weight"].astype(x.dtype), own["bias"].astype(x.dtype)
+    if weight.shape[-2] != x.shape[-1]:
+        raise ValueError(
+            f"Layer {number}, {layer}, has weights for {weight.shape[-2]} channels or features. "
+            f"Got {x.shape[-1]} instead: draw the parameters for inputs of this shape."
+        )
+    if architecture.parameterization == "ntk":
+        return _scaled(architecture, weight, bias)
+    return weight, bias

@@ -1,0 +1,182 @@
+"""Parts of augmentations: how they are tried, applied to rows, and what moves pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from kipsk._checks import check_integer, check_positive, refuse
+
+#: What is applied to a batch. All are hashable: compiled code depends on them.
+Function = Callable[[Array, Array], Array]
+
+_CHECKED_ROWS = 64  # rows that `check` looks at the values of
+
+
+def needs_images(augmentation: Function) -> bool:
+    """Whether an augmentation refuses rows (n, d); of functions it is not known, hence False."""
+    return bool(getattr(augmentation, "needs_images", False))
+
+
+def apply(
+    augmentation: Function, key: Array, X: Array, y: Array, image_shape: tuple[int, ...] | None
+) -> tuple[Array, Array]:
+    """Return rows and targets, changed at random.
+
+    Parameters
+    ----------
+    augmentation : callable
+        As `get_augmentation` returns it; its ``with_targets`` is called if it has one.
+    key : Array
+        A key of `jax.random`.
+    X : Array of shape (n, d)
+    y : Array of shape (n, ...)
+        Targets.
+    image_shape : tuple (H, W, C) or None
+        What a row of X is; None if it is no image, and goes to the augmentation as it is.
+
+    Returns
+    -------
+    X, y : Array
+        In the same shapes and dtypes.
+
+    Raises
+    ------
+    ValueError
+        If the augmentation is for images and ``image_shape`` is None.
+    """
+    images = X if image_shape is None else X.reshape(len(X), *image_shape)
+    images, y = changed(augmentation, key, images, y)
+    return images.reshape(X.shape), y
+
+
+def changed(augmentation: Function, key: Array, images: Array, y: Array) -> tuple[Array, Array]:
+    """Return images and targets; plain functions change images alone."""
+    if hasattr(augmentation, "with_targets"):
+        images, y = augmentation.with_targets(key, images, y)
+        return images, y
+    return augmentation(key, images), y
+
+
+_jitted = jax.jit(changed, static_argnums=0)
+
+
+def check(
+    owner: str, augmentation: Function, X: Any, y: Any, image_shape: tuple[int, ...] | None
+) -> None:
+    """Try an augmentation on data and refuse what would break, or spoil, the steps.
+
+    Its shapes are those of all data, its values those of the first rows.
+
+    Parameters
+    ----------
+    owner : str
+        The object whose parameters ``augment`` and ``image_shape`` are, for the messages.
+    augmentation : callable
+        As `get_augmentation` returns it.
+    X : array of shape (n, d)
+    y : array of shape (n, ...)
+        Targets.
+    image_shape : tuple (H, W, C) or None
+
+    Raises
+    ------
+    ValueError
+        If JAX cannot trace the augmentation, or it changes shapes or dtypes, or it makes numbers
+        that are not finite; or if ``image_shape`` does not fit, or is missing. Other errors that
+        it raises pass through, with a note.
+    """
+    if image_shape is not None:
+        _check_image_shape(owner, image_shape, X.shape[1])
+        X = X.reshape(len(X), *image_shape)
+    elif needs_images(augmentation):
+        rule = f"(height, width, channels), which a row of X is, for augment={augmentation!r}"
+        raise refuse(owner, "image_shape", rule, None)
+    # Named, so that a setting of the user's does not change it.
+    key = jax.random.key(0, impl="threefry2x32")
+    before = jax.eval_shape(lambda *arrays: arrays, X, y)
+    try:
+        after = jax.eval_shape(partial(changed, augmentation), key, X, y)
+        values = _jitted(augmentation, key, X[:_CHECKED_ROWS], y[:_CHECKED_ROWS])
+    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
+        raise ValueError(
+            f"The 'augment' parameter of {owner} must be a function that JAX can compile. Got "
+            f"{augmentation!r}, which treats its images as numbers that are known "
+            f"({type(error).__name__}): write it with jax.numpy in place of numpy, jnp.where in "
+            "place of `if`, and jax.random with the key that it gets."
+        ) from error
+    except Exception as error:
+        error.add_note(
+            f"It was raised by {augmentation!r}, the 'augment' parameter of {owner}, called with a "
+            f"key and images of shape {X.shape}."
+        )
+        raise
+    for name, old, new in zip(("images", "targets"), before, after, strict=True):
+        _check_same(owner, augmentation, name, old, new)
+    for name, old, new in zip(("images", "targets"), (X, y), values, strict=True):
+        if jnp.isfinite(old[:_CHECKED_ROWS]).all() and not jnp.isfinite(new).all():
+            raise ValueError(
+                f"The 'augment' parameter of {owner} must keep {name} finite. Got "
+                f"{int((~jnp.isfinite(new)).sum())} numbers that are not, on "
+                f"{len(new)} rows, from {augmentation!r}: look there for divisions by zero, "
+                "and for roots and logarithms of negative numbers."
+            )
+
+
+def _check_same(owner: str, augmentation: Function, name: str, old: Any, new: Any) -> None:
+    """Refuse an output that is not an array of the input's shape and dtype."""
+    must = f"The 'augment' parameter of {owner} must return {name} of the shape and dtype it gets"
+    if not isinstance(new, jax.ShapeDtypeStruct):
+        raise ValueError(
+            f"{must}. Got {type(new).__name__} from {augmentation!r} instead of an array: return "
+            "the changed images alone."
+        )
+    if new.shape != old.shape:
+        raise ValueError(
+            f"{must}, {old.shape}. Got shape {new.shape} from {augmentation!r} instead: pad, crop "
+            "or resize at its end."
+        )
+    if new.dtype != old.dtype:
+        raise ValueError(
+            f"{must}, {old.dtype}. Got dtype {new.dtype} from {augmentation!r} instead: end it "
+            "with .astype(images.dtype)."
+        )
+
+
+def _check_image_shape(owner: str, image_shape: Any, n_features: int) -> None:
+    """Refuse what is not the shape of images of this many numbers."""
+    rule = f"(height, width, channels) with height * width * channels = {n_features}"
+    if not (isinstance(image_shape, tuple | list) and len(image_shape) == 3):
+        raise refuse(owner, "image_shape", rule, image_shape)
+    sides = [check_integer(owner, "image_shape", n, minimum=1) for n in image_shape]
+    if math.prod(sides) != n_features:
+        raise refuse(owner, "image_shape", rule, image_shape)
+
+
+def check_function(owner: str, name: str, value: Any, rule: str) -> None:
+    """Refuse what is not a function that compiled code can depend on."""
+    error = refuse(owner, name, rule, value)
+    if isinstance(value, type):
+        raise ValueError(f"{error} Write it with brackets, such as {value.__name__}().")
+    if not callable(value):
+        raise error
+    try:
+        hash(value)
+    except TypeError:
+        raise ValueError(
+            f"{error} It cannot be hashed: make it a function, or a dataclass with frozen=True "
+            "whose fields are numbers, names and tuples."
+        ) from None
+
+
+def check_share(owner: str, name: str, value: Any, *, zero: bool = False) -> float:
+    """Return a share as float: at most 1, and more than 0 unless `zero`."""
+    if not check_positive(owner, name, value, zero=zero) <= 1:
+        raise refuse(owner, name, f"a number {'>=' if zero else '>'} 0 and <= 1", value)
+    return float(value)

@@ -1,0 +1,495 @@
+"""Augmentations: what each does to a batch, and their names."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from kipsk._checks import check_positive, refuse
+from kipsk.augment._apply import Function, changed, check_function, check_share, needs_images
+from kipsk.augment._pixels import (
+    cropped,
+    normal,
+    over_rows,
+    pixels,
+    rotated,
+    shifted,
+    some,
+    symmetric_beta,
+)
+
+_FUNCTIONS = "an Augmentation such as Flip(), or a hashable function (key, images) -> images"
+
+
+class Augmentation:
+    """Base class: a change of a batch that each row goes through with chance `p`.
+
+    To write one, derive a frozen dataclass (it has to be hashable) with a method `change`:
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Negative(Augmentation):
+    ...     p: float = 0.5
+    ...
+    ...     def change(self, key, images):
+    ...         return -images
+
+    Attributes
+    ----------
+    p : float
+        Chance, for each row of a batch, that it is changed; in [0, 1].
+    """
+
+    p: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._set(p=check_share(self._name, "p", self.p, zero=True))
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether rows (n, d) are refused, and only images (n, H, W, C) taken."""
+        return False
+
+    def change(self, key: Array, images: Array) -> Array:
+        """Return all images changed.
+
+        Parameters
+        ----------
+        key : Array
+            A key of `jax.random`.
+        images : Array of shape (n, H, W, C), or (n, d) if ``needs_images`` is False
+            A batch.
+
+        Returns
+        -------
+        images : Array
+            In the same shape and dtype.
+        """
+        raise NotImplementedError(f"{self._name} needs a method change(key, images).")
+
+    def __call__(self, key: Array, images: Array) -> Array:
+        """Return images, each changed with chance `p`.
+
+        Parameters
+        ----------
+        key : Array
+            A key of `jax.random`: the same key draws the same changes.
+        images : Array of shape (n, H, W, C), or (n, d) if ``needs_images`` is False
+            A batch.
+
+        Returns
+        -------
+        images : Array
+            In the same shape and dtype.
+        """
+        if self.needs_images and images.ndim != 4:
+            raise ValueError(
+                f"{self!r} must get images of shape (n, H, W, C). Got an array of shape "
+                f"{images.shape} instead: pass image_shape=(H, W, C), which tells what the rows "
+                "are."
+            )
+        key_change, key_p = jax.random.split(key)
+        return some(key_p, self.p, self.change(key_change, images), images)
+
+    def with_targets(self, key: Array, images: Array, y: Array) -> tuple[Array, Array]:
+        """Return the images and their targets y, which most augmentations leave as they are.
+
+        Parameters
+        ----------
+        key : Array
+            A key of `jax.random`.
+        images : Array of shape (n, H, W, C), or (n, d) if ``needs_images`` is False
+            A batch.
+        y : Array of shape (n, ...)
+            Its targets.
+
+        Returns
+        -------
+        images, y : Array
+            In the same shapes and dtypes.
+        """
+        return self(key, images), y
+
+    def __rshift__(self, second: Any) -> Compose:
+        return _chain(self, second)
+
+    def __rrshift__(self, first: Any) -> Compose:
+        return _chain(first, self)
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def _set(self, **values: Any) -> None:
+        """Set fields of a frozen dataclass while it is made."""
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+
+class _OfImages(Augmentation):
+    @property
+    def needs_images(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class Flip(_OfImages):
+    """Mirror images left to right.
+
+    Not for pictures that mean something else in a mirror, such as digits.
+
+    Parameters
+    ----------
+    p : float, default=0.5
+        Chance that an image is mirrored.
+    """
+
+    p: float = 0.5
+
+    def change(self, key: Array, images: Array) -> Array:
+        """Mirror all images."""
+        return images[:, :, ::-1]
+
+
+@dataclass(frozen=True)
+class Shift(_OfImages):
+    """Move images by whole pixels, up or down and left or right; zeros fill what is free.
+
+    Parameters
+    ----------
+    fraction : float, default=0.125
+        Moves go up to ``int(fraction * H)`` and ``int(fraction * W)`` pixels, every distance
+        equally likely.
+    p : float, default=1.0
+        Chance that an image is moved.
+    """
+
+    fraction: float = 0.125
+    p: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(fraction=check_share(self._name, "fraction", self.fraction))
+
+    def change(self, key: Array, images: Array) -> Array:
+        """Move all images."""
+        n, *sides, _ = images.shape
+        reach = [pixels(self.fraction, side) for side in sides]
+        if not any(reach):
+            rule = f"at least {1 / max(sides):.3g} to move images of {sides[0]} x {sides[1]} pixels"
+            raise refuse(self._name, "fraction", rule, self.fraction)
+        down, right = (
+            jax.random.randint(one, (n,), -far, far + 1, jnp.int32)
+            for one, far in zip(jax.random.split(key), reach, strict=True)
+        )
+        return shifted(images, down, right, reach)
+
+
+@dataclass(frozen=True)
+class Crop(_OfImages):
+    """Cut a window out of images and resize it to the whole, bilinearly.
+
+    Parameters
+    ----------
+    fraction : float, default=0.875
+        The window's share of both sides is uniform in [fraction, 1], its place is uniform too.
+    p : float, default=1.0
+        Chance that an image is cropped.
+    """
+
+    fraction: float = 0.875
+    p: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(fraction=check_share(self._name, "fraction", self.fraction))
+
+    def change(self, key: Array, images: Array) -> Array:
+        """Crop all images."""
+        n, *sides, _ = images.shape
+        key_share, key_place = jax.random.split(key)
+        share = jax.random.uniform(key_share, (n,), jnp.float32, self.fraction, 1)
+        place = jax.random.uniform(key_place, (n, 2), jnp.float32)
+        free = (1 - share)[:, None] * jnp.array(sides, jnp.float32)
+        return cropped(images, share, place * free)
+
+
+@dataclass(frozen=True)
+class Rotate(_OfImages):
+    """Rotate images about their centre, bilinearly; zeros fill what is free.
+
+    Parameters
+    ----------
+    degrees : float, default=15
+        Angles are uniform in [-degrees, degrees]; at most 180.
+    p : float, default=1.0
+        Chance that an image is rotated.
+    """
+
+    degrees: float = 15.0
+    p: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        degrees = check_positive(self._name, "degrees", self.degrees)
+        if degrees > 180:
+            raise refuse(self._name, "degrees", "a number > 0 and <= 180", self.degrees)
+        self._set(degrees=degrees)
+
+    def change(self, key: Array, images: Array) -> Array:
+        """Rotate all images."""
+        most = math.radians(self.degrees)
+        return rotated(images, jax.random.uniform(key, images.shape[:1], jnp.float32, -most, most))
+
+
+@dataclass(frozen=True)
+class ChannelShift(_OfImages):
+    """Add a number to each channel of each image: a change of brightness and of colour.
+
+    Parameters
+    ----------
+    scale : float, default=0.1
+        Deviation of these normal numbers, in units of the channel's deviation over the batch.
+    p : float, default=1.0
+        Chance that an image is changed.
+    """
+
+    scale: float = 0.1
+    p: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(scale=check_positive(self._name, "scale", self.scale))
+
+    def change(self, key: Array, images: Array) -> Array:
+        """Shift the channels of all images."""
+        n, _, _, channels = images.shape
+        shift = normal(key, (n, 1, 1, channels), images.dtype)
+        return images + self.scale * images.std(axis=(0, 1, 2)) * shift
+
+
+@dataclass(frozen=True)
+class Cutout(_OfImages):
+    """Set a window of images to zero (DeVries and Taylor 2017, arXiv 1708.04552).
+
+    Parameters
+    ----------
+    fraction : float, default=0.25
+        The window's share of both sides, rounded down to whole pixels but at least one. It lies
+        wholly inside of the image, all places are equally likely.
+    p : float, default=1.0
+        Chance that an image is changed.
+    """
+
+    fraction: float = 0.25
+    p: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(fraction=check_share(self._name, "fraction", self.fraction))
+
+    def change(self, key: Array, images: Array) -> Array:
+        """Cut a window out of all images."""
+        n, *sides, _ = images.shape
+        inside = []
+        for one, side in zip(jax.random.split(key), sides, strict=True):
+            size = max(1, pixels(self.fraction, side))
+            start = jax.random.randint(one, (n, 1), 0, side - size + 1, jnp.int32)
+            at = jnp.arange(side)
+            inside.append((start <= at) & (at < start + size))
+        window = inside[0][:, :, None] & inside[1][:, None, :]
+        return jnp.where(window[..., None], 0, images)
+
+
+@dataclass(frozen=True)
+class Noise(Augmentation):
+    """Add normal noise to every feature; for images and for rows of tables (jitter).
+
+    Parameters
+    ----------
+    scale : float, default=0.1
+        Deviation of the noise, in units of the feature's deviation over the batch.
+    p : float, default=1.0
+        Chance that a row is changed.
+    """
+
+    scale: float = 0.1
+    p: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(scale=check_positive(self._name, "scale", self.scale))
+
+    def change(self, key: Array, images: Array) -> Array:
+        """Add noise to all rows."""
+        noise = normal(key, images.shape, images.dtype)
+        return images + self.scale * images.std(axis=0) * noise
+
+
+@dataclass(frozen=True)
+class MixUp(Augmentation):
+    """Mix each row with another of the batch, and their targets in the same proportion.
+
+    With one partner j and one number ``share ~ Beta(alpha, alpha)`` for each row i::
+
+        x_i -> share x_i + (1 - share) x_j
+        y_i -> share y_i + (1 - share) y_j
+
+    (Zhang et al. 2018, arXiv 1710.09412). For images and for rows of tables. It changes targets, so
+    it works by `with_targets` alone.
+
+    Parameters
+    ----------
+    alpha : float, default=0.2
+        Small numbers mix few rows by much.
+    p : float, default=1.0
+        Chance that a row is mixed.
+    """
+
+    alpha: float = 0.2
+    p: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(alpha=check_positive(self._name, "alpha", self.alpha))
+
+    def __call__(self, key: Array, images: Array) -> Array:
+        """Refuse: there are no targets to mix."""
+        raise TypeError(
+            f"{self!r} mixes the targets too, and got none: call with_targets(key, images, y), "
+            "or use another augmentation where there are no targets."
+        )
+
+    def with_targets(self, key: Array, images: Array, y: Array) -> tuple[Array, Array]:
+        """Return mixed images and targets.
+
+        Parameters
+        ----------
+        key : Array
+            A key of `jax.random`.
+        images : Array of shape (n, ...)
+            A batch of images or rows.
+        y : Array of shape (n, ...)
+            Floating-point targets, such as one-hot rows.
+
+        Returns
+        -------
+        images, y : Array
+            In the same shapes and dtypes.
+        """
+        if not jnp.issubdtype(y.dtype, jnp.floating):
+            raise ValueError(
+                f"{self!r} must get floating-point targets, which can be mixed. Got dtype "
+                f"{y.dtype} instead: pass one-hot rows, as floats."
+            )
+        n = len(images)
+        key_share, key_partner, key_p = jax.random.split(key, 3)
+        share = symmetric_beta(key_share, self.alpha, n)
+        # Any row but the row itself; a batch of one has no other.
+        ahead = jax.random.randint(key_partner, (n,), 1, max(n, 2), jnp.int32)
+        partner = (jnp.arange(n, dtype=jnp.int32) + ahead) % n
+
+        def mixed(values: Array) -> Array:
+            own = over_rows(share, values).astype(values.dtype)
+            return own * values + (1 - own) * values[partner]
+
+        return some(key_p, self.p, (mixed(images), mixed(y)), (images, y))
+
+
+@dataclass(frozen=True)
+class Compose(Augmentation):
+    """Apply one augmentation after the other; ``Flip() >> Shift()`` makes one.
+
+    Parameters
+    ----------
+    augmentations : tuple
+        Augmentations, or functions ``(key, images) -> images``.
+    p : float, default=1.0
+        Chance that a row goes through them at all; each also has its own.
+    """
+
+    augmentations: tuple[Function, ...]
+    p: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (isinstance(self.augmentations, list | tuple) and self.augmentations):
+            rule = "a list or tuple of augmentations, and not empty"
+            raise refuse(self._name, "augmentations", rule, self.augmentations)
+        for one in self.augmentations:
+            check_function(self._name, "augmentations", one, f"a list, each of it {_FUNCTIONS}")
+        self._set(augmentations=tuple(self.augmentations))
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether any of them refuses rows (n, d)."""
+        return any(needs_images(one) for one in self.augmentations)
+
+    def change(self, key: Array, images: Array) -> Array:
+        """Return all images changed by one after the other."""
+        for one, own_key in zip(self.augmentations, self._keys(key), strict=True):
+            images = one(own_key, images)
+        return images
+
+    def with_targets(self, key: Array, images: Array, y: Array) -> tuple[Array, Array]:
+        """Return images and targets changed by one after the other."""
+        key_change, key_p = jax.random.split(key)
+        new = images, y
+        for one, own_key in zip(self.augmentations, self._keys(key_change), strict=True):
+            new = changed(one, own_key, *new)
+        return some(key_p, self.p, new, (images, y))
+
+    def _keys(self, key: Array) -> Array:
+        return jax.random.split(key, len(self.augmentations))
+
+
+def get_augmentation(owner: str, augment: Any) -> Function | None:
+    """Return the augmentation that a parameter `augment` of `owner` means.
+
+    Parameters
+    ----------
+    owner : str
+        The object whose parameter it is, for the messages.
+    augment : None, str, Augmentation, callable or list of these
+        A list is what `Compose` makes of it.
+
+    Returns
+    -------
+    augmentation : callable or None
+        Hashable.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    if augment is None:
+        return None
+    named = {"flip": Flip(), "flip_shift": Flip() >> Shift()}
+    if isinstance(augment, str) and augment in named:
+        return named[augment]
+    rule = f"None, one of {list(named)}, {_FUNCTIONS}, or a list of these"
+    if isinstance(augment, list | tuple):
+        parts = [get_augmentation(owner, one) for one in augment]
+        functions = tuple(part for part in parts if part is not None)
+        if not functions or len(functions) < len(parts):
+            raise refuse(owner, "augment", rule + " (not empty, without None)", augment)
+        return Compose(functions)
+    check_function(owner, "augment", augment, rule)
+    return cast(Function, augment)
+
+
+def _chain(first: Any, second: Any) -> Compose:
+    """Return both as one, those that are chains already joined to a longer one."""
+    if not (callable(first) and callable(second)):
+        return NotImplemented
+    parts: tuple[Function, ...] = ()
+    for one in (first, second):
+        is_chain = isinstance(one, Compose) and one.p == 1
+        parts += one.augmentations if is_chain else (one,)
+    return Compose(parts)

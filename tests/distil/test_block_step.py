@@ -1,0 +1,253 @@
+"""A step in blocks. Oracle: `_step.steps`, one compiled function that autodiff goes through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.tree_util import register_dataclass
+from numpy.testing import assert_allclose, assert_array_equal
+
+from kipsk import KIPDistiller
+from kipsk._descent import _step
+from kipsk._distil import _block_step
+from kipsk._distil._objective import Objective, Targets
+from kipsk.augment import Noise
+from kipsk.kernels import RBF, ConvNet
+from kipsk.kernels._base import JaxKernel, KernelFunction, prepare
+
+OPTIMIZER = optax.scale_by_adam()
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class SlowFunction(KernelFunction):
+    """``exp(-|x - x'|^2 / width)``, which says that it is slow."""
+
+    width: float
+    name: str = field(default="slow", metadata={"static": True})  # see KernelFunction
+
+    def prepare(self, X):
+        return {"X": X, "squares": jnp.sum(X * X, axis=1)}
+
+    def cross(self, A, B):
+        squares = A["squares"][:, None] + B["squares"] - 2 * A["X"] @ B["X"].T
+        return jnp.exp(-squares / self.width)
+
+    def diag(self, A):
+        return jnp.ones_like(A["squares"])
+
+    def pair_size(self, n_features):
+        return 2**20
+
+
+class Slow(JaxKernel):
+    def __init__(self, width=20.0):
+        self.width = width
+
+    def function(self):
+        return SlowFunction(self.width)
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    with jax.enable_x64(True):  # as KIPDistiller.fit does
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quickly(quick_compilation):
+    """Nothing here is about speed."""
+
+
+def problem(function=SlowFunction(20.0), n=23, n_s=6, d=16, **options):
+    """An objective with `options`, targets, and a state before the first step."""
+    rng = np.random.default_rng(0)
+    X, X_s = (rng.standard_normal((k, d)).astype(np.float32) for k in (n, n_s))
+    y, y_s = (np.eye(3, dtype=np.float32)[np.arange(k) % 3] - 1 / 3 for k in (n, n_s))
+    options = {"label_reg": 0.1, "y_s": None, "solves_labels": False, **options}
+    objective = Objective(function, 1e-3, scale=1.3, **options)
+    params = {"X": jnp.asarray(X_s)}
+    if objective.solves_labels:
+        if objective.label_reg is None:
+            params["log_label_reg"] = jnp.float32(-2)
+    elif objective.y_s is None:
+        params["y"] = jnp.asarray(y_s, jnp.float32)
+    if objective.loss == "platt":
+        params["log_scale"] = jnp.float32(0.5)
+    rows = jnp.asarray(X)
+    prepared = rows if objective.takes_rows else prepare(function, rows)
+    targets = Targets(prepared, jnp.asarray(y, jnp.float32))
+    return objective, targets, _step.initial_state(OPTIMIZER, params)
+
+
+def run(objective, targets, state, steps, n_steps=3, optimizer=OPTIMIZER):
+    losses = []
+    for _ in range(n_steps):
+        rates = np.array([0.05], np.float32)
+        state, values = steps(objective, optimizer, state, targets, rates, 1)
+        losses.append([float(value[0]) for value in values])
+    return state, losses
+
+
+def in_blocks(objective, targets, state, block_size=5, *, known=True, **options):
+    batches = [targets] if known else []
+    given = [objective], batches, state.params, block_size
+    with _block_step.stepper(*given) as (steps, placed):
+        return run(objective, placed[0] if known else targets, state, steps, **options)
+
+
+FIXED = jnp.asarray(np.eye(3)[np.arange(6) % 3] - 1 / 3, jnp.float32)
+FROZEN = (jnp.arange(6 * 16).reshape(6, 16) % 3 == 0, jnp.ones((6, 16), jnp.float32))
+CASES = {
+    "learned labels": {},
+    "fixed labels": {"y_s": FIXED},
+    "solved labels": {"solves_labels": True},
+    "solved labels, their ridge learned": {"solves_labels": True, "label_reg": None},
+    "platt": {"loss": "platt"},
+    "frozen": {"frozen": FROZEN},
+    "rows": {"takes_rows": True},
+    "augmented": {
+        "takes_rows": True,
+        "augmentation": Noise(0.3),
+        "augment_key": jax.random.key(3, impl="threefry2x32"),
+        "image_shape": (4, 4, 1),
+    },
+}
+
+
+QUICK = ("learned labels", "solved labels", "augmented")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case if case in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in CASES],
+)
+def test_equals_the_compiled_step(case):
+    """All numbers of the state after some steps: the gradient is in Adam's moments."""
+    given = problem(**CASES[case])
+    expected, losses = run(*given, _step.steps)
+    actual, values = in_blocks(*given)
+    assert_allclose(values, losses, rtol=2e-5)
+    for one, other in zip(_step.leaves(actual), _step.leaves(expected), strict=True):
+        assert one.dtype == other.dtype
+        assert_allclose(one, other, rtol=2e-4, atol=2e-5 * np.abs(other).max(initial=0))
+
+
+def test_gradient_in_float64():
+    """One step of plain descent of length one is the gradient; no rounding to hide behind."""
+    objective, targets, state = problem()
+    to_double = lambda leaf: leaf.astype(jnp.float64)  # noqa: E731
+    targets = jax.tree.map(to_double, targets)
+    state = _step.initial_state(optax.identity(), jax.tree.map(to_double, state.params))
+    options = {"n_steps": 1, "optimizer": optax.identity()}
+    expected, _ = run(objective, targets, state, _step.steps, **options)
+    actual, _ = in_blocks(objective, targets, state, **options)
+    for name, value in expected.params.items():
+        moved = np.abs(value - state.params[name]).max()
+        assert moved > 1e-5
+        assert_allclose(actual.params[name], value, rtol=0, atol=1e-10 * moved)
+
+
+@pytest.mark.parametrize("block_size", [1, 7, 23, 100, "auto"])
+def test_any_blocks(block_size):
+    """Seven support rows fill no tiles of two or three."""
+    given = problem(n_s=7)
+    expected, losses = run(*given, _step.steps)
+    actual, values = in_blocks(*given, block_size=block_size)
+    assert_allclose(values, losses, rtol=1e-5)
+    assert_allclose(actual.params["X"], expected.params["X"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", ["learned labels", "rows"])
+def test_batches_that_come_later_are_the_same(case):
+    known, losses = in_blocks(*problem(**CASES[case]))
+    later, values = in_blocks(*problem(**CASES[case]), known=False)
+    assert values == losses
+    assert_array_equal(known.params["X"], later.params["X"])
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_what_is_not_finite_changes_nothing(where):
+    objective, targets, state = problem()
+    if where == "loss":
+        targets = targets._replace(y_t=targets.y_t.at[3, 1].set(jnp.nan))
+    else:
+        objective = replace(objective, frozen=(FROZEN[0], FROZEN[1].at[0, 1].set(jnp.inf)))
+        objective = replace(objective, function=_Root(20.0))
+    expected, _ = run(objective, targets, state, _step.steps)
+    actual, _ = in_blocks(objective, targets, state)
+    assert bool(actual.failed)
+    for one, other in zip(_step.leaves(actual), _step.leaves(expected), strict=True):
+        assert_array_equal(one, other)
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class _Root(SlowFunction):
+    """Finite, with a gradient of 0 * inf."""
+
+    name: str = field(default="root", metadata={"static": True})
+
+    def cross(self, A, B):
+        values = super().cross({**A, "X": jnp.zeros_like(A["X"])}, B)
+        return jnp.where(jnp.isfinite(values), values, 0.5) + jnp.sqrt(0 * A["X"][:, :1] ** 2) * 0
+
+
+def test_a_family_takes_both_steps():
+    """Fast members go through the compiled step."""
+    slow, targets, state = problem(takes_rows=True)
+    fast = replace(slow, function=RBF(2.0).function())
+    with _block_step.stepper([slow, fast], [targets], state.params, 5) as (steps, placed):
+        for objective in (slow, fast):
+            actual, values = run(objective, placed[0], state, steps)
+            expected, losses = run(objective, targets, state, _step.steps)
+            assert_allclose(values, losses, rtol=2e-5)
+            assert_allclose(actual.params["X"], expected.params["X"], rtol=2e-4, atol=2e-5)
+
+
+def test_fast_kernels_are_not_cut():
+    _, targets, state = problem()
+    objective = Objective(RBF(2.0).function(), 1e-3, None, 1.0, None, False)
+    batches = [targets]
+    with _block_step.stepper([objective], batches, state.params) as (steps, placed):
+        assert steps is _step.steps
+        assert placed is batches
+
+
+@pytest.mark.slow
+def test_a_convolutional_kernel():
+    function = ConvNet(1, image_shape=(4, 4, 1)).function()
+    given = problem(function, n=7, n_s=3, y_s=FIXED[:3])
+    expected, losses = run(*given, _step.steps, n_steps=2)
+    actual, values = in_blocks(*given, block_size=4, n_steps=2)
+    assert_allclose(values, losses, rtol=2e-5)
+    assert_allclose(actual.params["X"], expected.params["X"], rtol=2e-4, atol=2e-5)
+
+
+class TestFit:
+    """Through the estimators, with several batches."""
+
+    def test_fit(self, digits, monkeypatch):
+        X, _, y, _ = digits
+        options = {"ipc": 1, "max_iter": 4, "batch_size": 30, "random_state": 0}
+        X, y = X[:70, ::4] / 16, y[:70]
+        blocked = KIPDistiller(Slow(), block_size=7, **options).fit(X, y)
+        monkeypatch.setattr(SlowFunction, "pair_size", lambda *_: 1)
+        fused = KIPDistiller(Slow(), **options).fit(X, y)
+        assert_allclose(blocked.loss_curve_, fused.loss_curve_, rtol=1e-4)
+        assert_allclose(blocked.X_s_, fused.X_s_, rtol=1e-3, atol=1e-4)
+
+    def test_partial_fit(self, digits, monkeypatch):
+        X, _, y, _ = digits
+        options = {"ipc": 1, "batch_size": 30, "random_state": 0}
+        X, y = X[:70, ::4] / 16, y[:70]
+        blocked = KIPDistiller(Slow(), block_size=7, **options).partial_fit(X, y, np.unique(y))
+        monkeypatch.setattr(SlowFunction, "pair_size", lambda *_: 1)
+        fused = KIPDistiller(Slow(), **options).partial_fit(X, y, np.unique(y))
+        assert_allclose(blocked.loss_curve_, fused.loss_curve_, rtol=1e-4)
+        assert_allclose(blocked.X_s_, fused.X_s_, rtol=1e-3, atol=1e-4)

@@ -1,0 +1,262 @@
+"""`fit_resample`: which stage of a run trains another model.
+
+Oracle: a model trained by hand on each stage.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_wine
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import SVC, SVR
+
+from kipsk import KIPDistiller, RegularizedZCA
+from kipsk._kip._stages import best_stage, models_of, rows_to_try
+from kipsk.kernels import RBF
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+FAST = {"ipc": 2, "max_iter": 40, "random_state": 0, "kernel": ["rbf", "laplace"]}
+
+
+class Answers(ClassifierMixin, BaseEstimator):
+    """Answers with the first row it was trained on, or with the second."""
+
+    def __init__(self, row=0):
+        self.row = row
+
+    def fit(self, X, y):
+        self.answers_ = X[self.row]
+        return self
+
+    def predict(self, X):
+        return self.answers_
+
+
+Y = np.repeat([0, 1], [10, 30])
+
+
+def right_but(*wrong):
+    """Return the right answers to all rows but some."""
+    answers = Y.copy()
+    answers[list(wrong)] = 1 - answers[list(wrong)]
+    return answers
+
+
+def chosen(*stages):
+    """Return what `best_stage` says of pairs (step, answers), or (step, answers of two models)."""
+    models = [Answers(row) for row in range(len(stages[0]) - 1)]
+    labels = np.array([0, 1])
+    stages = {step: (np.array([*rows, rows[0]])[:2], labels) for step, *rows in stages}
+    return best_stage(stages, models, np.zeros((len(Y), 1)), Y)
+
+
+def test_the_best_stage_by_balanced_accuracy():
+    zeros, ones = range(10), range(10, 40)
+    step, accuracies = chosen(
+        (0, right_but(*ones)), (4, right_but(*ones[::2])), (8, right_but(*zeros))
+    )
+    assert (step, accuracies) == (4, pytest.approx({0: 0.5, 4: 0.75, 8: 0.5}))
+
+
+def test_the_start_unless_another_is_better_by_a_standard_error():
+    # Two more right and one less, of one class: 1 of 30, with a standard error of sqrt(3) of 30.
+    assert chosen((0, right_but(10, 11)), (4, right_but(12)))[0] == 0
+    # Four and one: 3 against sqrt(5).
+    assert chosen((0, right_but(10, 11, 13, 14)), (4, right_but(12)))[0] == 4
+
+
+def test_several_models_count_equally_and_none_may_lose():
+    one, other = (0, right_but(10, 11, 13, 14), right_but()), right_but(15)
+    step, accuracies = chosen(one, (2, right_but(), other))  # loses 1 of 60
+    assert (step, accuracies) == (0, pytest.approx({0: 1 - 2 / 60, 2: 1 - 0.5 / 60}))
+    # The same without a loss.
+    assert chosen(one, (2, right_but(), right_but()))[0] == 2
+
+
+def test_a_stage_of_one_class_is_not_an_error():
+    X, y = np.arange(6.0).reshape(-1, 1), np.array([0, 0, 0, 0, 1, 1])
+    stages = {0: (X[:2], y[:2]), 1: (X[3:5], y[3:5])}
+    step, accuracies = best_stage(stages, [SVC()], X, y)
+    assert (step, accuracies) == (1, {0: 0.5, 1: 1.0})
+
+
+def test_rows_to_try_are_as_many_of_each_class():
+    codes = np.repeat([0, 1, 2], [9000, 40, 3000])
+    rows = rows_to_try(codes, np.random.RandomState(0))
+    np.testing.assert_array_equal(np.bincount(codes[rows]), [1666, 40, 1666])
+    assert len(np.unique(rows)) == len(rows) and np.std(rows[:1666]) > 2000
+
+
+def run_by_hand(params, steps, X, y, given=()):
+    """Return the run of `fit_resample` as a `fit`."""
+    changed = {"init": "kmeans", "labels": "fixed", "snapshots": steps}
+    return KIPDistiller(**{**params, **changed, **dict(given)}).fit(X, y)
+
+
+def test_auto_is_the_stage_that_trains_the_models_best(digits):
+    X, y = digits[0][:600], digits[2][:600]
+    params = {**FAST, "max_iter": 32}
+    distiller = KIPDistiller(**params)
+    X_s, y_s = distiller.fit_resample(X, y)
+    run = run_by_hand(params, [0, 2, 4, 8, 16, 32], X, y)
+    assert list(distiller.snapshots_) == list(run.snapshots_)
+    np.testing.assert_array_equal(X_s, run.snapshots_[distiller.stage_][0])
+    np.testing.assert_array_equal(y_s, np.repeat(np.arange(10), 2))
+    for step, (rows, labels) in run.snapshots_.items():
+        models = models_of("auto")
+        predictions = [model.fit(rows, labels.argmax(axis=1)).predict(X) for model in models]
+        scores = [balanced_accuracy_score(y, prediction) for prediction in predictions]
+        assert distiller.stage_scores_[step] == pytest.approx(np.mean(scores), abs=1e-12)
+    assert distiller.stage_scores_[distiller.stage_] > distiller.stage_scores_[0]
+    # The estimator is what the whole run led to, and its parameters are what they were.
+    np.testing.assert_array_equal(distiller.X_s_, run.X_s_)
+    assert distiller.get_params() == KIPDistiller(**params).get_params()
+    assert clone(distiller).fit(X, y).score(X, y) > 0.7
+
+
+@pytest.mark.parametrize(
+    ("kernel", "family"),
+    [
+        ("fc1", ["fc1", "fc3", "rbf", "laplace"]),
+        ("rbf", ["rbf", "fc3", "laplace"]),
+        (RBF(), [RBF(), "fc3", "laplace"]),
+        (RBF(2.0), [RBF(2.0), "fc3", "rbf", "laplace"]),
+        (["rbf", "fc1"], ["rbf", "fc1"]),
+    ],
+)
+def test_the_kernel_and_its_companions(kernel, family, digits, monkeypatch):
+    class Fitted(Exception):
+        pass
+
+    def fit(self, X, y):
+        raise Fitted(self.kernel)
+
+    monkeypatch.setattr(KIPDistiller, "fit", fit)
+    with pytest.raises(Fitted) as fitted:
+        KIPDistiller(kernel).fit_resample(digits[0], digits[2])
+    assert fitted.value.args == (family,)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"kernel": ["laplace", "rbf"]}, {"init": "noise"}, {"labels": "solved"}],
+)
+def test_what_the_user_says_of_the_run_stays(given, digits):
+    X, _, y, _ = digits
+    params = {**FAST, "ipc": 1, "max_iter": 4, **given}
+    distiller = KIPDistiller(**params)
+    distiller.fit_resample(X, y)
+    run = run_by_hand(params, [0, 2, 4], X, y, given)
+    np.testing.assert_array_equal(distiller.X_s_, run.X_s_)
+    np.testing.assert_array_equal(distiller.y_s_, run.y_s_)
+
+
+def test_features_in_other_units_do_no_harm():
+    """A step is as long in every feature, so small ones are lost at once; the start stays."""
+    X, y = load_wine(return_X_y=True)
+    distiller = KIPDistiller(["rbf", "laplace"], ipc=3, max_iter=20, random_state=0)
+    X_s, y_s = distiller.fit_resample(X, y)
+    forest = RandomForestClassifier(30, random_state=1)
+    start = distiller.snapshots_[0][0]
+    assert forest.fit(X_s, y_s).score(X, y) >= forest.fit(start, y_s).score(X, y) - 0.02
+
+
+def test_a_short_run(digits):
+    X, _, y, _ = digits
+    distiller = KIPDistiller(**{**FAST, "max_iter": 3})
+    distiller.fit_resample(X, y)
+    assert list(distiller.stage_scores_) == [0, 2, 3]
+
+
+def test_last_is_the_fit_itself(digits):
+    X, _, y, _ = digits
+    distiller = KIPDistiller(**FAST, downstream="last")
+    X_s, y_s = distiller.fit_resample(X, y)
+    fitted = KIPDistiller(**FAST).fit(X, y)
+    np.testing.assert_array_equal(X_s, fitted.X_s_)
+    np.testing.assert_array_equal(y_s, fitted.classes_[fitted.y_s_.argmax(axis=1)])
+    assert not hasattr(distiller, "stage_")
+
+
+def test_a_classifier_is_the_one_that_is_tried(digits):
+    X, _, y, _ = digits
+    names = np.array([f"digit {code}" for code in y])
+    frame = pd.DataFrame(X, columns=[f"pixel {i}" for i in range(64)])
+    model = KNeighborsClassifier(1)
+    distiller = KIPDistiller(**FAST, downstream=model)
+    X_s, y_s = distiller.fit_resample(frame, names)
+    assert list(X_s.columns) == list(frame.columns)
+    assert set(y_s) == set(names)
+    assert not hasattr(model, "classes_")  # a clone was trained
+    for step, (rows, labels) in distiller.snapshots_.items():
+        trained = clone(model).fit(rows, distiller.classes_[labels.argmax(axis=1)])
+        score = balanced_accuracy_score(names, trained.predict(X.astype(np.float32)))
+        assert distiller.stage_scores_[step] == pytest.approx(score, abs=1e-12)
+
+
+def test_a_model_that_names_columns(digits):
+    X, _, y, _ = digits
+    frame = pd.DataFrame(X[:300], columns=[f"pixel {i}" for i in range(64)])
+    some = ColumnTransformer([("some", "passthrough", [f"pixel {i}" for i in range(10, 50)])])
+    distiller = KIPDistiller(**FAST, downstream=make_pipeline(some, KNeighborsClassifier(1)))
+    distiller.fit_resample(frame, y[:300])
+    assert max(distiller.stage_scores_.values()) > 0.5
+
+
+def test_an_earlier_fit_is_no_start(digits):
+    X, _, y, _ = digits
+    distiller = KIPDistiller(**FAST, warm_start=True).fit(X, y)
+    X_s, _ = distiller.fit_resample(X, y)
+    np.testing.assert_array_equal(X_s, KIPDistiller(**FAST).fit_resample(X, y)[0])
+    assert distiller.warm_start
+
+
+def test_snapshots_of_the_user_stay(digits):
+    X, _, y, _ = digits
+    distiller = KIPDistiller(**FAST, snapshots=[3, 20])
+    distiller.fit_resample(X, y)
+    assert list(distiller.snapshots_) == [0, 2, 3, 4, 8, 16, 20, 32, 40]
+    assert set(distiller.stage_scores_) == {0, 2, 4, 8, 16, 32, 40}
+
+
+def test_a_run_that_diverges_gives_no_stage_of_infinite_loss(digits):
+    X, _, y, _ = digits
+    distiller = KIPDistiller(**{**FAST, "kernel": ["fc1"]}, learning_rate=1e20)
+    with pytest.warns(ConvergenceWarning, match="last finite support"):
+        X_s, _ = distiller.fit_resample(X, y)
+    assert np.abs(X_s).max() < 1e3
+
+
+@pytest.mark.slow
+def test_with_preprocess_the_model_is_tried_in_its_units(digits):
+    X, _, y, _ = digits
+    distiller = KIPDistiller(
+        **FAST, preprocess=RegularizedZCA(), downstream=KNeighborsClassifier(1)
+    )
+    distiller.fit_resample(X, y)
+    assert max(distiller.stage_scores_.values()) > 0.6
+
+
+@pytest.mark.parametrize("downstream", ["first", None, SVC, 3, SVR()])
+def test_bad_downstream(downstream, digits):
+    X, _, y, _ = digits
+    with pytest.raises(ValueError, match="The 'downstream' parameter of KIPDistiller must be"):
+        KIPDistiller(**FAST, downstream=downstream).fit_resample(X, y)
+
+
+def test_a_model_that_cannot_learn_the_set(digits):
+    X, y = digits[0][:400], digits[2][:400]
+    search = GridSearchCV(KNeighborsClassifier(), {"n_neighbors": [1, 2]}, cv=3)
+    distiller = KIPDistiller(**{**FAST, "ipc": 1, "max_iter": 1}, downstream=search)
+    with pytest.raises(ValueError, match="cannot be trained on 10 rows of 10 classes: n_splits=3"):
+        distiller.fit_resample(X, y)
