@@ -15,7 +15,8 @@ from sklearn.utils.validation import validate_data
 from kipsk._checks import check_integer, check_not_images, check_option, refuse
 from kipsk._data._coresets import farthest_first, forgetting_events, medoids, most_forgotten
 from kipsk._data._labels import encode
-from kipsk._data._support import centres_of, herd, rows_per_class
+from kipsk._data._coding import ClassCoding
+from kipsk._data._support import centres_of, herd, rows_per_stratum
 from kipsk._engine import map_rows
 from kipsk._engine._sizes import block_size_for
 from kipsk.kernels._base import JaxKernel
@@ -160,7 +161,7 @@ class CoresetSampler(BaseEstimator):
             self.__dict__.pop(attribute, None)  # of an earlier fit
         self.classes_, codes = encode(name, labels)
         rng = check_random_state(self.random_state)
-        drawn = rows_per_class(codes, self.classes_, ipc, rng, stacklevel=3)
+        drawn = rows_per_stratum(codes, ClassCoding(self.classes_), ipc, rng)
         y_s = np.repeat(self.classes_, [len(rows) for rows in drawn])
         if self.method == "k_means":
             X_s = self._centres(self._features(given, X, labels, rng), X, codes, drawn, rng)

@@ -1,6 +1,6 @@
 """What y stands for: class labels or real numbers, as targets of kernel ridge regression.
 
-Whatever a classifier and a regressor do differently with y is here.
+Everything that a classifier and a regressor do differently with y is here.
 """
 
 from __future__ import annotations
@@ -12,16 +12,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array
 
 from kipsk._data._labels import encode, one_hot
-from kipsk._data._support import initial_support, resize_support
-
-# One stratum, whose name no message shows.
-_ALL_ROWS = np.array(["all"])
+from kipsk._types import AnyArray, Floats, Float64s, Given, Ints
 
 
 class Data(NamedTuple):
@@ -30,25 +27,26 @@ class Data(NamedTuple):
     Attributes
     ----------
     X : ndarray of shape (n, n_features)
-        In the estimator's dtype.
+        The rows, in the estimator's dtype.
     coding : Coding
         What the targets stand for.
     codes : ndarray of shape (n,)
-        Strata, which batches and held-out rows have in proportion: class codes; 0 for numbers.
+        The stratum of each row: its class, or 0 if y holds numbers. Batches and held-out rows have
+        the strata in the proportions of all rows.
     y : ndarray of shape (n, n_outputs)
-        Targets, in the estimator's dtype.
+        The targets, in the estimator's dtype.
     """
 
-    X: NDArray[Any]
+    X: Floats
     coding: Coding
-    codes: NDArray[np.intp]
-    y: NDArray[Any]
+    codes: Ints
+    y: Floats
 
-    def rows(self, which: NDArray[Any]) -> Data:
-        """Return some of the rows, by a mask or indices."""
+    def rows(self, which: AnyArray) -> Data:
+        """Return some of the rows, by a mask or by indices."""
         return Data(self.X[which], self.coding, self.codes[which], self.y[which])
 
-    def labels(self) -> NDArray[Any]:
+    def labels(self) -> AnyArray:
         """Return y as it was given."""
         return self.coding.labels(self)
 
@@ -61,144 +59,163 @@ class Coding(ABC):
     size_name : str
         The parameter that says how many rows a support set has.
     score_name : str
-        The score of predictions, of those in `kipsk._losses`.
+        The score of predictions, one of those in `kipsk._distil._objective`.
     validation : dict
-        What `validate_data` is told of y.
+        What scikit-learn's `validate_data` is told of y.
     """
 
     size_name: ClassVar[str]
     score_name: ClassVar[str]
-    validation: ClassVar[dict[str, Any]]
+    validation: ClassVar[dict[str, bool]]
 
     @classmethod
     @abstractmethod
-    def encode(cls, owner: str, y: Any, dtype: Any) -> tuple[Self, NDArray[np.intp], NDArray[Any]]:
-        """Return the coding of y, strata and targets; raise ValueError for y of another kind."""
+    def encode(cls, owner: str, y: Given, dtype: DTypeLike) -> tuple[Self, Ints, Floats]:
+        """Return the coding of y, the strata and the targets; refuse y of the other kind."""
 
     @classmethod
     @abstractmethod
-    def of_fitted(cls, estimator: Any) -> Self:
-        """Return the coding of a fitted estimator, from its attributes."""
+    def of_attributes(cls, attributes: Mapping[str, Any]) -> Self:
+        """Return the coding that a fitted estimator's attributes describe, by their names."""
 
     @classmethod
     @abstractmethod
-    def of_file(cls, labels: NDArray[Any], arrays: Mapping[str, Any]) -> tuple[Self, NDArray[Any]]:
-        """Return the coding and targets of a support set whose `arrays` were read from a file."""
+    def of_file(cls, labels: AnyArray, arrays: Mapping[str, AnyArray]) -> tuple[Self, AnyArray]:
+        """Return the coding and the targets of a support set that was read from a file."""
 
     @abstractmethod
-    def is_like(self, other: Any) -> bool:
-        """Return whether a support set of one is one of the other."""
+    def is_like(self, other: Coding) -> bool:
+        """Return whether a support set of this coding may serve as one of the other."""
 
     @property
     @abstractmethod
     def n_outputs(self) -> int:
-        """Columns of the targets."""
+        """The number of columns of the targets."""
 
     @property
     @abstractmethod
-    def attributes(self) -> dict[str, NDArray[Any]]:
-        """What is published on an estimator."""
+    def n_strata(self) -> int:
+        """The number of strata."""
 
     @property
     @abstractmethod
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """What is written to a file, beside the support set."""
+    def attributes(self) -> dict[str, AnyArray]:
+        """The fitted attributes that describe this coding, by their names."""
+
+    @property
+    @abstractmethod
+    def arrays(self) -> dict[str, AnyArray]:
+        """The arrays that describe this coding in a file."""
 
     @property
     @abstractmethod
     def given_rule(self) -> str:
-        """What y of a given support set has to be."""
+        """What y of a given support set has to be, in words."""
 
     @abstractmethod
-    def labels(self, data: Data) -> NDArray[Any]:
+    def labels(self, data: Data) -> AnyArray:
         """Return y as it was given."""
 
     @abstractmethod
-    def published(self, y_s: NDArray[Any]) -> NDArray[Any]:
-        """Return targets of a support set as ``y_s_``."""
+    def published(self, y_s: Floats) -> Floats:
+        """Return targets of a support set as an estimator publishes them, ``y_s_``."""
 
     @abstractmethod
-    def given(self, y_s: NDArray[Any], dtype: Any = np.float64) -> NDArray[Any]:
-        """Return ``y_s_``, or y of the same kind, as targets; others as they are."""
+    def given(self, y_s: AnyArray, dtype: DTypeLike = np.float64) -> AnyArray:
+        """Return ``y_s_``, or y of the same kind, as targets; return any other array as it is."""
 
     @abstractmethod
-    def draw(
-        self, data: Data, size: int, init: str, rng: np.random.RandomState
-    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.intp] | None]:
-        """Return rows and targets to start from, and the rows' indices; see `initial_support`."""
+    def strata(self, y_s: Floats) -> Ints:
+        """Return the stratum of each row of a support set."""
 
     @abstractmethod
-    def resize(
-        self,
-        X_s: NDArray[Any],
-        y_s: NDArray[Any],
-        data: Data,
-        size: int,
-        init: str,
-        rng: np.random.RandomState,
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return a support set with rows taken away or added, as `draw` draws them."""
+    def made_targets(self, data: Data, X_s: Floats, codes_s: Ints, init: str) -> Floats:
+        """Return the targets of rows that `init` made and that are not rows of the data."""
+
+    @abstractmethod
+    def warn_of_scarce(self, counts: Ints, size: int) -> None:
+        """Warn if a stratum has fewer rows than a support set takes of each."""
 
 
 @dataclass(frozen=True)
 class ClassCoding(Coding):
-    """Class labels: targets are centred one-hot, strata are the classes.
+    """Class labels: the targets are centred one-hot rows, the strata are the classes.
 
     Attributes
     ----------
     classes : ndarray of shape (n_classes,)
-        Sorted.
+        The labels, sorted.
     """
 
-    classes: NDArray[Any]
+    classes: AnyArray
     size_name: ClassVar[str] = "ipc"
     score_name: ClassVar[str] = "accuracy"
-    validation: ClassVar[dict[str, Any]] = {}
+    validation: ClassVar[dict[str, bool]] = {}
 
     def __str__(self) -> str:
         return f"classes {self.classes.tolist()}"
 
     @classmethod
-    def encode(cls, owner: str, y: Any, dtype: Any) -> tuple[Self, NDArray[np.intp], NDArray[Any]]:
-        """Return the coding of labels, their codes and their centred one-hot."""
+    def encode(cls, owner: str, y: Given, dtype: DTypeLike) -> tuple[Self, Ints, Floats]:
+        """Return the coding of labels, their codes and their centred one-hot rows."""
         classes, codes = encode(owner, y)
         return cls(classes), codes, one_hot(codes, len(classes), dtype)
 
     @classmethod
-    def of_fitted(cls, estimator: Any) -> Self:
+    def of_attributes(cls, attributes: Mapping[str, Any]) -> Self:
         """Return the coding of a fitted classifier."""
-        return cls(estimator.classes_)
+        return cls(attributes["classes_"])
 
     @classmethod
-    def of_file(cls, labels: NDArray[Any], arrays: Mapping[str, Any]) -> tuple[Self, NDArray[Any]]:
-        """Return the coding of a file: of its classes, or of 0, 1, and so on."""
+    def of_file(cls, labels: AnyArray, arrays: Mapping[str, AnyArray]) -> tuple[Self, AnyArray]:
+        """Return the coding of a file's labels, and their targets.
+
+        Labels of one dimension are class labels: they belong to the stored classes, or, if there
+        are none, the labels found are the classes. The columns of soft labels are the stored
+        classes, or 0, 1, and so on.
+        """
         if "y_mean" in arrays:
             raise ValueError(
                 "The file holds a support set of real targets, not of classes: load it into a "
                 "KIPRegressor."
             )
         labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-        if labels.ndim == 1:
+        if labels.ndim != 1:
+            return cls(arrays.get("classes", np.arange(labels[0].size))), labels
+        if "classes" not in arrays:
             coding, _, targets = cls.encode("load_support", labels, np.float64)
             return coding, targets
-        return cls(arrays.get("classes", np.arange(labels[0].size))), labels
+        coding = cls(np.unique(arrays["classes"]))
+        unknown = np.setdiff1d(labels, coding.classes)
+        if len(unknown):
+            raise ValueError(
+                "The 'labels' of the file must be among its 'classes', "
+                f"{coding.classes[:10].tolist()}. Got {unknown[:5].tolist()} too: correct either "
+                "array of the file."
+            )
+        return coding, coding.given(labels)
 
-    def is_like(self, other: Any) -> bool:
+    def is_like(self, other: Coding) -> bool:
         """Return whether the classes are the same."""
-        return np.array_equal(self.classes, other.classes)
+        return isinstance(other, ClassCoding) and np.array_equal(self.classes, other.classes)
 
     @property
     def n_outputs(self) -> int:
-        """One for each class."""
+        """The number of classes."""
         return self.classes.size
 
     @property
-    def attributes(self) -> dict[str, NDArray[Any]]:
+    def n_strata(self) -> int:
+        """The number of classes."""
+        return self.classes.size
+
+    @property
+    def attributes(self) -> dict[str, AnyArray]:
         """The classes."""
         return {"classes_": self.classes}
 
     @property
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> dict[str, AnyArray]:
         """The classes, if they are of one plain type."""
         classes = np.array(self.classes.tolist())
         if classes.dtype.hasobject:
@@ -211,70 +228,81 @@ class ClassCoding(Coding):
 
     @property
     def given_rule(self) -> str:
-        """Soft or hard labels."""
+        """The shape of soft labels, or known class labels."""
         return f"{self.n_outputs} columns or of known class labels"
 
-    def labels(self, data: Data) -> NDArray[Any]:
+    def labels(self, data: Data) -> AnyArray:
         """Return the class of each row."""
         return self.classes[data.codes]
 
-    def published(self, y_s: NDArray[Any]) -> NDArray[Any]:
-        """Return the targets: soft labels are published centred."""
+    def published(self, y_s: Floats) -> Floats:
+        """Return the targets themselves: soft labels are published centred."""
         return y_s
 
-    def given(self, y_s: NDArray[Any], dtype: Any = np.float64) -> NDArray[Any]:
-        """Return the centred one-hot of hard labels, and others as they are."""
+    def given(self, y_s: AnyArray, dtype: DTypeLike = np.float64) -> AnyArray:
+        """Return the centred one-hot rows of class labels, and any other array as it is."""
         if y_s.ndim == 1 and np.isin(y_s, self.classes).all():
             return one_hot(np.searchsorted(self.classes, y_s), self.n_outputs, dtype)
         return y_s
 
-    def draw(
-        self, data: Data, size: int, init: str, rng: np.random.RandomState
-    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.intp] | None]:
-        """Return `size` rows of each class."""
-        X_s, codes, indices = initial_support(data.X, data.codes, self.classes, size, init, rng)
-        return X_s, one_hot(codes, self.n_outputs, data.y.dtype), indices
+    def strata(self, y_s: Floats) -> Ints:
+        """Return the class of the largest entry of each label."""
+        return y_s.argmax(axis=1)
 
-    def resize(
-        self,
-        X_s: NDArray[Any],
-        y_s: NDArray[Any],
-        data: Data,
-        size: int,
-        init: str,
-        rng: np.random.RandomState,
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return a support set of `size` rows of each class."""
-        X_s, y_s, _ = resize_support(
-            X_s, y_s, y_s.argmax(axis=1), data.X, data.codes, self.classes, size, init, rng
+    def made_targets(self, data: Data, X_s: Floats, codes_s: Ints, init: str) -> Floats:
+        """Return the centred one-hot rows of the classes that the rows were made for."""
+        return one_hot(codes_s, self.n_outputs, data.y.dtype)
+
+    def warn_of_scarce(self, counts: Ints, size: int) -> None:
+        """Warn of the classes that have fewer rows than `ipc`, and of those that have none."""
+        scarce = [
+            f"{name!s} ({count})"
+            for name, count in zip(self.classes, counts, strict=True)
+            if count < size
+        ]
+        if not scarce:
+            return
+        advice = "Lower 'ipc' for classes of equal size."
+        if not counts.all():
+            advice = (
+                "A class without any gets no support row, and is learned by the labels of the "
+                "others: let the first call of partial_fit hold rows of every class, shuffled."
+            )
+        warnings.warn(
+            f"Fewer rows than ipc={size} in {len(scarce)} of {len(self.classes)} classes, which "
+            f"contribute all their rows: {', '.join(scarce[:10])}"
+            f"{', ...' if len(scarce) > 10 else ''}. {advice}",
+            UserWarning,
+            stacklevel=6,
         )
-        return X_s, y_s
 
 
 @dataclass(frozen=True)
 class RealCoding(Coding):
-    """Real numbers: targets are each output less its mean, over its deviation; one stratum.
+    """Real numbers: the targets are each output less its mean, over its deviation.
+
+    All rows are one stratum.
 
     Attributes
     ----------
     mean, scale : ndarrays of shape (n_outputs,)
-        The scale of a constant output is 1.
+        Mean and deviation of each output. The scale of a constant output is 1.
     is_1d : bool
         Whether y has one dimension.
     """
 
-    mean: NDArray[np.float64]
-    scale: NDArray[np.float64]
+    mean: Float64s
+    scale: Float64s
     is_1d: bool
     size_name: ClassVar[str] = "n_support"
     score_name: ClassVar[str] = "R2"
-    validation: ClassVar[dict[str, Any]] = {"multi_output": True, "y_numeric": True}
+    validation: ClassVar[dict[str, bool]] = {"multi_output": True, "y_numeric": True}
 
     def __str__(self) -> str:
         return "y of one dimension" if self.is_1d else f"y of {self.n_outputs} columns"
 
     @classmethod
-    def encode(cls, owner: str, y: Any, dtype: Any) -> tuple[Self, NDArray[np.intp], NDArray[Any]]:
+    def encode(cls, owner: str, y: Given, dtype: DTypeLike) -> tuple[Self, Ints, Floats]:
         """Return the coding of numbers, zeros and the standardised numbers."""
         if np.asarray(y).dtype.kind in "USmMV":
             raise ValueError(
@@ -288,13 +316,14 @@ class RealCoding(Coding):
         return coding, np.zeros(len(y), np.intp), coding.given(y, dtype)
 
     @classmethod
-    def of_fitted(cls, estimator: Any) -> Self:
+    def of_attributes(cls, attributes: Mapping[str, Any]) -> Self:
         """Return the coding of a fitted regressor."""
-        return cls(estimator.y_mean_, estimator.y_scale_, estimator.y_s_.ndim == 1)
+        is_1d = attributes["y_s_"].ndim == 1
+        return cls(attributes["y_mean_"], attributes["y_scale_"], is_1d)
 
     @classmethod
-    def of_file(cls, labels: NDArray[Any], arrays: Mapping[str, Any]) -> tuple[Self, NDArray[Any]]:
-        """Return the coding of a file: its mean and scale, or those of the support itself."""
+    def of_file(cls, labels: AnyArray, arrays: Mapping[str, AnyArray]) -> tuple[Self, AnyArray]:
+        """Return the coding of a file: its mean and scale, or those of the support set itself."""
         if "classes" in arrays:
             raise ValueError(
                 "The file holds a support set of classes, not of real targets: load it into a "
@@ -306,41 +335,47 @@ class RealCoding(Coding):
             targets = coding.given(labels)
         return coding, targets
 
-    def is_like(self, other: Any) -> bool:
-        """Return whether y has as many dimensions and columns."""
-        return (self.n_outputs, self.is_1d) == (other.n_outputs, other.is_1d)
+    def is_like(self, other: Coding) -> bool:
+        """Return whether y has as many dimensions and as many columns."""
+        own = self.n_outputs, self.is_1d
+        return isinstance(other, RealCoding) and own == (other.n_outputs, other.is_1d)
 
     @property
     def n_outputs(self) -> int:
-        """Columns of y."""
+        """The number of columns of y."""
         return self.mean.size
 
     @property
-    def attributes(self) -> dict[str, NDArray[Any]]:
+    def n_strata(self) -> int:
+        """One: all rows are alike."""
+        return 1
+
+    @property
+    def attributes(self) -> dict[str, AnyArray]:
         """Mean and scale of y."""
         return {"y_mean_": self.mean, "y_scale_": self.scale}
 
     @property
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> dict[str, AnyArray]:
         """Mean and scale of y."""
         return {"y_mean": self.mean, "y_scale": self.scale}
 
     @property
     def given_rule(self) -> str:
-        """The units and shape of y."""
+        """The shape of y."""
         return "shape (n_support,)" if self.is_1d else f"shape (n_support, {self.n_outputs})"
 
-    def labels(self, data: Data) -> NDArray[Any]:
+    def labels(self, data: Data) -> AnyArray:
         """Return the numbers, as exact as the targets are."""
         return self.published(data.y)
 
-    def published(self, y_s: NDArray[Any]) -> NDArray[Any]:
-        """Return numbers in the units and of the dimensions of y."""
+    def published(self, y_s: Floats) -> Floats:
+        """Return numbers in the units of y and with its dimensions."""
         y = y_s * self.scale + self.mean
         return y[:, 0] if self.is_1d else y
 
-    def given(self, y_s: NDArray[Any], dtype: Any = np.float64) -> NDArray[Any]:
-        """Return numbers in the units of y as targets; those of another shape as they are."""
+    def given(self, y_s: AnyArray, dtype: DTypeLike = np.float64) -> AnyArray:
+        """Return numbers in the units of y as targets, and those of another shape as they are."""
         if y_s.dtype.kind not in "biuf":
             y_s = check_array(y_s, dtype=np.float64, ensure_2d=False, input_name="y of the support")
         columns = y_s[:, None] if y_s.ndim == 1 and self.is_1d else y_s
@@ -348,43 +383,27 @@ class RealCoding(Coding):
             return y_s
         return ((columns - self.mean) / self.scale).astype(dtype)
 
-    def draw(
-        self, data: Data, size: int, init: str, rng: np.random.RandomState
-    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.intp] | None]:
-        """Return `size` rows of all: targets of real rows are theirs, of noise the mean.
+    def strata(self, y_s: Floats) -> Ints:
+        """Return zeros: all rows are one stratum."""
+        return np.zeros(len(y_s), np.intp)
 
-        Those of a centre of k-means are the mean of the rows that it is the nearest centre of.
+    def made_targets(self, data: Data, X_s: Floats, codes_s: Ints, init: str) -> Floats:
+        """Return the mean target of the rows that a centre of k-means is nearest to.
+
+        The targets of noise are zero, the mean of y.
         """
-        n = len(data.X)
-        if size > n:
-            warnings.warn(
-                f"Fewer rows than n_support={size}: all {n} are taken. Lower 'n_support'.",
-                UserWarning,
-                stacklevel=4,
-            )
-            size = n
-        X_s, _, indices = initial_support(data.X, data.codes, _ALL_ROWS, size, init, rng)
-        if indices is not None:
-            return X_s, data.y[indices], indices
         y_s = np.zeros((len(X_s), self.n_outputs), data.y.dtype)
         if init == "kmeans":
             nearest = pairwise_distances_argmin(data.X, X_s)
             np.add.at(y_s, nearest, data.y)
             y_s /= np.maximum(np.bincount(nearest, minlength=len(X_s)), 1)[:, None]
-        return X_s, y_s, None
+        return y_s
 
-    def resize(
-        self,
-        X_s: NDArray[Any],
-        y_s: NDArray[Any],
-        data: Data,
-        size: int,
-        init: str,
-        rng: np.random.RandomState,
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the first `size` rows, or all and the last of `size` new ones."""
-        n = len(X_s)
-        if size <= n:
-            return X_s[:size], y_s[:size]
-        X_new, y_new, _ = self.draw(data, size, init, rng)
-        return np.concatenate([X_s, X_new[n:]]), np.concatenate([y_s, y_new[n:]])
+    def warn_of_scarce(self, counts: Ints, size: int) -> None:
+        """Warn if there are fewer rows than `n_support`."""
+        if counts[0] < size:
+            warnings.warn(
+                f"Fewer rows than n_support={size}: all {counts[0]} are taken. Lower 'n_support'.",
+                UserWarning,
+                stacklevel=4,
+            )

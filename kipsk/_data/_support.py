@@ -1,15 +1,15 @@
-"""Initial support sets: which rows distillation starts from."""
+"""A support set: the rows that distillation starts from, drawn, and resized."""
 
 from __future__ import annotations
 
-import warnings
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
-from kipsk._data._labels import one_hot
+from kipsk._data._coding import Coding, Data
+from kipsk._types import Floats, Ints
 
 #: Names of initial supports.
 INITS = ("sample", "noise", "kmeans", "herding")
@@ -21,38 +21,102 @@ _MAX_NOISE_ROWS = 10_000
 _NOISE_BLOCK = 1024  # rows of noise at a time: each mixes _MAX_NOISE_ROWS rows
 
 
-def rows_per_class(
-    codes: NDArray[np.integer],
-    classes: NDArray[Any],
-    ipc: int,
-    rng: np.random.RandomState,
-    stacklevel: int = 6,
-) -> list[NDArray[np.intp]]:
-    """Draw `ipc` different rows of each class; all of a class that has fewer, with a warning."""
-    drawn, scarce = [], []
-    for code, name in enumerate(classes):
-        members = np.flatnonzero(codes == code)
-        if len(members) < ipc:
-            scarce.append(f"{name!s} ({len(members)})")
-        drawn.append(rng.permutation(members)[:ipc])
-    if scarce:
-        advice = "Lower 'ipc' for classes of equal size."
-        if not all(map(len, drawn)):
-            advice = (
-                "A class without any gets no support row, and is learned by the labels of the "
-                "others: let the first call of partial_fit hold rows of every class, shuffled."
-            )
-        warnings.warn(
-            f"Fewer rows than ipc={ipc} in {len(scarce)} of {len(classes)} classes, which "
-            f"contribute all their rows: {', '.join(scarce[:10])}"
-            f"{', ...' if len(scarce) > 10 else ''}. {advice}",
-            UserWarning,
-            stacklevel=stacklevel,
-        )
+@dataclass(frozen=True)
+class Support:
+    """A support set.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n_s, n_features)
+        The rows.
+    y : ndarray of shape (n_s, n_outputs)
+        Their targets.
+    indices : ndarray of shape (n_s,) or None
+        Which rows of the data the support rows are; None if they are others.
+    frozen : ndarray of bool of shape (n_s, n_features), or None
+        The entries of X that stay as they are.
+    """
+
+    X: Floats
+    y: Floats
+    indices: Ints | None = None
+    frozen: NDArray[np.bool_] | None = None
+
+
+def draw(data: Data, size: int, init: str, rng: np.random.RandomState) -> Support:
+    """Return a support set to start from, sorted by stratum.
+
+    Parameters
+    ----------
+    data : Data
+    size : int
+        Rows of each stratum. A stratum that has fewer gives all its rows, with a warning.
+    init : {"sample", "herding", "noise", "kmeans"}
+        Random real rows; real rows whose running mean follows the mean of their stratum, which
+        depend on no random number; Gaussian noise with the mean and covariance of X, the same for
+        all strata; the centres of k-means within each stratum.
+
+    Returns
+    -------
+    support : Support
+        Real rows come with their own targets and indices; within a stratum they are in the order
+        in which they were chosen. The targets of other rows are the coding's `made_targets`.
+    """
+    X, coding = data.X, data.coding
+    drawn = rows_per_stratum(data.codes, coding, size, rng)
+    codes_s = np.repeat(np.arange(coding.n_strata), [len(rows) for rows in drawn])
+    if init == "noise":
+        X_s = gaussian_noise(X, len(codes_s), rng)
+        return Support(X_s, coding.made_targets(data, X_s, codes_s, init))
+    members = (np.flatnonzero(data.codes == code) for code in range(coding.n_strata))
+    pairs = zip(members, drawn, strict=True)
+    if init == "kmeans":
+        centres = [centres_of(X[own], X[rows], rng) for own, rows in pairs]
+        X_s = np.concatenate(centres).astype(X.dtype)
+        return Support(X_s, coding.made_targets(data, X_s, codes_s, init))
+    if init == "herding":
+        mean = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
+        drawn = [own[herd(X[own] - mean, len(rows))] for own, rows in pairs]
+    indices = np.concatenate(drawn)
+    return Support(X[indices], data.y[indices], indices)
+
+
+def resize(
+    support: Support, data: Data, size: int, init: str, rng: np.random.RandomState
+) -> Support:
+    """Return a support set made from another one, with `size` rows of each stratum.
+
+    Of each stratum the first `size` rows stay, in whatever order the strata come. A stratum with
+    k < size rows gets the last size - k rows of a new set of `size`, as `draw` draws it: its own
+    rows may have started from the first k.
+    """
+    coding = data.coding
+    strata = range(coding.n_strata)
+    codes_s = coding.strata(support.y)
+    kept = np.concatenate([np.flatnonzero(codes_s == code)[:size] for code in strata])
+    X_s, y_s, codes_s = support.X[kept], support.y[kept], codes_s[kept]
+    held = np.bincount(codes_s, minlength=coding.n_strata)
+    if held.min() == size:
+        return Support(X_s, y_s)
+    fresh = draw(data, size, init, rng)
+    codes_new = coding.strata(fresh.y)
+    new = np.concatenate([np.flatnonzero(codes_new == code)[held[code] :] for code in strata])
+    order = np.argsort(np.concatenate([codes_s, codes_new[new]]), kind="stable")
+    X_s, y_s = np.concatenate([X_s, fresh.X[new]]), np.concatenate([y_s, fresh.y[new]])
+    return Support(X_s[order], y_s[order])
+
+
+def rows_per_stratum(
+    codes: Ints, coding: Coding, size: int, rng: np.random.RandomState
+) -> list[Ints]:
+    """Draw `size` different rows of each stratum; with a warning all rows, where it has fewer."""
+    members = [np.flatnonzero(codes == code) for code in range(coding.n_strata)]
+    drawn = [rng.permutation(own)[:size] for own in members]
+    coding.warn_of_scarce(np.array([len(own) for own in members]), size)
     return drawn
 
 
-def gaussian_noise(X: NDArray[Any], n: int, rng: np.random.RandomState) -> NDArray[Any]:
+def gaussian_noise(X: Floats, n: int, rng: np.random.RandomState) -> Floats:
     """Return n Gaussian rows with the mean and the covariance of the rows of X, in its dtype.
 
     With Z of shape (n, m), independent and standard normal, the rows of ``Z (X - mean) / sqrt(m)``
@@ -70,7 +134,7 @@ def gaussian_noise(X: NDArray[Any], n: int, rng: np.random.RandomState) -> NDArr
     return noise
 
 
-def herd(rows: NDArray[Any], n: int) -> list[int]:
+def herd(rows: Floats, n: int) -> list[int]:
     """Return the numbers of n different rows whose running mean follows the mean of all.
 
     Each is the one that brings the mean of the chosen rows nearest (Welling 2009, "Herding
@@ -91,11 +155,11 @@ def herd(rows: NDArray[Any], n: int) -> list[int]:
 
 
 def centres_of(
-    rows: NDArray[Any],
-    spare: NDArray[Any],
+    rows: Floats,
+    spare: Floats,
     rng: np.random.RandomState,
-    features: NDArray[Any] | None = None,
-) -> NDArray[Any]:
+    features: Floats | None = None,
+) -> Floats:
     """Return as many centres of k-means as spare rows, or some of these if rows repeat.
 
     With `features` (n, n_other) clusters are made of these: a centre is the mean of its rows.
@@ -113,94 +177,3 @@ def centres_of(
         found = np.unique(kmeans.labels_)  # fewer, if features differ by rounding alone
         centres = np.array([rows[kmeans.labels_ == c].mean(axis=0) for c in found])
     return np.concatenate([centres, spare[len(centres) :]])
-
-
-def initial_support(
-    X: NDArray[Any],
-    codes: NDArray[np.integer],
-    classes: NDArray[Any],
-    ipc: int,
-    init: str,
-    rng: np.random.RandomState,
-) -> tuple[NDArray[Any], NDArray[np.intp], NDArray[np.intp] | None]:
-    """Return a support set to start from, sorted by class.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n, n_features)
-    codes : ndarray of shape (n,)
-    classes : ndarray of shape (n_classes,)
-        Names, for the warning.
-    ipc : int
-        Rows per class.
-    init : {"sample", "herding", "noise", "kmeans"}
-        Random real rows; real rows whose running mean follows their class's mean, which depend on
-        no random number; Gaussian noise with the mean and covariance of X, the same for all
-        classes; the centres of k-means within each class.
-
-    Returns
-    -------
-    X_s : ndarray of shape (n_s, n_features)
-    codes_s : ndarray of shape (n_s,)
-    indices : ndarray of shape (n_s,) or None
-        Rows of X, if X_s is made of real rows; within a class, in the order they were chosen.
-    """
-    drawn = rows_per_class(codes, classes, ipc, rng)
-    codes_s = np.repeat(np.arange(len(classes)), [len(rows) for rows in drawn])
-    if init == "noise":
-        return gaussian_noise(X, len(codes_s), rng), codes_s, None
-    members = (np.flatnonzero(codes == code) for code in range(len(classes)))
-    pairs = zip(members, drawn, strict=True)
-    if init == "kmeans":
-        centres = [centres_of(X[own], X[rows], rng) for own, rows in pairs]
-        return np.concatenate(centres).astype(X.dtype), codes_s, None
-    if init == "herding":
-        mean = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
-        drawn = [own[herd(X[own] - mean, len(rows))] for own, rows in pairs]
-    indices = np.concatenate(drawn)
-    return X[indices], codes_s, indices
-
-
-def resize_support(
-    X_s: NDArray[Any],
-    y_s: NDArray[Any],
-    codes_s: NDArray[np.integer],
-    X: NDArray[Any],
-    codes: NDArray[np.integer],
-    classes: NDArray[Any],
-    ipc: int,
-    init: str,
-    rng: np.random.RandomState,
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.integer]]:
-    """Return a support set made from another one, with `ipc` rows of each class, sorted by class.
-
-    Of each class the first `ipc` rows stay. A class with k < ipc rows gets the last ipc - k of an
-    `initial_support` of `ipc`: its own rows may have started from the first k.
-
-    Parameters
-    ----------
-    X_s : ndarray of shape (n_s, n_features)
-    y_s : ndarray of shape (n_s, n_classes)
-    codes_s : ndarray of shape (n_s,)
-        Class of each row, in any order; a class may have none.
-    X, codes, classes, ipc, init, rng
-        As in `initial_support`.
-
-    Returns
-    -------
-    X_s, y_s, codes_s : ndarrays
-        Of as many columns; a new row's label is its centred one-hot.
-    """
-    numbers = range(len(classes))
-    kept = np.concatenate([np.flatnonzero(codes_s == code)[:ipc] for code in numbers])
-    X_s, y_s, codes_s = X_s[kept], y_s[kept], codes_s[kept]
-    held = np.bincount(codes_s, minlength=len(classes))
-    if held.min() == ipc:
-        return X_s, y_s, codes_s
-    X_new, codes_new, _ = initial_support(X, codes, classes, ipc, init, rng)
-    new = np.concatenate([np.flatnonzero(codes_new == code)[held[code] :] for code in numbers])
-    X_s = np.concatenate([X_s, X_new[new]])
-    y_s = np.concatenate([y_s, one_hot(codes_new[new], len(classes), y_s.dtype)])
-    codes_s = np.concatenate([codes_s, codes_new[new]])
-    order = np.argsort(codes_s, kind="stable")
-    return X_s[order], y_s[order], codes_s[order]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,24 +10,12 @@ from jax import Array
 from jax.tree_util import register_dataclass
 
 from kipsk._closed_form import _label_solve, _ridge
-from kipsk.architectures import Shape
-from kipsk.augment import _apply
+from kipsk._distil._targets import Targets
 from kipsk.kernels._base import KernelFunction
 
-
-class Targets(NamedTuple):
-    """A batch of target rows.
-
-    Attributes
-    ----------
-    prepared : pytree
-        ``function.prepare(X_t)``: the targets never change, so this is evaluated once a fit. X_t
-        itself where kernel or targets do change from step to step (`Objective.takes_rows`).
-    y_t : Array of shape (n_t, n_outputs)
-    """
-
-    prepared: Any
-    y_t: Array
+#: What is learned: the rows "X", in units of their deviation, and where they are learned too the
+#: labels "y", and the logarithms "log_scale" and "log_label_reg".
+Params = dict[str, Array]
 
 
 def mse(prediction: Array | float, y_t: Array) -> Array:
@@ -47,88 +34,86 @@ def platt(prediction: Array, y_t: Array, log_scale: Array) -> Array:
 
 @register_dataclass
 @dataclass(frozen=True)
+class Labels:
+    """Where the labels of the support come from: ``params["y"]`` if nothing else is said.
+
+    Attributes
+    ----------
+    fixed : Array of shape (n_s, n_outputs) or None
+        Labels that stay; None if they are learned or solved.
+    reg : Array, float or None
+        Relative ridge of solved labels. None reads ``params["log_label_reg"]``: it is learned with
+        the rows.
+    are_solved : bool
+        Whether each batch gives its own labels, in closed form.
+    """
+
+    fixed: Array | None = None
+    reg: Array | float | None = 0.0
+    are_solved: bool = field(default=False, metadata={"static": True})
+
+
+@register_dataclass
+@dataclass(frozen=True)
 class Objective:
     """KIP's loss of a support set on a batch of targets (arXiv 2011.00050, eq. 7).
 
     ``1/2 mean |y_t - K_ts (K_ss + reg trace(K_ss)/n_s I)^-1 y_s|^2``, or the cross-entropy of the
-    same predictions. Labels solved on the batch would fit it too well, so then each target's
-    prediction is the one by the labels that all others give (leave-one-out, in closed form). A
-    pytree: numbers are leaves, so another ridge or length scale runs the same compiled code.
+    same predictions. Labels that are solved on the batch would fit it too well; the prediction of
+    each target is then the one by the labels that all other targets give (leave-one-out, in closed
+    form). An objective is a pytree whose numbers are leaves, so another ridge or length scale runs
+    the same compiled code.
 
     Attributes
     ----------
     function : KernelFunction
+        The kernel.
     reg : float
         Relative ridge of the prediction.
-    label_reg : float or None
-        Relative ridge of the labels, used if they are solved. None reads
-        ``params["log_label_reg"]``: it is learned with the rows.
     scale : float
         Deviation of the training features; ``params["X"]`` is in its units.
-    y_s : Array of shape (n_s, n_outputs) or None
-        Support labels if they are fixed; None reads ``params["y"]``, labels that are learned.
-    solves_labels : bool
-        Take the labels from the batch in closed form instead.
+    labels : Labels
+        Where y_s comes from.
+    frozen : tuple of Arrays (mask, X) of shape (n_s, n_features), or None
+        Where the mask is true the support stays X.
     loss : {"mse", "platt"}
         "platt" reads ``params["log_scale"]``.
     score_name : {"accuracy", "R2"}
-        What is told of predictions beside the loss.
-    key : Array or None
-        Draws the networks of each step; for a kernel that is random (`is_random`).
-    frozen : tuple of Arrays (mask, X) of shape (n_s, n_features), or None
-        Where the mask is true the support stays X.
-    takes_rows : bool
-        Targets are rows, to be augmented, preprocessed and prepared at every step.
-    augment_key : Array or None
-        Draws the augmentation of each step.
-    augmentation : callable or None
-        What `kipsk._augment.apply` takes.
-    image_shape : tuple (H, W, C) or None
-        Of the images that are augmented.
-    preprocess : pytree, callable, or None
-        From augmented rows to those that the kernel sees.
+        The score of the predictions, returned beside the loss.
     """
 
     function: KernelFunction
-    reg: float
-    label_reg: float | None
+    reg: Array | float
     scale: Array | float
-    y_s: Array | None
-    solves_labels: bool = field(metadata={"static": True})
+    labels: Labels = Labels()
+    frozen: tuple[Array, Array] | None = None
     loss: str = field(default="mse", metadata={"static": True})
     score_name: str = field(default="accuracy", metadata={"static": True})
-    key: Array | None = None
-    frozen: tuple[Array, Array] | None = None
-    takes_rows: bool = field(default=False, metadata={"static": True})
-    augment_key: Array | None = None
-    augmentation: Any = field(default=None, metadata={"static": True})
-    image_shape: Shape | None = field(default=None, metadata={"static": True})
-    preprocess: Any = None
 
     def __call__(
-        self, params: dict[str, Array], targets: Targets, n_steps: Array | int = 0
+        self, params: Params, targets: Targets, step: Array | int = 0
     ) -> tuple[Array, Array]:
         """Return the loss and the score of the same predictions."""
-        function = self.drawn(n_steps)
-        prepared_t, y_t = self._prepared(function, targets, n_steps)
+        function = self.function.at(step)
+        prepared_t, y_t = targets.at(step, function)
         prepared = function.prepare(self.support(params))
         K_st, K_ss = function.cross(prepared, prepared_t), function.gram(prepared)
         return self.of_matrices(params, K_ss, K_st, y_t)
 
     def of_matrices(
-        self, params: dict[str, Array], K_ss: Array, K_st: Array, y_t: Array
+        self, params: Params, K_ss: Array, K_st: Array, y_t: Array
     ) -> tuple[Array, Array]:
         """Return the loss and the score from the kernel's matrices, wherever they came from.
 
         Parameters
         ----------
         params : dict of Arrays
-            All but the rows are read.
+            All entries but the rows are read.
         K_ss : Array of shape (n_s, n_s)
         K_st : Array of shape (n_s, n_t)
         y_t : Array of shape (n_t, n_outputs)
         """
-        if self.solves_labels:
+        if self.labels.are_solved:
             alpha, leverage = self._solve_labels(params, K_ss, K_st, y_t)
             residual = (y_t - _ridge.predict(K_st, alpha)) / (1 - leverage)[:, None]
             prediction = y_t - residual.astype(y_t.dtype)
@@ -139,12 +124,12 @@ class Objective:
             return platt(prediction, y_t, params["log_scale"]), score
         return mse(prediction, y_t), score
 
-    def support(self, params: dict[str, Array]) -> Array:
+    def support(self, params: Params) -> Array:
         """Return X_s, in the units of the training features."""
         X_s = params["X"] * self.scale
         return X_s if self.frozen is None else jnp.where(self.frozen[0], self.frozen[1], X_s)
 
-    def score(self, params: dict[str, Array], targets: Targets, held_out: Targets) -> Array:
+    def score(self, params: Params, targets: Targets, held_out: Targets) -> Array:
         """Return the score on other rows, with the networks of one fixed draw.
 
         Parameters
@@ -155,53 +140,28 @@ class Objective:
         held_out : Targets
             Rows that the kernel sees, not prepared.
         """
-        function = self.drawn(_FIXED_DRAW)
+        function = self.function.at(_FIXED_DRAW)
         prepared = function.prepare(self.support(params))
         K_ss = function.gram(prepared)
-        if self.solves_labels:
-            prepared_t, y_t = self._prepared(function, targets, _FIXED_DRAW)
+        if self.labels.are_solved:
+            prepared_t, y_t = targets.at(_FIXED_DRAW, function)
             K_st = function.cross(prepared, prepared_t)
             alpha, _ = self._solve_labels(params, K_ss, K_st, y_t)
         else:
             alpha = self._alpha(params, K_ss)
-        K_sv = function.cross(prepared, function.prepare(held_out.prepared))
+        K_sv = function.cross(prepared, function.prepare(held_out.rows))
         return _SCORES[self.score_name](_ridge.predict(K_sv, alpha), held_out.y_t)
 
-    def drawn(self, n_steps: Array | int) -> KernelFunction:
-        """Return the kernel of one step."""
-        if self.key is None:
-            return self.function
-        return self.function.draw(jax.random.fold_in(self.key, n_steps))
-
-    def _prepared(
-        self, function: KernelFunction, targets: Targets, n_steps: Array | int
-    ) -> tuple[Any, Array]:
-        """Return the targets as the kernel takes them: constants, without a gradient."""
-        if not self.takes_rows:
-            return targets
-        X_t, y_t = self.rows(targets, n_steps)
-        return jax.lax.stop_gradient((function.prepare(X_t), y_t))
-
-    def rows(self, targets: Targets, n_steps: Array | int) -> Targets:
-        """Return targets that are rows as the kernel sees them at one step."""
-        X_t, y_t = targets
-        if self.augmentation is not None and self.augment_key is not None:
-            key = jax.random.fold_in(self.augment_key, n_steps)
-            X_t, y_t = _apply.apply(self.augmentation, key, X_t, y_t, self.image_shape)
-        if self.preprocess is not None:
-            X_t = self.preprocess(X_t).astype(X_t.dtype)
-        return Targets(X_t, y_t)
-
-    def _alpha(self, params: dict[str, Array], K_ss: Array) -> Array:
+    def _alpha(self, params: Params, K_ss: Array) -> Array:
         """Return the dual coefficients of labels that are learned or fixed."""
-        y_s = params["y"] if self.y_s is None else self.y_s
+        y_s = params["y"] if self.labels.fixed is None else self.labels.fixed
         return _ridge.solve(_ridge.regularise(K_ss, self.reg), y_s)
 
     def _solve_labels(
-        self, params: dict[str, Array], K_ss: Array, K_st: Array, y_t: Array
+        self, params: Params, K_ss: Array, K_st: Array, y_t: Array
     ) -> tuple[Array, Array]:
         """Return the dual coefficients of the targets' best labels, and each target's leverage."""
-        label_reg: Array | float | None = self.label_reg
+        label_reg = self.labels.reg
         if label_reg is None:
             label_reg = jnp.exp(params["log_label_reg"])
         regularised = _ridge.regularise(K_ss, self.reg)
@@ -210,20 +170,18 @@ class Objective:
         )
 
 
-# The step whose draw of networks `score` takes: the same for all calls, and no step's.
+# The number of the step whose networks `score` draws: the same for all calls, and no step of a run.
 _FIXED_DRAW = 2**31 - 1
 
 
 @jax.jit
-def score(
-    objective: Objective, params: dict[str, Array], targets: Targets, held_out: Targets
-) -> Array:
+def score(objective: Objective, params: Params, targets: Targets, held_out: Targets) -> Array:
     """Return ``objective.score(...)``, compiled."""
     return objective.score(params, targets, held_out)
 
 
 @jax.jit
-def support(objective: Objective, params: dict[str, Array]) -> Array:
+def support(objective: Objective, params: Params) -> Array:
     """Return ``objective.support(params)``, compiled as it is in a step."""
     return objective.support(params)
 

@@ -2,50 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
 
-import jax
 import numpy as np
-from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
-from kipsk._descent import _step
-from kipsk._distil import _block_step, _loop
+from kipsk._descent import _loop, _step
+from kipsk._descent._loop import Bar, Ended, Take
+from kipsk._descent._step import State
+from kipsk._distil import _block_step
 from kipsk._distil._history import History, Params
-from kipsk._distil._objective import Objective, Targets, score
-from kipsk._engine import EngineError
+from kipsk._distil._objective import score
+from kipsk._distil._problem import Problem, Turn, drawn_kernels, drawn_turns
+from kipsk._distil._targets import Targets
 from kipsk._storage._checkpoint import Checkpoint
+from kipsk._types import AnyArray, Floats, PyTree
 
-
-class Problem(NamedTuple):
-    """What is descended on.
-
-    Attributes
-    ----------
-    objectives : sequence of Objective
-        One for each kernel of a family.
-    weights : ndarray of shape (len(objectives),) or None
-        Probabilities of drawing each.
-    optimizer : optax.GradientTransformation
-    params : dict of Arrays
-        To start from.
-    batches : sequence of Targets
-    rates : ndarray of shape (n_steps,)
-    rng : RandomState
-        Draws the order of batches and kernels.
-    block_size : int or "auto"
-        Targets of a block of a slow kernel.
-    """
-
-    objectives: Sequence[Objective]
-    weights: NDArray[np.float64] | None
-    optimizer: Any
-    params: dict[str, jax.Array]
-    batches: Sequence[Targets]
-    rates: NDArray[np.floating]
-    rng: np.random.RandomState
-    block_size: int | str = "auto"
+#: The most steps of one call of compiled code: after so many the host may look.
+MAX_STEPS_PER_CALL = 32
 
 
 class Watch(NamedTuple):
@@ -54,15 +29,17 @@ class Watch(NamedTuple):
     Attributes
     ----------
     verbose : int
+        Whether a progress bar is shown.
     held_out : Targets or None
-        Rows that the kernel sees, to score the support on; None scores nothing and never ends.
+        Rows that the kernel sees, to score the support on. None: nothing is scored, and no score
+        ends the run.
     score_every, patience : int
         Steps between two scores, and without a better one until the run ends.
     snapshots : set of int
         Steps done at which the support is kept.
     checkpoint : Checkpoint or None
     checkpoint_every : int
-        Steps between two of them.
+        Steps between two saves.
     after : callable or None
         Called after each step with a function that returns the parameters; ends the run if it
         returns True.
@@ -89,133 +66,173 @@ class Watch(NamedTuple):
         return stops
 
 
-def descend(
-    problem: Problem, watch: Watch, saved: dict[str, NDArray[Any]] | None = None
-) -> History:
-    """Run the steps, all or those that are left after `saved`, and return what they led to.
+class _Looks(NamedTuple):
+    """The looks at one run.
 
-    `KeyboardInterrupt` ends the run as its last step would.
+    Attributes
+    ----------
+    problem : Problem
+    first : Targets
+        The batch that solved labels come from, for a score.
+    watch : Watch
+    history : History
+        Where scores and snapshots go.
+    n_steps : int
+        Steps of the whole run.
+    """
+
+    problem: Problem
+    first: Targets
+    watch: Watch
+    history: History
+    n_steps: int
+
+    def __call__(self, state: State, done: int) -> bool:
+        """Do what is due after so many steps; return whether the run is to end."""
+        watch = self.watch
+        self.record(state, done)
+        if done == self.n_steps or done % watch.checkpoint_every == 0:
+            self.save(state, done)
+        is_over = watch.after is not None and watch.after(lambda: _numpy(state.params))
+        return is_over or self.history.is_stale(watch.patience)
+
+    def record(self, state: State, done: int) -> None:
+        """Keep the snapshot and the score that are due, if an interrupted run has not already."""
+        watch, history = self.watch, self.history
+        if done in watch.snapshots and done not in history.snapshots:
+            history.snapshots[done] = _numpy(state.params)
+        if watch.held_out is None or done in history.scored:
+            return
+        if done == self.n_steps or done % watch.score_every == 0:
+            value = score(self.problem.objectives[0], state.params, self.first, watch.held_out)
+            history.add_score(done, float(value), _numpy(state.params))
+
+    def save(self, state: State, done: int) -> None:
+        """Save the run, unless an interrupt came between a step and the note of it."""
+        checkpoint = self.watch.checkpoint
+        if checkpoint is None or int(state.n_steps) > done:
+            return
+        leaves = {f"state {i}": leaf for i, leaf in enumerate(_step.leaves(state))}
+        checkpoint.save({**leaves, **self.history.to_arrays()})
+
+
+def descend(
+    problem: Problem,
+    batches: Sequence[Targets],
+    rates: Floats,
+    watch: Watch,
+    saved: dict[str, AnyArray] | None = None,
+) -> History:
+    """Take all steps, or those that are left after `saved`, and return what they led to.
+
+    Ctrl-C (`KeyboardInterrupt`) ends the run as its last step would.
+
+    Parameters
+    ----------
+    problem : Problem
+    batches : sequence of Targets
+        Each epoch visits all of them. A single batch is stepped on `MAX_STEPS_PER_CALL` times a
+        call, unless steps are slow; of several batches each gets one step a call, so that no batch
+        is ever copied.
+    rates : ndarray of shape (n_steps,)
+        The size of every step.
+    watch : Watch
+    saved : dict of arrays or None
+        What a checkpoint holds. ``problem.rng`` is then as it was before the first step, and the
+        draws of the steps that are done are repeated.
     """
     state = _step.initial_state(problem.optimizer, problem.params)
     history, done = History(), 0
     if saved is not None:
-        stored = [
-            saved[f"state {i}"] for i in range(sum(key.startswith("state ") for key in saved))
-        ]
+        n_leaves = sum(key.startswith("state ") for key in saved)
+        stored = [saved[f"state {i}"] for i in range(n_leaves)]
         history, state = History.from_arrays(saved), _step.restore(state, stored)
         done = len(saved["losses"])
+    looks = _Looks(problem, batches[0], watch, history, len(rates))
     if not state.failed:
-        _record(problem, watch, history, state, done)
-    try:
-        if not (state.failed or history.is_stale(watch.patience)):
-            given = problem.objectives, problem.batches, problem.params, problem.block_size
-            with _block_step.stepper(*given) as (stepper, batches):
-                state = _steps(problem, watch, history, state, done, stepper, batches)
-    except _Interrupted as interruption:
-        state, history.interrupted = interruption.state, True
+        looks.record(state, done)
+    if not (state.failed or history.is_stale(watch.patience)):
+        with _block_step.stepper(problem, batches) as take:
+            state = _steps(take, looks, batches, rates, state, done)
     history.n_good, history.failed = int(state.n_steps), bool(state.failed)
     history.params = history.best or good_params(state)
     return history
 
 
-class _Interrupted(Exception):
-    """The user ended the run; carries the last state."""
-
-    def __init__(self, state: _step.State) -> None:
-        self.state = state
-
-
 def _steps(
-    problem: Problem,
-    watch: Watch,
-    history: History,
-    state: _step.State,
+    take: Take,
+    looks: _Looks,
+    batches: Sequence[Targets],
+    rates: Floats,
+    state: State,
     done: int,
-    stepper: Any,
-    batches: Sequence[Any],
-) -> _step.State:
+) -> State:
     """Take all steps that are left; return the last state."""
-    n_steps = len(problem.rates)
-    function, n_features = problem.objectives[0].function, problem.params["X"].shape[1]
-    is_slow = function.pair_size(n_features) > 1
-    look_every = 1 if is_slow else _loop.LOOK_EVERY
-    stops = watch.stops(n_steps)
-    calls = _loop.run(
-        problem.objectives,
-        problem.optimizer,
+    problem, watch, history = looks.problem, looks.watch, looks.history
+    first = problem.objectives[0]
+    is_single = len(batches) == len(problem.objectives) == 1 and not problem.has_slow_pairs(first)
+    per_call = MAX_STEPS_PER_CALL if is_single else 1
+    turns = drawn_turns(problem, batches)
+    for _ in range(0 if is_single else done):
+        next(turns)
+    ended = _loop.run(
+        take,
+        turns,
         state,
-        batches,
-        problem.rates,
-        problem.rng,
-        weights=problem.weights,
-        stops=stops,
+        rates,
+        _loop.ends_of_calls(len(rates), per_call, watch.stops(len(rates)), done),
+        history.losses,
+        bar=Bar("KIP", bool(watch.verbose), first.score_name, partial(_best_score, history)),
+        per_call=per_call,
         done=done,
-        one_a_call=is_slow,
-        stepper=stepper,
+        look=looks,
     )
-    disable = not watch.verbose
-    with tqdm(total=n_steps, initial=done, disable=disable, desc="KIP", unit="step") as bar:
-        try:
-            for call, (state, (loss, value), n) in enumerate(calls):
-                history.losses.append(loss[:n])
-                done += n
-                bar.update(n)
-                if n > 1 or call % look_every == 0 or done in stops or done == n_steps:
-                    if watch.verbose and n:
-                        name = problem.objectives[0].score_name
-                        shown = {"loss": f"{loss[n - 1]:.5f}", name: f"{value[n - 1]:.3f}"}
-                        if history.scores:
-                            shown["held out"] = f"{max(history.scores):.3f}"
-                        bar.set_postfix(shown)
-                    if state.failed:
-                        break
-                if n and _look(problem, watch, history, state, done):
-                    if not history.best:
-                        state, *_ = calls.send(True)
-                    break
-        except KeyboardInterrupt:
-            _save(watch, history, state, done)
-            raise _Interrupted(state) from None
-        except EngineError:  # a cluster that is gone
-            _save(watch, history, state, done)
-            raise
+    state = ended.state
+    if ended.error is not None:
+        looks.save(state, ended.done)
+        if not isinstance(ended.error, KeyboardInterrupt):
+            raise ended.error
+        history.interrupted = True
+    elif not (state.failed or (ended.early and history.best)):
+        state = _loop.look_again(take, Turn(0, batches[0], 0), state, per_call)
     return state
 
 
-def _look(problem: Problem, watch: Watch, history: History, state: _step.State, done: int) -> bool:
-    """Do what is due after so many steps; return whether the run is to end."""
-    _record(problem, watch, history, state, done)
-    if done == len(problem.rates) or done % watch.checkpoint_every == 0:
-        _save(watch, history, state, done)
-    is_over = watch.after is not None and watch.after(lambda: _numpy(state.params))
-    return is_over or history.is_stale(watch.patience)
+def _best_score(history: History) -> dict[str, str]:
+    return {"held out": f"{max(history.scores):.3f}"} if history.scores else {}
 
 
-def _record(
-    problem: Problem, watch: Watch, history: History, state: _step.State, done: int
-) -> None:
-    """Keep the snapshot and the score that are due; a run that was interrupted lacks its last."""
-    if done in watch.snapshots and done not in history.snapshots:
-        history.snapshots[done] = _numpy(state.params)
-    if watch.held_out is None or done in history.scored:
-        return
-    if done == len(problem.rates) or done % watch.score_every == 0:
-        value = score(problem.objectives[0], state.params, problem.batches[0], watch.held_out)
-        history.add_score(done, float(value), _numpy(state.params))
+def pass_over(
+    problem: Problem, state: State, batches: Iterable[Targets], rates: Floats, verbose: int = 0
+) -> tuple[Ended, list[Floats]]:
+    """Take one step on each of some batches, which come when they are needed.
+
+    Returns
+    -------
+    ended : Ended
+        After an error of a cluster, the state is that of the last step; else the last step's loss
+        is known, too.
+    losses : list of arrays
+        The loss before each step.
+    """
+    losses: list[Floats] = []
+    turns: Iterator[Turn] = map(Turn, drawn_kernels(problem), batches)
+    with _block_step.stepper(problem) as take:
+        ends = range(1, len(rates) + 1)
+        bar = Bar("KIP", bool(verbose))
+        ended = _loop.run(take, turns, state, rates, ends, losses, bar=bar)
+        if losses and not isinstance(ended.error, Exception):
+            looked = _loop.look_again(take, ended.turn, ended.state)
+            # The optimiser's state stays as it is: the next pass goes on from it.
+            state = ended.state._replace(good=looked.good, failed=looked.failed)
+            ended = ended._replace(state=state)
+    return ended, losses
 
 
-def _save(watch: Watch, history: History, state: _step.State, done: int) -> None:
-    # An interrupt may come between a step and the note of it: that state is not saved.
-    if watch.checkpoint is None or int(state.n_steps) > done:
-        return
-    leaves = {f"state {i}": leaf for i, leaf in enumerate(_step.leaves(state))}
-    watch.checkpoint.save({**leaves, **history.to_arrays()})
-
-
-def good_params(state: _step.State) -> Params:
+def good_params(state: State) -> Params:
     """Return the last parameters of finite loss."""
     return _numpy(state.good)
 
 
-def _numpy(params: Any) -> Params:
+def _numpy(params: PyTree) -> Params:
     return {name: np.asarray(value) for name, value in params.items()}

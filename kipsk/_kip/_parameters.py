@@ -1,183 +1,368 @@
-"""What the parameters of KIPDistiller and KIPRegressor stand for, checked."""
+"""What the parameters of KIPDistiller and KIPRegressor stand for: checked, as one frozen record."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kipsk._checks import check_auto, check_fraction, check_integer, check_option, refuse
 from kipsk._data._support import INITS
 from kipsk._descent import _schedule
+from kipsk._types import Estimator, Float64s, Floats, Given, PyTree
+from kipsk.architectures import Shape
+from kipsk.augment._apply import Function
 from kipsk.augment._augmentations import get_augmentation
 from kipsk.kernels._base import JaxKernel
-
-#: label_reg="auto" starts here, and learns from there.
-START_LABEL_REG = 1e-4
 
 #: Steps of snapshots="log": as the published sets have them, roughly logarithmic.
 _LOG_STEPS = (0, 1, 2, 4, 6, 8, 12, 18, 26, 37, 54, 78, 112, 162, 233, 335, 483, 695)
 
-# Scores on held-out rows while the best one may still be beaten: so many.
+# How many scores on held-out rows are taken within `n_iter_no_change` steps.
 _SCORES_WITHOUT_CHANGE = 5
 
 
-class Settings(NamedTuple):
-    """Parameters of KIPDistiller or KIPRegressor with "auto" replaced.
+@dataclass(frozen=True)
+class Kernels:
+    """The kernel, or a family of kernels of which every step draws one.
 
     Attributes
     ----------
-    kernels : list of JaxKernel
-        As given; one unless it is a family.
-    predict_kernel : JaxKernel or None
-    weights : ndarray or None
-        Probabilities of drawing each.
-    regs : list of float
-        Of each kernel.
+    given : str, JaxKernel or sequence of these
+        The parameter itself, for messages.
+    members : tuple of JaxKernel
+        The kernels that it names, with the shape of images set.
+    weights : ndarray of shape (len(members),) or None
+        How likely each is drawn; None draws all alike.
+    regs : tuple of float
+        The relative ridge of each.
+    predict : JaxKernel or None
+        The kernel of `predict`, if it is another one.
+    """
+
+    given: Any
+    members: tuple[JaxKernel, ...]
+    weights: Float64s | None
+    regs: tuple[float, ...]
+    predict: JaxKernel | None
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is minimised, and where labels come from.
+
+    Attributes
+    ----------
+    labels : {"learned", "fixed", "solved"}
     label_reg : float or None
-        None learns it.
-    learning_rate : float
-    rates : ndarray of shape (max_iter,)
-        Sizes of all steps.
-    optimizer : optax.GradientTransformation
-    batch_size : int
+        Relative ridge of solved labels; None learns it.
+    loss : {"mse", "platt"}
+    score_name : {"accuracy", "R2"}
+        The score that is told beside the loss.
+    """
+
+    labels: str
+    label_reg: float | None
+    loss: str
+    score_name: str
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Where the support starts.
+
+    Attributes
+    ----------
+    init : str or tuple (X, y)
     size : int
         Support rows, of each class or of all.
     corruption : float
-    augmentation : callable or None
-    snapshots : frozenset of int
-    score_every : int
-        Steps between two scores on held-out rows.
+        Share of the entries that stay at noise.
+    is_warm : bool
+        Whether the support of the last fit is the start, if there is one.
     """
 
-    kernels: list[JaxKernel]
-    predict_kernel: JaxKernel | None
-    weights: NDArray[np.float64] | None
-    regs: list[float]
-    label_reg: float | None
-    learning_rate: float
-    rates: NDArray[np.floating]
-    optimizer: Any
-    batch_size: int
+    init: Any
     size: int
     corruption: float
-    augmentation: Any
-    snapshots: frozenset[int]
+    is_warm: bool
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What target rows go through.
+
+    Attributes
+    ----------
+    augmentation : callable or None
+        As `kipsk.augment` applies it.
+    image_shape : tuple (H, W, C) or None
+    preprocess : transformer or None
+        As it was given, not fitted.
+    dtype : {"float32", "float64"}
+    """
+
+    augmentation: Function | None
+    image_shape: Shape | None
+    preprocess: Estimator | None
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps.
+
+    Attributes
+    ----------
+    optimizer : optax.GradientTransformation
+    learning_rate : float
+    rates : ndarray of shape (max_iter,)
+        The size of every step of `fit`.
+    schedule : callable or None
+        A function that the user gave; None for the names of schedules.
+    is_rate_free : bool
+        Whether the optimizer is one of the user's, with a rate of its own.
+    batch_size : int
+    """
+
+    optimizer: PyTree
+    learning_rate: float
+    rates: Floats
+    schedule: Any
+    is_rate_free: bool
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Looking:
+    """What is looked at on the way.
+
+    Attributes
+    ----------
+    early_stopping : bool
+    validation_fraction : float
+        Share of each stratum that is held out.
+    patience : int
+        Steps without a better score before the run ends.
+    score_every : int
+        Steps between two scores on held-out rows.
+    snapshots : frozenset of int
+        Steps after which the support is kept.
+    checkpoint_every : int
+        Steps between two saves.
+    verbose : int
+    """
+
+    early_stopping: bool
+    validation_fraction: float
+    patience: int
     score_every: int
+    snapshots: frozenset[int]
+    checkpoint_every: int
+    verbose: int
 
 
-def check_settings(
-    estimator: Any, kernels: list[JaxKernel], predict_kernel: JaxKernel | None
+@dataclass(frozen=True)
+class Settings:
+    """All that a run reads of an estimator's parameters, with "auto" replaced.
+
+    Attributes
+    ----------
+    owner : str
+        The name of the estimator, for messages.
+    kernels : Kernels
+    goal : Goal
+    beginning : Beginning
+    rows : Rows
+    steps : Steps
+    looking : Looking
+    block_size : int or "auto"
+    """
+
+    owner: str
+    kernels: Kernels
+    goal: Goal
+    beginning: Beginning
+    rows: Rows
+    steps: Steps
+    looking: Looking
+    block_size: int | str
+
+    def with_regs(self, regs: Sequence[float]) -> Self:
+        """Return the same settings with other relative ridges."""
+        return replace(self, kernels=replace(self.kernels, regs=tuple(regs)))
+
+
+def settings_of(
+    estimator: Estimator, members: Sequence[JaxKernel], predict: JaxKernel | None
 ) -> Settings:
-    """Return what the parameters stand for; raise ValueError for one that breaks its rule."""
-    name = type(estimator).__name__
-    first = kernels[0]
-    check_option(name, "labels", estimator.labels, ("learned", "fixed", "solved"))
-    check_option(name, "loss", estimator.loss, ("mse", "platt"))
-    if estimator.loss == "platt" and estimator.labels == "solved":
-        raise refuse(name, "loss", '"mse" with labels="solved"', estimator.loss)
-    check_fraction(name, "validation_fraction", estimator.validation_fraction)
-    for switch in ("early_stopping", "warm_start"):
-        if not isinstance(getattr(estimator, switch), bool | np.bool_):
-            raise refuse(name, switch, "True or False", getattr(estimator, switch))
-    if estimator.early_stopping and not estimator.validation_fraction:
-        raise refuse(name, "validation_fraction", "a number > 0 and < 1 with early_stopping", 0)
-    patience = check_integer(name, "n_iter_no_change", estimator.n_iter_no_change, minimum=1)
-    check_integer(name, "checkpoint_interval", estimator.checkpoint_interval, minimum=1)
-    _check_path(name, estimator.checkpoint_path)
+    """Return what an estimator's parameters stand for.
+
+    Parameters
+    ----------
+    estimator : KIPDistiller or KIPRegressor
+        Its `kernel`, `reg`, `dtype`, `block_size` and `image_shape` are checked already.
+    members : sequence of JaxKernel
+        The kernels that its `kernel` names.
+    predict : JaxKernel or None
+        The kernel that its `predict_kernel` names.
+
+    Raises
+    ------
+    ValueError
+        If a parameter breaks its rule; the message says which, and what to give.
+    """
+    owner = type(estimator).__name__
+    return Settings(
+        owner,
+        _kernels(owner, estimator, members, predict),
+        _goal(owner, estimator),
+        _beginning(owner, estimator),
+        _rows(owner, estimator),
+        _steps(owner, estimator, members[0]),
+        _looking(owner, estimator),
+        estimator.block_size,
+    )
+
+
+def _kernels(
+    owner: str, estimator: Estimator, members: Sequence[JaxKernel], predict: JaxKernel | None
+) -> Kernels:
+    regs = [
+        check_auto(owner, "reg", estimator.reg, kernel.recommended_reg, zero=True)
+        for kernel in members
+    ]
+    weights = _weights(owner, estimator.kernel_weights, len(members))
+    return Kernels(estimator.kernel, tuple(members), weights, tuple(regs), predict)
+
+
+def _goal(owner: str, estimator: Estimator) -> Goal:
+    labels = check_option(owner, "labels", estimator.labels, ("learned", "fixed", "solved"))
+    loss = check_option(owner, "loss", estimator.loss, ("mse", "platt"))
+    if loss == "platt" and labels == "solved":
+        raise refuse(owner, "loss", '"mse" with labels="solved"', loss)
+    label_reg = check_auto(owner, "label_reg", estimator.label_reg, None, zero=True)
+    return Goal(labels, label_reg, loss, estimator._coding.score_name)
+
+
+def _beginning(owner: str, estimator: Estimator) -> Beginning:
+    if isinstance(estimator.init, str):
+        check_option(owner, "init", estimator.init, INITS, also=" or a tuple (X, y) of arrays")
+    name = estimator._coding.size_name
+    return Beginning(
+        estimator.init,
+        check_integer(owner, name, getattr(estimator, name), minimum=1),
+        check_fraction(owner, "corruption", estimator.corruption),
+        _switch(owner, "warm_start", estimator.warm_start),
+    )
+
+
+def _rows(owner: str, estimator: Estimator) -> Rows:
+    _check_transformer(owner, estimator.preprocess)
+    shape = estimator.image_shape
+    return Rows(
+        get_augmentation(owner, estimator.augment),
+        None if shape is None else tuple(int(n) for n in shape),
+        estimator.preprocess,
+        estimator.dtype,
+    )
+
+
+def _steps(owner: str, estimator: Estimator, first: JaxKernel) -> Steps:
     batch_size = first.recommended_batch_size
     if estimator.batch_size != "auto":
         batch_size = check_integer(
-            name, "batch_size", estimator.batch_size, minimum=1, also=' or "auto"'
+            owner, "batch_size", estimator.batch_size, minimum=1, also=' or "auto"'
         )
-    size_name = estimator._coding.size_name
-    size = check_integer(name, size_name, getattr(estimator, size_name), minimum=1)
-    _check_transformer(name, estimator.preprocess)
-    if isinstance(estimator.init, str):
-        check_option(name, "init", estimator.init, INITS, also=" or a tuple (X, y) of arrays")
-    max_iter = check_integer(name, "max_iter", estimator.max_iter, minimum=1)
-    label_reg = check_auto(name, "label_reg", estimator.label_reg, None, zero=True)
-    learning_rate = check_auto(
-        name, "learning_rate", estimator.learning_rate, first.recommended_learning_rate
-    )
-    optimizer, rates = _optimizer(name, estimator, learning_rate, max_iter)
-    return Settings(
-        kernels,
-        predict_kernel,
-        _weights(name, estimator.kernel_weights, len(kernels)),
-        [check_auto(name, "reg", estimator.reg, k.recommended_reg, zero=True) for k in kernels],
-        label_reg,
-        learning_rate,
-        rates,
-        optimizer,
-        batch_size,
-        size,
-        check_fraction(name, "corruption", estimator.corruption),
-        get_augmentation(name, estimator.augment),
-        _snapshots(name, estimator.snapshots, max_iter),
-        max(1, patience // _SCORES_WITHOUT_CHANGE),
-    )
-
-
-def _optimizer(
-    name: str, estimator: Any, learning_rate: float, max_iter: int
-) -> tuple[Any, NDArray[np.floating]]:
-    if not callable(estimator.schedule):
+    max_iter = check_integer(owner, "max_iter", estimator.max_iter, minimum=1)
+    auto = first.recommended_learning_rate
+    rate = check_auto(owner, "learning_rate", estimator.learning_rate, auto)
+    schedule, optimizer = estimator.schedule, estimator.optimizer
+    if not callable(schedule):
         also = " or a function of the step, such as an optax schedule"
-        check_option(name, "schedule", estimator.schedule, _schedule.SCHEDULES, also=also)
-    if _schedule.is_transformation(estimator.optimizer):
-        return estimator.optimizer, -np.ones(max_iter)  # optax's updates are there to be added
-    also = " or an optax.GradientTransformation"
-    check_option(name, "optimizer", estimator.optimizer, _schedule.OPTIMIZERS, also=also)
-    rates = _schedule.learning_rates(estimator.schedule, learning_rate, max_iter)
-    return _schedule.get_optimizer(estimator.optimizer), rates
+        check_option(owner, "schedule", schedule, _schedule.SCHEDULES, also=also)
+    is_rate_free = _schedule.is_transformation(optimizer)
+    if is_rate_free:
+        rates = -np.ones(max_iter)  # optax's updates are there to be added
+    else:
+        also = " or an optax.GradientTransformation"
+        check_option(owner, "optimizer", optimizer, _schedule.OPTIMIZERS, also=also)
+        rates = _schedule.learning_rates(schedule, rate, max_iter)
+        optimizer = _schedule.get_optimizer(optimizer)
+    function = schedule if callable(schedule) else None
+    return Steps(optimizer, rate, rates, function, is_rate_free, batch_size)
 
 
-def _weights(name: str, weights: Any, n_kernels: int) -> NDArray[np.float64] | None:
+def _looking(owner: str, estimator: Estimator) -> Looking:
+    fraction = check_fraction(owner, "validation_fraction", estimator.validation_fraction)
+    is_stopped = _switch(owner, "early_stopping", estimator.early_stopping)
+    if is_stopped and not fraction:
+        raise refuse(owner, "validation_fraction", "a number > 0 and < 1 with early_stopping", 0)
+    patience = check_integer(owner, "n_iter_no_change", estimator.n_iter_no_change, minimum=1)
+    interval = estimator.checkpoint_interval
+    _check_path(owner, estimator.checkpoint_path)
+    return Looking(
+        is_stopped,
+        fraction,
+        patience,
+        max(1, patience // _SCORES_WITHOUT_CHANGE),
+        _snapshots(owner, estimator.snapshots, estimator.max_iter),
+        check_integer(owner, "checkpoint_interval", interval, minimum=1),
+        estimator.verbose,
+    )
+
+
+def _switch(owner: str, name: str, value: Given) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise refuse(owner, name, "True or False", value)
+    return bool(value)
+
+
+def _weights(owner: str, weights: Given, n_kernels: int) -> Float64s | None:
     if weights is None:
         return None
     rule = f"None or {n_kernels} numbers >= 0, one for each kernel, whose sum is not 0"
     try:
         values = np.asarray(weights, dtype=np.float64)
     except (TypeError, ValueError):
-        raise refuse(name, "kernel_weights", rule, weights) from None
+        raise refuse(owner, "kernel_weights", rule, weights) from None
     good = values.shape == (n_kernels,) and np.isfinite(values).all() and (values >= 0).all()
     if not good or not values.sum():
-        raise refuse(name, "kernel_weights", rule, weights)
+        raise refuse(owner, "kernel_weights", rule, weights)
     return values / values.sum()
 
 
-def _snapshots(name: str, snapshots: Any, max_iter: int) -> frozenset[int]:
+def _snapshots(owner: str, snapshots: Given, max_iter: int) -> frozenset[int]:
     if snapshots is None:
         return frozenset()
     if isinstance(snapshots, str):
-        check_option(name, "snapshots", snapshots, ("log",), also=", None or a list of steps")
+        check_option(owner, "snapshots", snapshots, ("log",), also=", None or a list of steps")
         later = range(1000, max_iter + 1, 500)
         return frozenset(step for step in (*_LOG_STEPS, *later, max_iter) if step <= max_iter)
     rule = "None, 'log' or a list of steps, integers >= 0"
     if not isinstance(snapshots, Sequence | np.ndarray | set | frozenset | range):
-        raise refuse(name, "snapshots", rule, snapshots)
+        raise refuse(owner, "snapshots", rule, snapshots)
     for step in snapshots:
-        check_integer(name, "snapshots", step, minimum=0, also=" in a list of steps")
+        check_integer(owner, "snapshots", step, minimum=0, also=" in a list of steps")
     return frozenset(int(step) for step in snapshots if step <= max_iter)
 
 
-def _check_transformer(name: str, preprocess: Any) -> None:
+def _check_transformer(owner: str, preprocess: Given) -> None:
     methods = ("fit", "transform", "get_params")
     is_one = all(hasattr(preprocess, method) for method in methods)
     if preprocess is not None and (not is_one or isinstance(preprocess, type)):
         rule = "None or a transformer, a scikit-learn estimator with fit and transform"
-        raise refuse(name, "preprocess", rule, preprocess)
+        raise refuse(owner, "preprocess", rule, preprocess)
 
 
-def _check_path(name: str, path: Any) -> None:
+def _check_path(owner: str, path: Given) -> None:
     if path is None:
         return
     if not isinstance(path, str | os.PathLike):
-        raise refuse(name, "checkpoint_path", "None or the path of a file", path)
+        raise refuse(owner, "checkpoint_path", "None or the path of a file", path)
     folder = os.path.dirname(os.path.abspath(path))
     if os.path.isdir(path) or not os.path.isdir(folder):
-        raise refuse(name, "checkpoint_path", "a file in a folder that exists", os.fspath(path))
+        raise refuse(owner, "checkpoint_path", "a file in a folder that exists", os.fspath(path))

@@ -51,6 +51,10 @@ class KernelFunction:
         """Return the kernel of one step; only kernels of sampled networks differ."""
         return self
 
+    def at(self, step: Array | int) -> KernelFunction:
+        """Return the kernel of one step of a run, drawn from this one's own key."""
+        return self
+
     def prepare(self, X: Array) -> Any:
         """Return per-row quantities: a pytree whose leaves have ``len(X)`` rows."""
         raise NotImplementedError
@@ -86,9 +90,19 @@ class KernelFunction:
         """Return how many numbers one entry of the matrix goes through; many make a slow kernel."""
         return 1
 
+    def has_slow_pairs(self, n_features: int) -> bool:
+        """Return whether each entry is a computation of its own, as that of a pair of images is.
+
+        A step then goes through blocks of pairs, which workers may compute.
+        """
+        return self.pair_size(n_features) > 1
+
     def is_slow(self, n_features: int) -> bool:
-        """Return whether a block of entries takes far longer than to send its rows elsewhere."""
-        return self.is_random or self.pair_size(n_features) > 1
+        """Return whether a block of entries takes far longer than to send its rows elsewhere.
+
+        That is so for slow pairs, and for rows whose features networks compute.
+        """
+        return self.is_random or self.has_slow_pairs(n_features)
 
 
 @jax.jit

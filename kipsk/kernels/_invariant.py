@@ -52,6 +52,9 @@ class InvariantFunction(KernelFunction):
     def draw(self, key: Array) -> InvariantFunction:
         return replace(self, base=self.base.draw(key))
 
+    def at(self, step: Array | int) -> InvariantFunction:
+        return replace(self, base=self.base.at(step))
+
     def prepare(self, X: Array) -> tuple[Any, Any]:
         return self.base.prepare(X), self.base.prepare(self.transform(X))
 

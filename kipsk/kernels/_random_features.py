@@ -49,6 +49,9 @@ class RandomFeaturesFunction(KernelFunction):
     def draw(self, key: Array) -> RandomFeaturesFunction:
         return replace(self, key=jax.random.key_data(key)) if self.is_random else self
 
+    def at(self, step: Array | int) -> RandomFeaturesFunction:
+        return self.draw(jax.random.fold_in(jax.random.wrap_key_data(self.key, impl=PRNG), step))
+
     def prepare(self, X: Array) -> Array:
         """Return Phi, of shape (n, n_networks * n_features), in float32.
 

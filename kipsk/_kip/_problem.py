@@ -1,0 +1,131 @@
+"""From settings and a start to what a run descends on: objectives, their parameters, batches."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kipsk._checks import refuse
+from kipsk._data._coding import Data
+from kipsk._data._splits import balanced_batches
+from kipsk._distil._objective import Labels, Objective, Params
+from kipsk._distil._problem import Problem
+from kipsk._distil._targets import Change, Form, Targets
+from kipsk._kip._parameters import Settings
+from kipsk._kip._start import Start
+from kipsk._types import Floats, PyTree
+from kipsk.augment import _apply
+from kipsk.kernels._base import PRNG, KernelFunction
+
+#: label_reg="auto" is learned from here.
+START_LABEL_REG = 1e-4
+
+#: Start of log(s) in the loss "platt": learned from 0 the first hundred steps are slower, and it
+#: ends between 1.5 and 2 on images.
+_LOG_SCALE = 1.5
+
+
+def problem_of(
+    settings: Settings, start: Start, preprocess: PyTree, rng: np.random.RandomState
+) -> Problem:
+    """Return what a run descends on.
+
+    Parameters
+    ----------
+    settings : Settings
+    start : Start
+    preprocess : callable pytree or None
+        What augmented rows go through before the kernel sees them.
+    rng : RandomState
+        Draws the order of batches and kernels.
+    """
+    objectives = objectives_of(settings, start)
+    return Problem(
+        objectives,
+        settings.kernels.weights,
+        _form(settings, start, preprocess, [one.function for one in objectives]),
+        settings.steps.optimizer,
+        params_of(start, objectives[0]),
+        rng,
+        settings.block_size,
+    )
+
+
+def objectives_of(settings: Settings, start: Start) -> list[Objective]:
+    """Return the loss under each kernel."""
+    goal, support = settings.goal, start.support
+    key = jax.random.key(start.seeds[0], impl=PRNG)
+    are_solved = goal.labels == "solved"
+    labels = Labels(
+        fixed=None if goal.labels == "learned" else jnp.asarray(support.y),
+        reg=goal.label_reg if are_solved else 0.0,
+        are_solved=are_solved,
+    )
+    frozen = None
+    if support.frozen is not None:
+        frozen = jnp.asarray(support.frozen), jnp.asarray(support.X)
+    return [
+        Objective(
+            kernel.function().draw(key),
+            reg,
+            start.scale,
+            labels,
+            frozen,
+            loss=goal.loss,
+            score_name=goal.score_name,
+        )
+        for kernel, reg in zip(start.kernels, settings.kernels.regs, strict=True)
+    ]
+
+
+def params_of(start: Start, objective: Objective) -> Params:
+    """Return what is learned, at its start."""
+    X_s = start.support.X
+    params = {"X": jnp.asarray(X_s / X_s.dtype.type(start.scale))}
+    if objective.labels.are_solved:
+        if objective.labels.reg is None:
+            params["log_label_reg"] = jnp.asarray(np.log(START_LABEL_REG), X_s.dtype)
+    elif objective.labels.fixed is None:
+        params["y"] = jnp.asarray(start.support.y)
+    if objective.loss == "platt":
+        params["log_scale"] = jnp.asarray(_LOG_SCALE, X_s.dtype)
+    return params
+
+
+def _form(
+    settings: Settings, start: Start, preprocess: PyTree, functions: list[KernelFunction]
+) -> Form:
+    """Return the form of targets: prepared once, unless rows or kernel change at every step."""
+    change = None
+    if settings.rows.augmentation is not None:
+        key = jax.random.key(start.seeds[1], impl=PRNG)
+        change = Change(key, preprocess, settings.rows.augmentation, settings.rows.image_shape)
+    is_one_kernel = len(functions) == 1 and not functions[0].is_random
+    return Form(functions[0] if change is None and is_one_kernel else None, change)
+
+
+def batches_of(problem: Problem, data: Data, batch_size: int) -> list[Targets]:
+    """Return the target batches on the device."""
+    indices = balanced_batches(data.codes, batch_size, problem.rng)
+    # A single batch is all rows in their order: no copy.
+    parts = [data] if len(indices) == 1 else (data.rows(rows) for rows in indices)
+    return [problem.form(part.X, part.y) for part in parts]
+
+
+def check_batches(settings: Settings, data: Data, start: Start) -> None:
+    """Refuse solved labels without a ridge on batches that they fit whatever they hold."""
+    n_rows, n_support = min(settings.steps.batch_size, len(data.X)), len(start.support.X)
+    label_reg = settings.goal.label_reg
+    is_free = settings.goal.labels == "solved" and label_reg is not None and label_reg < 1e-10
+    if is_free and n_rows <= n_support:
+        rule = f"'auto' or at least 1e-10 with batches of {n_rows} rows for {n_support} labels"
+        raise refuse(settings.owner, "label_reg", rule, label_reg)
+
+
+def check_augmentation(settings: Settings, X: Floats, y: Floats) -> None:
+    """Raise ValueError for an augmentation that does not keep rows and targets what they are."""
+    rows = settings.rows
+    if rows.augmentation is not None:
+        some = jnp.asarray(X[:64]), jnp.asarray(y[:64])
+        _apply.check(settings.owner, rows.augmentation, *some, rows.image_shape)
