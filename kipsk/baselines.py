@@ -160,7 +160,7 @@ class CoresetSampler(BaseEstimator):
             self.__dict__.pop(attribute, None)  # of an earlier fit
         self.classes_, codes = encode(name, labels)
         rng = check_random_state(self.random_state)
-        drawn = rows_per_class(codes, self.classes_, ipc, rng, stacklevel=3)
+        drawn = rows_per_class(codes, self.classes_, ipc, rng)
         y_s = np.repeat(self.classes_, [len(rows) for rows in drawn])
         if self.method == "k_means":
             X_s = self._centres(self._features(given, X, labels, rng), X, codes, drawn, rng)

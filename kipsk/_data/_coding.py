@@ -5,7 +5,6 @@ Whatever a classifier and a regressor do differently with y is here.
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from sklearn.utils import check_array
 
 from kipsk._data._labels import encode, one_hot
 from kipsk._data._support import initial_support, resize_support
+from kipsk._warn import warn
 
 # One stratum, whose name no message shows.
 _ALL_ROWS = np.array(["all"])
@@ -357,11 +357,7 @@ class RealCoding(Coding):
         """
         n = len(data.X)
         if size > n:
-            warnings.warn(
-                f"Fewer rows than n_support={size}: all {n} are taken. Lower 'n_support'.",
-                UserWarning,
-                stacklevel=4,
-            )
+            warn(f"Fewer rows than n_support={size}: all {n} are taken. Lower 'n_support'.")
             size = n
         X_s, _, indices = initial_support(data.X, data.codes, _ALL_ROWS, size, init, rng)
         if indices is not None:

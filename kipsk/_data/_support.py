@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from kipsk._data._labels import one_hot
+from kipsk._warn import warn
 
 #: Names of initial supports.
 INITS = ("sample", "noise", "kmeans", "herding")
@@ -26,7 +26,6 @@ def rows_per_class(
     classes: NDArray[Any],
     ipc: int,
     rng: np.random.RandomState,
-    stacklevel: int = 6,
 ) -> list[NDArray[np.intp]]:
     """Draw `ipc` different rows of each class; all of a class that has fewer, with a warning."""
     drawn, scarce = [], []
@@ -42,12 +41,10 @@ def rows_per_class(
                 "A class without any gets no support row, and is learned by the labels of the "
                 "others: let the first call of partial_fit hold rows of every class, shuffled."
             )
-        warnings.warn(
+        warn(
             f"Fewer rows than ipc={ipc} in {len(scarce)} of {len(classes)} classes, which "
             f"contribute all their rows: {', '.join(scarce[:10])}"
-            f"{', ...' if len(scarce) > 10 else ''}. {advice}",
-            UserWarning,
-            stacklevel=stacklevel,
+            f"{', ...' if len(scarce) > 10 else ''}. {advice}"
         )
     return drawn
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from itertools import zip_longest
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kipsk._storage._files import DAMAGED, write_atomically
+from kipsk._warn import warn
 
 _FORMAT = "kipsk checkpoint 1"
 
@@ -110,11 +110,9 @@ class Checkpoint:
             write_atomically(self.path, {"facts": np.array(facts), **arrays})
         except OSError as error:
             if not self._warned:
-                warnings.warn(
+                warn(
                     f"The checkpoint {self.path!r} could not be written ({error}). The fit goes "
-                    "on, and tries again at the next interval: make room, or allow writing there.",
-                    UserWarning,
-                    stacklevel=2,
+                    "on, and tries again at the next interval: make room, or allow writing there."
                 )
             self._warned = True
 
