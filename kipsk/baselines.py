@@ -13,9 +13,9 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import validate_data
 
 from kipsk._checks import check_integer, check_not_images, check_option, refuse
+from kipsk._data._coding import ClassCoding
 from kipsk._data._coresets import farthest_first, forgetting_events, medoids, most_forgotten
 from kipsk._data._labels import encode
-from kipsk._data._coding import ClassCoding
 from kipsk._data._support import centres_of, herd, rows_per_stratum
 from kipsk._engine import map_rows
 from kipsk._engine._sizes import block_size_for

@@ -5,7 +5,6 @@ Everything that a classifier and a regressor do differently with y is here.
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array
 
 from kipsk._data._labels import encode, one_hot
-from kipsk._types import AnyArray, Floats, Float64s, Given, Ints
+from kipsk._types import AnyArray, Float64s, Floats, Given, Ints
+from kipsk._warn import warn
 
 
 class Data(NamedTuple):
@@ -268,12 +268,10 @@ class ClassCoding(Coding):
                 "A class without any gets no support row, and is learned by the labels of the "
                 "others: let the first call of partial_fit hold rows of every class, shuffled."
             )
-        warnings.warn(
+        warn(
             f"Fewer rows than ipc={size} in {len(scarce)} of {len(self.classes)} classes, which "
             f"contribute all their rows: {', '.join(scarce[:10])}"
-            f"{', ...' if len(scarce) > 10 else ''}. {advice}",
-            UserWarning,
-            stacklevel=6,
+            f"{', ...' if len(scarce) > 10 else ''}. {advice}"
         )
 
 
@@ -402,8 +400,4 @@ class RealCoding(Coding):
     def warn_of_scarce(self, counts: Ints, size: int) -> None:
         """Warn if there are fewer rows than `n_support`."""
         if counts[0] < size:
-            warnings.warn(
-                f"Fewer rows than n_support={size}: all {counts[0]} are taken. Lower 'n_support'.",
-                UserWarning,
-                stacklevel=4,
-            )
+            warn(f"Fewer rows than n_support={size}: all {counts[0]} are taken. Lower 'n_support'.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import warnings
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from kipsk._data._coding import Coding
 from kipsk._storage._files import DAMAGED, write_atomically
+from kipsk._warn import warn
 from kipsk.kernels._base import JaxKernel
 from kipsk.kernels._registry import get_kernel
 
@@ -56,12 +56,10 @@ def read(distiller: Any, path: str | os.PathLike[str], kernel: JaxKernel, reg: f
     X_s, y_s, coding = _rows_and_targets(path, arrays, distiller._coding)
     X_s = X_s.astype(distiller.dtype)
     if arrays.get("metadata", {}).get("preprocess", "None") != "None":
-        warnings.warn(
+        warn(
             f"The rows of {os.fspath(path)!r} are in the units after "
             f"preprocess={arrays['metadata']['preprocess']}. Predict with rows in these units: "
-            "make_pipeline(fitted_transformer, distiller).",
-            UserWarning,
-            stacklevel=3,
+            "make_pipeline(fitted_transformer, distiller)."
         )
     metadata = arrays.get("metadata", {})
     if distiller.reg == "auto" and _is_of_kind(kernel, metadata):

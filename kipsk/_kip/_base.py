@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Self
@@ -43,6 +42,7 @@ from kipsk._kip._start import (
 )
 from kipsk._storage._checkpoint import Checkpoint
 from kipsk._storage._describe import describe, fingerprint
+from kipsk._warn import warn
 from kipsk.kernels._base import JaxKernel
 
 # Parameters whose value does not change the result: a checkpoint is good for any.
@@ -157,7 +157,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
             history = _run.descend(problem, watch, saved)
             message = diagnose(history, problem, self)
             if message:
-                warnings.warn(f"{type(self).__name__} {message}", ConvergenceWarning, stacklevel=3)
+                warn(f"{type(self).__name__} {message}", ConvergenceWarning)
             self._publish_run(settings, start, attributes(history.params))
             self.n_iter_, self.loss_curve_ = history.n_steps, history.loss_curve()
             if self.snapshots is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -39,6 +38,7 @@ from kipsk._kip._start import (
     start_of,
 )
 from kipsk._storage._describe import describe
+from kipsk._warn import warn
 
 # Batches that the first call draws the initial support from.
 _START_BATCHES = 10
@@ -249,10 +249,9 @@ def streamed(estimator: Any, X: Any, y: Any, classes: ArrayLike | None) -> None:
             if state.failed
             else "was interrupted. The support reached by then is kept"
         )
-        warnings.warn(
+        warn(
             f"{type(estimator).__name__}, after {estimator.n_iter_} steps, {what}.",
             ConvergenceWarning,
-            stacklevel=3,
         )
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from itertools import zip_longest
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kipsk._storage._files import DAMAGED, write_atomically
+from kipsk._types import AnyArray
+from kipsk._warn import warn
 
 _FORMAT = "kipsk checkpoint 1"
 
@@ -37,10 +36,10 @@ class Checkpoint:
     def __init__(self, path: str | os.PathLike[str], facts: dict[str, str]) -> None:
         self.path = os.fspath(path)
         self.facts = facts
-        self.always: dict[str, NDArray[Any]] = {}
+        self.always: dict[str, AnyArray] = {}
         self._warned = False
 
-    def load(self) -> dict[str, NDArray[Any]] | None:
+    def load(self) -> dict[str, AnyArray] | None:
         """Return the arrays that were saved, or None if nothing was.
 
         Raises
@@ -71,7 +70,7 @@ class Checkpoint:
             )
         return arrays
 
-    def expect(self, name: str, now: str, saved: dict[str, NDArray[Any]] | None) -> None:
+    def expect(self, name: str, now: str, saved: dict[str, AnyArray] | None) -> None:
         """Refuse arrays that were `saved` with another value of a fact that comes late.
 
         Raises
@@ -87,7 +86,7 @@ class Checkpoint:
                 "choose another 'checkpoint_path'."
             )
 
-    def _read(self) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+    def _read(self) -> tuple[dict[str, str], dict[str, AnyArray]]:
         with open(self.path, "rb") as stream:
             try:
                 with np.load(stream, allow_pickle=False) as file:
@@ -102,7 +101,7 @@ class Checkpoint:
             raise ValueError("not whole")
         return stored, arrays
 
-    def save(self, arrays: dict[str, NDArray[Any]]) -> None:
+    def save(self, arrays: dict[str, AnyArray]) -> None:
         """Save the arrays; a disk that is full or read-only gives a warning and no error."""
         arrays = {**self.always, **arrays}
         facts = json.dumps({"format": _FORMAT, "arrays": sorted(arrays), **self.facts})
@@ -110,11 +109,9 @@ class Checkpoint:
             write_atomically(self.path, {"facts": np.array(facts), **arrays})
         except OSError as error:
             if not self._warned:
-                warnings.warn(
+                warn(
                     f"The checkpoint {self.path!r} could not be written ({error}). The fit goes "
-                    "on, and tries again at the next interval: make room, or allow writing there.",
-                    UserWarning,
-                    stacklevel=2,
+                    "on, and tries again at the next interval: make room, or allow writing there."
                 )
             self._warned = True
 

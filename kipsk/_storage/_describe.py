@@ -10,6 +10,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kipsk._engine._sizes import slices
 
@@ -17,9 +18,9 @@ from kipsk._engine._sizes import slices
 _PLAIN = (bool, int, float, str, tuple, np.ndarray, np.generic)
 
 
-def fingerprint(array: Any) -> str:
+def fingerprint(values: ArrayLike) -> str:
     """Return a hash of an array's values, shape and dtype."""
-    array = np.asarray(array)
+    array = np.asarray(values)
     digest = hashlib.blake2b(f"{array.dtype} {array.shape}".encode(), digest_size=16)
     if array.dtype.hasobject:
         digest.update(repr(array.tolist()).encode())
@@ -30,7 +31,7 @@ def fingerprint(array: Any) -> str:
     return digest.hexdigest()
 
 
-def describe(value: Any, inside: tuple[Any, ...] = ()) -> str:
+def describe(value: Any, inside: tuple[object, ...] = ()) -> str:
     """Return a text that is the same for equal parameters, in any process.
 
     Functions are told apart by their code, the values they were made with and the global numbers
@@ -81,8 +82,13 @@ def describe(value: Any, inside: tuple[Any, ...] = ()) -> str:
     return repr(value)
 
 
-def _call(name: str, given: Mapping[str, Any], part: Callable[[Any], str]) -> str:
-    return f"{name}({', '.join(f'{key}={part(given[key])}' for key in given)})"
+def _call(name: str, given: Mapping[str, object], part: Callable[[object], str]) -> str:
+    """Return ``name(key=value, ...)``, sorted by key.
+
+    The keys may come from a set, whose order is another one in each process, or from a dict, of
+    which order is no part.
+    """
+    return f"{name}({', '.join(f'{key}={part(given[key])}' for key in sorted(given))})"
 
 
 def _names(code: CodeType) -> set[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from tqdm.auto import tqdm
 
 from kipsk._checks import check_integer, check_not_images, refuse
+from kipsk._warn import warn
 from kipsk.evaluation._jobs import Cell, Row, fingerprints, has_ipc, jobs_of, run
 from kipsk.evaluation._results_file import ResultsFile
 from kipsk.evaluation._table import _table, _with_speed_ups
@@ -158,9 +158,7 @@ def compare(
                 file.append({**row, "fingerprint": prints[cell]})
             bar.update()
             if row["error"]:
-                warnings.warn(
-                    f"{cell}: {row['error']}. The accuracy is NaN.", FitFailedWarning, stacklevel=2
-                )
+                warn(f"{cell}: {row['error']}. The accuracy is NaN.", FitFailedWarning)
     full = {name for name, reducer in reducers.items() if reducer is None}
     return _table(_with_speed_ups([done[cell] for cell in cells], full), ("ipc", "n_rows"))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, Self
@@ -26,6 +25,7 @@ from kipsk._distil._loop import LOOK_EVERY
 from kipsk._engine import map_rows
 from kipsk._engine._sizes import block_size_for
 from kipsk._estimators._one_hot import OneHotClassifierMixin
+from kipsk._warn import warn
 from kipsk.architectures import Architecture, get_architecture
 from kipsk.augment import Augmentation
 from kipsk.augment._apply import check as check_augmentation
@@ -480,10 +480,9 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         advice = "'max_iter' or use smaller steps"
         if self.learning_rate_ is not None:
             advice = f"'learning_rate' (now {self.learning_rate_:.3g})"
-        warnings.warn(
+        warn(
             f"{type(self).__name__} {what}. The last finite parameters are kept. Lower {advice}.",
             ConvergenceWarning,
-            stacklevel=3,
         )
 
 
