@@ -18,7 +18,7 @@ from jax import Array
 from jax.tree_util import register_dataclass
 
 from kipsk._engine import Block, indices, take
-from kipsk._types import Float64s, Floats, Ints, PyTree
+from kipsk._types import Ints, PyTree
 from kipsk.kernels._base import KernelFunction
 
 

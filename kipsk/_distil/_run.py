@@ -185,7 +185,7 @@ def _steps(
         bar=Bar("KIP", bool(watch.verbose), first.score_name, partial(_best_score, history)),
         per_call=per_call,
         done=done,
-        look=looks,
+        look=looks.__call__,
     )
     state = ended.state
     if ended.error is not None:

@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from kipsk._checks import check_auto, check_integer, check_not_images, check_option, refuse
 from kipsk._data._coding import ClassCoding, Coding, Data
-from kipsk._estimators import _support_file as support_file
+from kipsk._data._support import Support
+from kipsk._estimators import _support_file
 from kipsk._estimators._kernel_ridge import KernelRidgeNTK
 from kipsk._estimators._one_hot import OneHotClassifierMixin
 from kipsk._estimators._pictures import thumbnails
+from kipsk._types import AnyArray, Float64s, Floats, Given, MatrixLike
 from kipsk.architectures._layers import checked_shape
 from kipsk.kernels._base import JaxKernel
 from kipsk.kernels._registry import get_kernel
 
 
-def is_same_kernel(one: Any, other: Any) -> bool:
-    """Whether two names or kernel objects mean the same kernel."""
+class Member(NamedTuple):
+    """A kernel that a support set was made for.
+
+    Attributes
+    ----------
+    given : str or JaxKernel
+        As the user gave it.
+    kernel : JaxKernel
+        With its data-dependent parameters set.
+    reg : float
+        The relative ridge that it was used with.
+    """
+
+    given: Given
+    kernel: JaxKernel
+    reg: float
+
+
+def is_same_kernel(one: Given, other: Given) -> bool:
+    """Return whether two names or kernel objects mean the same kernel."""
     return type(one) is type(other) and bool(one == other)
 
 
@@ -33,24 +53,27 @@ class BaseDistiller(BaseEstimator):
     """A model that is a small support set.
 
     Subclasses have the parameters ``kernel``, ``image_shape``, ``reg``, ``block_size``, ``dtype``
-    and ``verbose`` and call, in `fit`, `_kernel_and_reg`, `_validate` and `_publish`.
+    and ``verbose``, call `_kernel_and_reg` and `_validate` in `fit`, and store what `_fitted`
+    returns.
     """
 
     _coding: ClassVar[type[Coding]]
-    kernel: Any
-    image_shape: Any
+    kernel: Given
+    image_shape: Given
     reg: float | str
     block_size: int | str
     dtype: str
     verbose: int
-    X_s_: NDArray[Any]
-    y_s_: NDArray[np.float64]
+    X_s_: Floats
+    y_s_: Float64s
+    # The kernels of the last fit: `kernel` itself may have been set anew since.
+    _members: list[Member]
 
     @abstractmethod
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: MatrixLike, y: MatrixLike) -> Self:
         """Learn the support set."""
 
-    def fit_distill(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    def fit_distill(self, X: MatrixLike, y: MatrixLike) -> tuple[Floats, Float64s]:
         """Fit and return the support set with its soft labels or real targets.
 
         Parameters
@@ -72,7 +95,7 @@ class BaseDistiller(BaseEstimator):
         return self.X_s_.copy(), self.y_s_.copy()
 
     def evaluate(
-        self, X: Any, y: Any, kernels: Sequence[str | JaxKernel] | None = None
+        self, X: MatrixLike, y: MatrixLike, kernels: Sequence[str | JaxKernel] | None = None
     ) -> dict[str, float]:
         """Return the score of the support set under several kernels: accuracy, or R2.
 
@@ -95,20 +118,18 @@ class BaseDistiller(BaseEstimator):
         check_not_images("X", X)
         X, y = validate_data(self, X, y, dtype=self.dtype, reset=False, **self._coding.validation)
         X = self._into_space(X)
-        y_s = self._coding.of_fitted(self).given(self.y_s_)
+        y_s = self._coding.of_attributes(vars(self)).given(self.y_s_)
         if isinstance(kernels, str | JaxKernel):
             kernels = [kernels]
+        members = self._members if kernels is None else map(self._member, kernels)
         found = {}
-        for given in self._kernels() if kernels is None else kernels:
-            kernel = self._fitted_kernel(given)
-            auto = self._auto_reg(kernel)
-            reg = check_auto(type(self).__name__, "reg", self.reg, auto, zero=True)
+        for given, kernel, reg in members:
             predictor = self._predictor(kernel.for_prediction(), reg, self.X_s_, y_s)
             found[str(given)] = self._score_of(predictor.predict(X), y)
         return found
 
     @abstractmethod
-    def _score_of(self, predictions: NDArray[np.float64], y: NDArray[Any]) -> float:
+    def _score_of(self, predictions: Float64s, y: AnyArray) -> float:
         """Return how well predicted targets of shape (n, n_outputs) say what y is."""
 
     def export_support(self, path: str | os.PathLike[str]) -> None:
@@ -124,7 +145,7 @@ class BaseDistiller(BaseEstimator):
             The file to write.
         """
         check_is_fitted(self, "predictor_")
-        support_file.write(self, path)
+        _support_file.write(self, path)
 
     def load_support(self, path: str | os.PathLike[str]) -> Self:
         """Become what was exported, or a published set, under this estimator's own kernel.
@@ -132,8 +153,10 @@ class BaseDistiller(BaseEstimator):
         Parameters
         ----------
         path : str or path-like
-            An .npz file with ``images`` (n_support, ...) and ``labels``, of shape (n_support,) or
-            (n_support, n_classes). Without ``classes`` the classes are 0, 1, and so on.
+            An .npz file with ``images`` (n_support, ...) and ``labels``. Labels of shape
+            (n_support, n_classes) are soft: their columns are the classes in ``classes``, or 0, 1,
+            and so on if the file has none. Labels of shape (n_support,) are class labels, among
+            ``classes`` if the file has them; if not, the labels in the file are all classes.
 
         Returns
         -------
@@ -146,7 +169,30 @@ class BaseDistiller(BaseEstimator):
             If the file is damaged or no support set, or is of a model of the other kind.
         """
         kernel, reg = self._kernel_and_reg()
-        support_file.read(self, path, kernel, reg)
+        if getattr(self, "preprocess", None) is not None:
+            raise ValueError(
+                "A file holds no fitted transformer. Put it before the distiller in a Pipeline, "
+                "and load into one with preprocess=None."
+            )
+        stored = _support_file.read(path, self._coding, self.dtype)
+        support, metadata = stored.support, stored.metadata
+        if self.reg == "auto" and _support_file.is_of_kind(kernel, metadata):
+            reg = float(metadata["reg"])
+        kernel = _support_file.as_it_was(kernel, metadata).resolve(support.X)
+        predict_kernel = kernel.for_prediction()
+        if getattr(self, "predict_kernel", None) is not None:
+            predict_kernel = self._get_kernel(self.predict_kernel).resolve(support.X)
+        members = [Member(self._kernels()[0], kernel, reg)]
+        attributes = self._fitted(support, stored.coding, members, predict_kernel)
+        if stored.feature_names is not None:
+            attributes["feature_names_in_"] = stored.feature_names.astype(object)
+        if metadata.get("temperature") is not None:
+            attributes["temperature_"] = float(metadata["temperature"])
+        for name in list(vars(self)):
+            if name.endswith("_") or name in ("_size", "_stream"):  # of an earlier fit
+                delattr(self, name)
+        self.__dict__.update(attributes)
+        self.n_features_in_ = support.X.shape[1]
         return self
 
     @property
@@ -161,33 +207,38 @@ class BaseDistiller(BaseEstimator):
             bundle["text/html"] += thumbnails(self)
         return bundle
 
-    def _into_space(self, X: NDArray[Any]) -> NDArray[Any]:
+    def _into_space(self, X: Floats) -> Floats:
         """Return validated rows as the kernel sees them."""
         return X
 
-    def _predict_targets(self, X: Any) -> NDArray[np.float64]:
+    def _predict_targets(self, X: MatrixLike) -> Float64s:
         check_is_fitted(self, "predictor_")
         check_not_images("X", X)
         X = validate_data(self, X, dtype=self.dtype, reset=False)
         return self.predictor_.predict(self._into_space(X))
 
-    def _kernels(self) -> list[Any]:
+    def _kernels(self) -> list[Given]:
         """Return the kernels as the user gave them."""
         return [self.kernel]
 
-    def _get_kernel(self, kernel: Any) -> JaxKernel:
+    def _get_kernel(self, kernel: Given) -> JaxKernel:
         """Return a kernel object that knows the images' shape."""
         resolved = get_kernel(kernel)
         if self.image_shape is None or resolved.get_params().get("image_shape", 0) is not None:
             return resolved
         return get_kernel(resolved, image_shape=tuple(self.image_shape))
 
-    def _fitted_kernel(self, given: Any) -> JaxKernel:
-        """Return a kernel with its data-dependent parameters set: as in `fit` if it was there."""
-        return self._get_kernel(given).resolve(self.X_s_)
+    def _member(self, given: Given) -> Member:
+        """Return a kernel as it was in `fit`, or, if it was not there, set from the support."""
+        for member in self._members:
+            if is_same_kernel(given, member.given):
+                return member
+        kernel = self._get_kernel(given).resolve(self.X_s_)
+        reg = check_auto(type(self).__name__, "reg", self.reg, self._auto_reg(kernel), zero=True)
+        return Member(given, kernel, reg)
 
     def _auto_reg(self, kernel: JaxKernel) -> float:
-        """Return the ridge, once fitted, of ``reg="auto"`` with a kernel."""
+        """Return what ``reg="auto"`` is for a kernel that was not in `fit`."""
         return kernel.recommended_reg
 
     def _kernel_and_reg(self) -> tuple[JaxKernel, float]:
@@ -201,14 +252,14 @@ class BaseDistiller(BaseEstimator):
         kernel = self._get_kernel(self._kernels()[0])
         return kernel, check_auto(name, "reg", self.reg, kernel.recommended_reg, zero=True)
 
-    def _validate(self, X: Any, y: Any) -> Data:
+    def _validate(self, X: MatrixLike, y: MatrixLike) -> Data:
         """Check the data."""
         check_not_images("X", X)
         X, y = validate_data(self, X, y, dtype=self.dtype, **self._coding.validation)
         self._check_image_shape(X)
         return Data(X, *self._coding.encode(type(self).__name__, y, X.dtype))
 
-    def _check_image_shape(self, X: NDArray[Any]) -> None:
+    def _check_image_shape(self, X: Floats) -> None:
         if self.image_shape is not None and math.prod(self.image_shape) != X.shape[1]:
             rule = f"(height, width, channels) of the images whose {X.shape[1]} values are a row"
             raise refuse(type(self).__name__, "image_shape", rule, self.image_shape)
@@ -217,8 +268,8 @@ class BaseDistiller(BaseEstimator):
         self,
         kernel: JaxKernel,
         reg: float,
-        X_s: NDArray[Any],
-        y_s: NDArray[Any],
+        X_s: Floats,
+        y_s: Floats,
     ) -> KernelRidgeNTK:
         """Return kernel ridge regression on a support set with its targets."""
         predictor = KernelRidgeNTK(
@@ -232,33 +283,33 @@ class BaseDistiller(BaseEstimator):
 
     def _fitted(
         self,
-        X_s: NDArray[Any],
-        y_s: NDArray[Any],
+        support: Support,
         coding: Coding,
-        kernel: JaxKernel,
-        reg: float,
+        members: Sequence[Member],
         predict_kernel: JaxKernel | None = None,
     ) -> dict[str, Any]:
         """Return the fitted attributes: the support set and the predictor that it is, as numpy.
 
         Parameters
         ----------
-        X_s, y_s : ndarrays of shapes (n_s, n_features) and (n_s, n_outputs)
-            Rows and targets.
+        support : Support
+        coding : Coding
+            What its targets stand for.
+        members : sequence of Member
+            The kernels that it was made for; the first one predicts, unless `predict_kernel` is
+            given.
         """
-        X_s, y_s = np.array(X_s, dtype=self.dtype), np.array(y_s, dtype=np.float64)
+        X_s, y_s = np.array(support.X, dtype=self.dtype), np.array(support.y, dtype=np.float64)
+        first = members[0]
         return {
             "X_s_": X_s,
             "y_s_": coding.published(y_s),
             **coding.attributes,
-            "kernel_": kernel,
-            "reg_": reg,
-            "predictor_": self._predictor(predict_kernel or kernel, reg, X_s, y_s),
+            "kernel_": first.kernel,
+            "reg_": first.reg,
+            "predictor_": self._predictor(predict_kernel or first.kernel, first.reg, X_s, y_s),
+            "_members": [copy.deepcopy(member) for member in members],
         }
-
-    def _publish(self, *arguments: Any) -> None:
-        """Store what `_fitted` returns for these arguments."""
-        self.__dict__.update(self._fitted(*arguments))
 
 
 class ClassDistiller(OneHotClassifierMixin, BaseDistiller):
@@ -266,7 +317,7 @@ class ClassDistiller(OneHotClassifierMixin, BaseDistiller):
 
     _coding = ClassCoding
 
-    def fit_resample(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    def fit_resample(self, X: MatrixLike, y: MatrixLike) -> tuple[MatrixLike, AnyArray]:
         """Fit and return the support set with hard labels, imbalanced-learn's protocol.
 
         The support is an excellent compressed *model* (of this estimator), not always a good
@@ -289,13 +340,11 @@ class ClassDistiller(OneHotClassifierMixin, BaseDistiller):
         """
         return self._resampled(X, *self.fit_distill(X, y))
 
-    def _resampled(
-        self, X: Any, X_s: NDArray[Any], y_s: NDArray[Any]
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _resampled(self, X: MatrixLike, X_s: Floats, y_s: Floats) -> tuple[MatrixLike, AnyArray]:
         """Return rows, as a DataFrame if X is one, and the class of each label's largest entry."""
         if hasattr(X, "iloc") and not hasattr(self, "preprocess_"):
             X_s = type(X)(X_s, columns=X.columns)
         return X_s, self.classes_[np.argmax(y_s, axis=1)]
 
-    def _score_of(self, predictions: NDArray[np.float64], y: NDArray[Any]) -> float:
+    def _score_of(self, predictions: Float64s, y: AnyArray) -> float:
         return float(np.mean(self.classes_[predictions.argmax(axis=1)] == y))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
 from kipsk._checks import check_auto, check_integer, check_option, refuse
 from kipsk._data._coding import Data
+from kipsk._data._support import Support, draw
 from kipsk._distil._label_solve import solve_labels_over
-from kipsk._estimators._distiller import ClassDistiller, is_same_kernel
+from kipsk._estimators._distiller import ClassDistiller, Member
+from kipsk._types import Floats, Given, Ints, MatrixLike
 from kipsk.kernels._base import JaxKernel
 
 
@@ -102,7 +104,7 @@ class LabelSolver(ClassDistiller):
         label_reg: float | str = 0.0,
         block_size: int | str = "auto",
         dtype: str = "float32",
-        random_state: Any = None,
+        random_state: Given = None,
         verbose: int = 0,
     ) -> None:
         self.kernel = kernel
@@ -116,7 +118,7 @@ class LabelSolver(ClassDistiller):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: MatrixLike, y: MatrixLike) -> Self:
         """Choose the support and solve for its labels.
 
         Parameters
@@ -152,21 +154,19 @@ class LabelSolver(ClassDistiller):
             self.block_size,
             self.verbose,
         )
-        self._publish(X_s, y_s, data.coding, kernel, reg)
+        members = [Member(self.kernel, kernel, reg)]
+        self.__dict__.update(self._fitted(Support(X_s, y_s), data.coding, members))
         return self
 
-    def _fitted_kernel(self, given: Any) -> JaxKernel:
-        return self.kernel_ if is_same_kernel(given, self.kernel) else super()._fitted_kernel(given)
-
-    def _support(self, data: Data) -> tuple[NDArray[Any], NDArray[np.intp] | None]:
+    def _support(self, data: Data) -> tuple[Floats, Ints | None]:
         if isinstance(self.support, str):
             check_option(
                 "LabelSolver", "support", self.support, ("sample", "kmeans"), also=" or indices"
             )
             ipc = check_integer("LabelSolver", "ipc", self.ipc, minimum=1)
             rng = check_random_state(self.random_state)
-            X_s, _, indices = data.coding.draw(data, ipc, self.support, rng)
-            return X_s, indices
+            support = draw(data, ipc, self.support, rng)
+            return support.X, support.indices
         indices = np.asarray(self.support)
         n = len(data.X)
         if (

@@ -5,21 +5,41 @@ from __future__ import annotations
 import json
 import math
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kipsk._data._coding import Coding
+from kipsk._data._support import Support
 from kipsk._storage._files import DAMAGED, write_atomically
+from kipsk._types import AnyArray, Estimator, Floats, Given
 from kipsk._warn import warn
 from kipsk.kernels._base import JaxKernel
 from kipsk.kernels._registry import get_kernel
 
 
-def write(distiller: Any, path: str | os.PathLike[str]) -> None:
+class Stored(NamedTuple):
+    """What a file holds of a support set.
+
+    Attributes
+    ----------
+    support : Support
+    coding : Coding
+        What its targets stand for.
+    metadata : dict
+        What kipsk wrote beside the arrays: empty for a file of others.
+    feature_names : ndarray or None
+    """
+
+    support: Support
+    coding: Coding
+    metadata: dict[str, Any]
+    feature_names: AnyArray | None
+
+
+def write(distiller: Estimator, path: str | os.PathLike[str]) -> None:
     """Write a fitted distiller's support set; see `BaseDistiller.export_support`."""
-    own = distiller._coding.of_fitted(distiller).arrays
+    own = distiller._coding.of_attributes(vars(distiller)).arrays
     shape = distiller.image_shape or getattr(distiller.kernel_, "image_shape", None)
     X_s = distiller.X_s_
     # A transformer may give other features than pixels.
@@ -45,44 +65,33 @@ def write(distiller: Any, path: str | os.PathLike[str]) -> None:
     write_atomically(path, arrays)
 
 
-def read(distiller: Any, path: str | os.PathLike[str], kernel: JaxKernel, reg: float) -> None:
-    """Publish what a file holds on a distiller; see `BaseDistiller.load_support`."""
-    if getattr(distiller, "preprocess", None) is not None:
-        raise ValueError(
-            "A file holds no fitted transformer. Put it before the distiller in a Pipeline, and "
-            "load into one with preprocess=None."
-        )
+def read(path: str | os.PathLike[str], kind: type[Coding], dtype: str) -> Stored:
+    """Return what a file holds, checked; see `BaseDistiller.load_support`.
+
+    Parameters
+    ----------
+    path : str or path-like
+    kind : type of Coding
+        What the estimator that loads it takes y for.
+    dtype : str
+        Of the rows.
+    """
     arrays = _load(path)
-    X_s, y_s, coding = _rows_and_targets(path, arrays, distiller._coding)
-    X_s = X_s.astype(distiller.dtype)
-    if arrays.get("metadata", {}).get("preprocess", "None") != "None":
+    X_s, y_s, coding = _rows_and_targets(path, arrays, kind)
+    metadata = arrays.get("metadata", {})
+    if metadata.get("preprocess", "None") != "None":
         warn(
             f"The rows of {os.fspath(path)!r} are in the units after "
-            f"preprocess={arrays['metadata']['preprocess']}. Predict with rows in these units: "
+            f"preprocess={metadata['preprocess']}. Predict with rows in these units: "
             "make_pipeline(fitted_transformer, distiller)."
         )
-    metadata = arrays.get("metadata", {})
-    if distiller.reg == "auto" and _is_of_kind(kernel, metadata):
-        reg = float(metadata["reg"])
-    kernel = _as_it_was(kernel, metadata).resolve(X_s)
-    predict_kernel = kernel.for_prediction()
-    if getattr(distiller, "predict_kernel", None) is not None:
-        predict_kernel = distiller._get_kernel(distiller.predict_kernel).resolve(X_s)
-    attributes = distiller._fitted(X_s, y_s, coding, kernel, reg, predict_kernel)
-    for name in list(vars(distiller)):
-        if name.endswith("_") or name in ("_regs", "_size", "_stream"):  # of an earlier fit
-            delattr(distiller, name)
-    distiller.__dict__.update(attributes)
-    distiller.n_features_in_ = X_s.shape[1]
-    if "feature_names" in arrays:
-        distiller.feature_names_in_ = arrays["feature_names"].astype(object)
-    if metadata.get("temperature") is not None:
-        distiller.temperature_ = float(metadata["temperature"])
+    support = Support(X_s.astype(dtype), y_s)
+    return Stored(support, coding, metadata, arrays.get("feature_names"))
 
 
 def _rows_and_targets(
     path: str | os.PathLike[str], arrays: dict[str, Any], kind: type[Coding]
-) -> tuple[NDArray[Any], NDArray[Any], Coding]:
+) -> tuple[Floats, Floats, Coding]:
     """Return the rows and targets of a file's arrays, checked, and what the targets stand for."""
     images, labels = arrays["images"], arrays["labels"]
     error = ValueError(
@@ -136,23 +145,23 @@ def _inside(kernel: JaxKernel, metadata: dict[str, Any]) -> dict[str, JaxKernel]
     return {name: get_kernel(own[name]) for name in own if isinstance(stored.get(name), dict)}
 
 
-def _is_of_kind(kernel: JaxKernel, metadata: dict[str, Any]) -> bool:
+def is_of_kind(kernel: JaxKernel, metadata: dict[str, Any]) -> bool:
     """Return whether a kernel is of the kind that a file describes, inside as well."""
     if metadata.get("kernel") != type(kernel).__name__:
         return False
     stored = metadata["kernel_parameters"]
-    return all(_is_of_kind(k, stored[name]) for name, k in _inside(kernel, metadata).items())
+    return all(is_of_kind(k, stored[name]) for name, k in _inside(kernel, metadata).items())
 
 
-def _as_it_was(kernel: JaxKernel, metadata: dict[str, Any]) -> JaxKernel:
+def as_it_was(kernel: JaxKernel, metadata: dict[str, Any]) -> JaxKernel:
     """Set what depended on the training rows, such as an "auto" length scale, as it was then."""
-    if not _is_of_kind(kernel, metadata):
+    if not is_of_kind(kernel, metadata):
         return kernel
     stored, own = metadata["kernel_parameters"], kernel.get_params(deep=False)
     numbers = {name: stored[name] for name in own if own[name] == "auto" and name in stored}
-    inside = {name: _as_it_was(k, stored[name]) for name, k in _inside(kernel, metadata).items()}
+    inside = {name: as_it_was(k, stored[name]) for name, k in _inside(kernel, metadata).items()}
     return type(kernel)(**{**own, **numbers, **inside})
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: Given) -> bool:
     return value is None or isinstance(value, bool | int | float | str)

@@ -7,20 +7,19 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import softmax
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from kipsk._closed_form._temperature import best_temperature
-from kipsk._data._coding import Data
 from kipsk._distil._history import Params
-from kipsk._distil._objective import Objective
 from kipsk._estimators._distiller import ClassDistiller
 from kipsk._kip._base import BaseKIP
-from kipsk._kip._stages import check_downstream, trained_on
-from kipsk._kip._start import Start
+from kipsk._kip._result import Run
+from kipsk._kip._stages import best_of, check_downstream, run_for_others, stages_of
 from kipsk._kip._stream import streamed
+from kipsk._types import AnyArray, Float64s, Given, MatrixLike
 from kipsk.kernels._base import JaxKernel
 
 
@@ -238,26 +237,26 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         label_reg: float | str = "auto",
         init: str | tuple[ArrayLike, ArrayLike] = "sample",
         loss: str = "mse",
-        augment: Any = None,
-        preprocess: Any = None,
+        augment: Given = None,
+        preprocess: Given = None,
         corruption: float = 0.0,
         predict_kernel: str | JaxKernel | None = None,
         max_iter: int = 300,
         learning_rate: float | str = "auto",
         schedule: str | Callable[[int], Any] = "cosine",
         batch_size: int | str = "auto",
-        optimizer: Any = "adam",
+        optimizer: Given = "adam",
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 100,
         snapshots: str | Sequence[int] | None = None,
-        downstream: Any = "auto",
+        downstream: Given = "auto",
         warm_start: bool = False,
         checkpoint_path: str | os.PathLike[str] | None = None,
         checkpoint_interval: int = 100,
         block_size: int | str = "auto",
         dtype: str = "float32",
-        random_state: Any = None,
+        random_state: Given = None,
         verbose: int = 0,
     ) -> None:
         self.kernel = kernel
@@ -291,7 +290,7 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit_resample(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    def fit_resample(self, X: MatrixLike, y: MatrixLike) -> tuple[MatrixLike, AnyArray]:
         """Fit and return a support set with class labels, a training set for other models.
 
         The support that is best for kernel ridge regression is no good training set for a model of
@@ -341,10 +340,18 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         downstream = check_downstream(type(self).__name__, self.downstream)
         if isinstance(downstream, str) and downstream == "last":
             return super().fit_resample(X, y)
-        return trained_on(self, X, y, downstream)
+        run = run_for_others(self)
+        run.fit(X, y)
+        # The estimator becomes all that the run learned, with parameters of its own and nothing of
+        # an earlier fit.
+        self.__dict__ = vars(run) | self.get_params(deep=False)
+        self._members = self._members[: len(self._kernels())]
+        stages = stages_of(self, X)
+        self.stage_, self.stage_scores_ = best_of(self, stages, X, y, downstream)
+        return stages[self.stage_]
 
     @available_if(_can_stream)
-    def partial_fit(self, X: Any, y: Any, classes: ArrayLike | None = None) -> Self:
+    def partial_fit(self, X: MatrixLike, y: MatrixLike, classes: ArrayLike | None = None) -> Self:
         """Take one step on every batch of X: one pass over data that need not fit in memory.
 
         The first call draws the initial support, and fits `preprocess` and whatever else depends
@@ -375,11 +382,16 @@ class KIPDistiller(ClassDistiller, BaseKIP):
             parameters that are not what they were then; and with `early_stopping`,
             `checkpoint_path` or `snapshots`, which are for `fit`.
         """
-        streamed(self, X, y, classes)
+        passed = streamed(self, X, y, classes)
+        self.__dict__.update(passed.names)
+        self._publish_run(passed.run, passed.params)
+        self.n_iter_, self.loss_curve_ = len(passed.losses), passed.losses
+        self._stream = passed.stream
+        passed.tell()
         return self
 
     @available_if(_has_probabilities)
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+    def predict_proba(self, X: MatrixLike) -> Float64s:
         """Return the probabilities of the classes, ``softmax(prediction / temperature_)``.
 
         Parameters
@@ -402,18 +414,11 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         )
         return softmax(self._predict_targets(X) / self.temperature_, axis=1)
 
-    def _attributes(
-        self,
-        objective: Objective,
-        start: Start,
-        transformer: Any,
-        data: Data,
-        held_out: Data,
-        params: Params,
-    ) -> dict[str, Any]:
-        attributes = super()._attributes(objective, start, transformer, data, held_out, params)
+    def _attributes(self, run: Run, params: Params) -> dict[str, Any]:
+        attributes = super()._attributes(run, params)
         if self.loss == "platt":
             temperature = float(np.exp(-params["log_scale"]))
+            held_out = run.held_out
             if len(held_out.X):
                 scores = attributes["predictor_"].predict(held_out.X)
                 temperature = best_temperature(scores, held_out.codes)

@@ -1,4 +1,4 @@
-"""Fitted scikit-learn transformers as JAX functions, for what happens inside of a step."""
+"""The parameter `preprocess`: fitted on X, and as a JAX function for augmented rows in a step."""
 
 from __future__ import annotations
 
@@ -11,14 +11,49 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.tree_util import register_dataclass
-from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.utils import check_array
 
 from kipsk._checks import refuse
+from kipsk._data._coding import Data
 from kipsk._estimators._zca import RegularizedZCA
+from kipsk._kip._parameters import Settings
+from kipsk._types import Estimator, Floats, PyTree
 
 _matmul = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+
+
+def fitted(settings: Settings, data: Data) -> tuple[Data, Estimator | None]:
+    """Return the data in the units that the kernel sees, and the fitted copy of `preprocess`."""
+    if settings.rows.preprocess is None:
+        return data, None
+    transformer = clone(settings.rows.preprocess).fit(data.X, data.labels())
+    return data._replace(X=transformed(transformer, data.X, settings.rows.dtype)), transformer
+
+
+def transformed(transformer: Estimator | None, X: Floats, dtype: str) -> Floats:
+    """Return rows as a fitted transformer makes them; as they are if there is none."""
+    if transformer is None or not len(X):
+        return X
+    return check_array(transformer.transform(X), dtype=dtype, input_name="X")
+
+
+def in_steps(
+    settings: Settings, transformer: Estimator | None, rows: Floats | None, X: Floats | None
+) -> PyTree:
+    """Return the fitted `preprocess` as a function of augmented rows; None if it is not needed.
+
+    Raises ValueError for a transformer that does not turn `rows` into `X` in JAX, if these are
+    given.
+    """
+    if settings.rows.augmentation is None or transformer is None:
+        return None
+    function = as_function(settings.owner, transformer, settings.rows.dtype)
+    if rows is not None and X is not None:
+        check_function(settings.owner, function, rows[:64], X[:64])
+    return function
 
 
 @register_dataclass
@@ -87,7 +122,7 @@ class Chain:
         return X
 
 
-def as_function(owner: str, transformer: Any, dtype: Any) -> Any:
+def as_function(owner: str, transformer: Estimator, dtype: str) -> PyTree:
     """Return the JAX function, a pytree, of a fitted transformer.
 
     Parameters
@@ -96,7 +131,7 @@ def as_function(owner: str, transformer: Any, dtype: Any) -> Any:
         The estimator whose parameter 'preprocess' it is.
     transformer : RegularizedZCA, StandardScaler, FunctionTransformer, or Pipeline of these
         Fitted. The function of a FunctionTransformer has to be one that JAX can trace.
-    dtype : dtype
+    dtype : str
         Of the rows.
 
     Raises
@@ -132,13 +167,11 @@ def as_function(owner: str, transformer: Any, dtype: Any) -> Any:
 
 
 @jax.jit
-def _apply(function: Any, X: Array) -> Array:
+def _apply(function: PyTree, X: Array) -> Array:
     return function(X)
 
 
-def check_function(
-    owner: str, function: Any, rows: NDArray[Any], transformed: NDArray[Any]
-) -> None:
+def check_function(owner: str, function: PyTree, rows: Floats, transformed: Floats) -> None:
     """Raise ValueError for a function that is not, in JAX, what the transformer does to some rows.
 
     Parameters

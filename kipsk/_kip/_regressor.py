@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.metrics import r2_score
 
@@ -17,6 +17,7 @@ from kipsk._estimators._kernel_ridge import KernelRidgeNTK
 from kipsk._kip._base import BaseKIP
 from kipsk._kip._parameters import Settings
 from kipsk._kip._start import Start
+from kipsk._types import AnyArray, Float64s, Floats, Given, MatrixLike
 from kipsk.kernels._base import JaxKernel
 
 # An eigendecomposition of their matrix, once a fit.
@@ -163,15 +164,15 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
         labels: str = "learned",
         label_reg: float | str = "auto",
         init: str | tuple[ArrayLike, ArrayLike] = "sample",
-        augment: Any = None,
-        preprocess: Any = None,
+        augment: Given = None,
+        preprocess: Given = None,
         corruption: float = 0.0,
         predict_kernel: str | JaxKernel | None = None,
         max_iter: int = 300,
         learning_rate: float | str = "auto",
         schedule: str | Callable[[int], Any] = "cosine",
         batch_size: int | str = "auto",
-        optimizer: Any = "adam",
+        optimizer: Given = "adam",
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 100,
@@ -181,7 +182,7 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
         checkpoint_interval: int = 100,
         block_size: int | str = "auto",
         dtype: str = "float32",
-        random_state: Any = None,
+        random_state: Given = None,
         verbose: int = 0,
     ) -> None:
         self.kernel = kernel
@@ -213,7 +214,7 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
         self.random_state = random_state
         self.verbose = verbose
 
-    def predict(self, X: Any) -> NDArray[np.float64]:
+    def predict(self, X: MatrixLike) -> Floats:
         """Return predictions in the units of y.
 
         Parameters
@@ -227,10 +228,11 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
             Of as many dimensions as y.
         """
         targets = self._predict_targets(X)
-        return self._coding.of_fitted(self).published(targets)
+        return self._coding.of_attributes(vars(self)).published(targets)
 
-    def _score_of(self, predictions: NDArray[np.float64], y: NDArray[Any]) -> float:
-        return float(r2_score(y, self._coding.of_fitted(self).published(predictions)))
+    def _score_of(self, predictions: Float64s, y: AnyArray) -> float:
+        published = self._coding.of_attributes(vars(self)).published(predictions)
+        return float(r2_score(y, published))
 
     def _tuned(
         self, settings: Settings, start: Start, data: Data, rng: np.random.RandomState
@@ -238,13 +240,9 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
         if not isinstance(self.reg, str):
             return settings
         rows = data.rows(rng.permutation(len(data.X))[:_LEAVE_ONE_OUT_ROWS])
-        return settings._replace(regs=[_best_reg(kernel, rows) for kernel in start.kernels])
+        return settings.with_regs([_best_reg(kernel, rows) for kernel in start.kernels])
 
     def _auto_reg(self, kernel: JaxKernel) -> float:
-        members = getattr(self, "kernels_", ())  # not after `load_support`
-        for own, reg in zip(members, getattr(self, "_regs", ()), strict=False):
-            if kernel is own:
-                return reg
         # Noise asks for as much of any kernel; a sampled one for more.
         return max(self.reg_, kernel.recommended_reg)
 
@@ -259,6 +257,6 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
 def _best_reg(kernel: JaxKernel, rows: Data) -> float:
     """Return the relative ridge that predicts rows best from all others."""
     function = kernel.function()
-    if function.is_random or function.pair_size(rows.X.shape[1]) > 1:  # the matrix is too dear
+    if function.is_slow(rows.X.shape[1]):  # the matrix of so many rows is too dear
         return kernel.recommended_reg
     return KernelRidgeNTK(kernel, reg=[kernel.recommended_reg, *_REGS]).fit(rows.X, rows.y).reg_

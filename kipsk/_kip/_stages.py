@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +25,10 @@ from threadpoolctl import threadpool_limits
 
 from kipsk._checks import refuse
 from kipsk._estimators._distiller import is_same_kernel
+from kipsk._types import AnyArray, Estimator, Given, Ints, MatrixLike
+
+#: Rows and class labels of a support set.
+Stage = tuple[MatrixLike, AnyArray]
 
 #: Steps after which models are tried: the start, and powers of two.
 STAGES = (0, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -36,11 +39,11 @@ COMPANIONS = ("fc3", "rbf", "laplace")
 #: Rows that models are tried on, at most.
 MAX_ROWS = 5000
 
-#: Accuracy that none of the models may lose more of, for what the others win.
+#: The most accuracy that any of the models may lose for what the others win.
 MAX_LOSS = 0.01
 
 
-def check_downstream(owner: str, downstream: Any) -> Any:
+def check_downstream(owner: str, downstream: Given) -> Given:
     """Return the value of the parameter; raise ValueError if it is none of those it may have."""
     is_name = isinstance(downstream, str) and downstream in ("auto", "last")
     is_model = hasattr(downstream, "fit") and hasattr(downstream, "predict")
@@ -49,7 +52,7 @@ def check_downstream(owner: str, downstream: Any) -> Any:
     return downstream
 
 
-def models_of(downstream: Any) -> list[Any]:
+def models_of(downstream: Given) -> list[Estimator]:
     """Return the models to try: the one given, or one of each kind."""
     if not isinstance(downstream, str):
         return [downstream]
@@ -63,14 +66,16 @@ def models_of(downstream: Any) -> list[Any]:
     ]
 
 
-def rows_to_try(codes: NDArray[np.integer], rng: np.random.RandomState) -> NDArray[np.intp]:
+def rows_to_try(codes: Ints, rng: np.random.RandomState) -> Ints:
     """Return random rows, as many of each class as far as they go, `MAX_ROWS` in all at most."""
     per_class = max(1, MAX_ROWS // len(np.unique(codes)))
     members = [rng.permutation(np.flatnonzero(codes == code)) for code in np.unique(codes)]
     return np.sort(np.concatenate([rows[:per_class] for rows in members]))
 
 
-def hits(model: Any, X_s: Any, y_s: NDArray[Any], X: Any, y: NDArray[Any]) -> NDArray[np.bool_]:
+def hits(
+    model: Estimator, X_s: MatrixLike, y_s: AnyArray, X: MatrixLike, y: AnyArray
+) -> NDArray[np.bool_]:
     """Return which rows of X a clone of the model gets right, trained on (X_s, y_s)."""
     if len(np.unique(y_s)) < 2:  # most classifiers refuse to learn one class
         return np.equal(y, y_s[0])
@@ -88,10 +93,10 @@ def hits(model: Any, X_s: Any, y_s: NDArray[Any], X: Any, y: NDArray[Any]) -> ND
 
 
 def best_stage(
-    stages: Mapping[int, tuple[Any, NDArray[Any]]],
-    models: Sequence[Any],
-    X: Any,
-    y: NDArray[Any],
+    stages: Mapping[int, Stage],
+    models: Sequence[Estimator],
+    X: MatrixLike,
+    y: AnyArray,
 ) -> tuple[int, dict[int, float]]:
     """Return the stage that trains the models best on average, and the accuracies of all stages.
 
@@ -136,41 +141,56 @@ def best_stage(
     return max(better, key=lambda step: accuracies[step], default=start), accuracies
 
 
-def trained_on(estimator: Any, X: Any, y: Any, downstream: Any) -> tuple[Any, NDArray[Any]]:
-    """Fit, and return the stage that trains other models best; see `KIPDistiller.fit_resample`."""
-    settings = estimator._settings()
-    last = len(settings.rates)
-    steps = {step for step in STAGES if step < last} | {last}
-    run = copy.copy(estimator)
-    run.snapshots = sorted(steps | settings.snapshots)
+def steps_of(distiller: Estimator) -> set[int]:
+    """Return the steps of a run whose stages are tried."""
+    last = len(distiller._settings().steps.rates)
+    return {step for step in STAGES if step < last} | {last}
+
+
+def run_for_others(distiller: Estimator) -> Estimator:
+    """Return a copy of a distiller whose run is one for other models.
+
+    See `KIPDistiller.fit_resample` for what such a run is.
+    """
+    run = copy.copy(distiller)
+    run.snapshots = sorted(steps_of(distiller) | distiller._settings().looking.snapshots)
     run.warm_start = False  # an old support is no start
-    if isinstance(estimator.init, str) and estimator.init == "sample":
+    if isinstance(distiller.init, str) and distiller.init == "sample":
         run.init = "kmeans"
-    if estimator.labels == "learned":
+    if distiller.labels == "learned":
         run.labels = "fixed"
-    if not isinstance(estimator.kernel, list | tuple):
-        own = estimator._get_kernel(estimator.kernel)  # "rbf" and RBF() are one
+    if not isinstance(distiller.kernel, list | tuple):
+        own = distiller._get_kernel(distiller.kernel)  # "rbf" and RBF() are one
         others = [
-            name for name in COMPANIONS if not is_same_kernel(own, estimator._get_kernel(name))
+            name for name in COMPANIONS if not is_same_kernel(own, distiller._get_kernel(name))
         ]
-        run.kernel, run.kernel_weights = [estimator.kernel, *others], None
-    run.fit(X, y)
-    # All that the run learned, and nothing of an earlier fit.
-    estimator.__dict__ = vars(run) | estimator.get_params(deep=False)
-    stages = {
-        step: estimator._resampled(X, *snapshot)
-        for step, snapshot in estimator.snapshots_.items()
+        run.kernel, run.kernel_weights = [distiller.kernel, *others], None
+    return run
+
+
+def stages_of(distiller: Estimator, X: MatrixLike) -> dict[int, Stage]:
+    """Return the stages of a fitted distiller's run, by step, with class labels."""
+    steps = steps_of(distiller)
+    return {
+        step: distiller._resampled(X, *snapshot)
+        for step, snapshot in distiller.snapshots_.items()
         if step in steps
     }
+
+
+def best_of(
+    distiller: Estimator,
+    stages: Mapping[int, Stage],
+    X: MatrixLike,
+    y: MatrixLike,
+    downstream: Given,
+) -> tuple[int, dict[int, float]]:
+    """Return `best_stage` on some of the rows that a distiller was fitted on."""
     y = column_or_1d(y)
-    rows = rows_to_try(
-        np.searchsorted(estimator.classes_, y), check_random_state(estimator.random_state)
-    )
+    codes: Ints = np.asarray(np.searchsorted(distiller.classes_, y))
+    rows = rows_to_try(codes, check_random_state(distiller.random_state))
     X_real = _safe_indexing(X, rows)
-    if not hasattr(X_real, "iloc") or hasattr(estimator, "preprocess_"):
-        X_real = validate_data(estimator, X_real, dtype=estimator.dtype, reset=False)
-        X_real = estimator._into_space(X_real)
-    estimator.stage_, estimator.stage_scores_ = best_stage(
-        stages, models_of(downstream), X_real, y[rows]
-    )
-    return stages[estimator.stage_]
+    if not hasattr(X_real, "iloc") or hasattr(distiller, "preprocess_"):
+        X_real = validate_data(distiller, X_real, dtype=distiller.dtype, reset=False)
+        X_real = distiller._into_space(X_real)
+    return best_stage(stages, models_of(downstream), X_real, y[rows])

@@ -3,41 +3,34 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.validation import validate_data
-from tqdm.auto import tqdm
 
 from kipsk._checks import check_not_images, refuse
 from kipsk._data._coding import ClassCoding, Data
 from kipsk._data._labels import encode, one_hot
 from kipsk._data._splits import balanced_batches
 from kipsk._descent import _step
-from kipsk._descent._schedule import is_transformation
-from kipsk._distil import _block_step, _loop
-from kipsk._distil._objective import Objective, Targets
-from kipsk._distil._run import good_params
+from kipsk._distil import _run
+from kipsk._distil._history import Params
+from kipsk._distil._targets import Targets
 from kipsk._engine import EngineError
 from kipsk._engine._threads import single_threaded_blas
-from kipsk._kip._parameters import Settings
-from kipsk._kip._start import (
-    Start,
-    as_targets,
-    check_augmentation,
-    check_start,
-    in_steps,
-    objectives_of,
-    params_of,
-    start_of,
-)
+from kipsk._kip import _preprocess
+from kipsk._kip._parameters import Settings, Steps
+from kipsk._kip._problem import check_augmentation, problem_of
+from kipsk._kip._result import Run
+from kipsk._kip._start import Last, Start, check_start, start_of
 from kipsk._storage._describe import describe
+from kipsk._types import AnyArray, Estimator, Float64s, Floats, Given, Ints, MatrixLike
 from kipsk._warn import warn
 
 # Batches that the first call draws the initial support from.
@@ -59,6 +52,10 @@ _FREE = {
 }
 
 
+# Attributes that validation of the rows sets.
+_NAMES = ("n_features_in_", "feature_names_in_")
+
+
 class Stream(NamedTuple):
     """What `partial_fit` goes on from: plain objects and numpy.
 
@@ -74,26 +71,70 @@ class Stream(NamedTuple):
     """
 
     start: Start
-    leaves: list[NDArray[Any]]
+    leaves: list[AnyArray]
     rng: np.random.RandomState
     facts: dict[str, str]
 
-    @classmethod
-    def facts_of(cls, estimator: Any) -> dict[str, str]:
-        """Return the facts of an estimator."""
-        params = estimator.get_params(deep=False)
-        return {name: describe(params[name]) for name in params.keys() - _FREE}
-
-    def check(self, estimator: Any) -> None:
+    def check(self, owner: str, params: dict[str, Given]) -> None:
         """Refuse parameters that are not what they were in the first call."""
-        for name, now in sorted(self.facts_of(estimator).items()):
+        for name, now in sorted(facts_of(params).items()):
             if now != self.facts[name]:
                 rule = f"what it was in the first call of partial_fit, {self.facts[name]}"
-                value = estimator.get_params(deep=False)[name]
                 raise ValueError(
-                    f"{refuse(type(estimator).__name__, name, rule, value)} Begin anew with a "
-                    "clone, or with `fit`."
+                    f"{refuse(owner, name, rule, params[name])} Begin anew with a clone, or with "
+                    "`fit`."
                 )
+
+
+def facts_of(params: dict[str, Given]) -> dict[str, str]:
+    """Return what says of an estimator's parameters whether a stream may go on."""
+    return {name: describe(params[name]) for name in sorted(params.keys() - _FREE)}
+
+
+class Passed(NamedTuple):
+    """What a pass led to.
+
+    Attributes
+    ----------
+    run : Run
+    params : dict of ndarrays
+        The last parameters of finite loss.
+    stream : Stream
+        What the next pass goes on from.
+    losses : ndarray of shape (n_iter,)
+        Those of earlier passes, too.
+    names : dict
+        The attributes that validation set.
+    failed : bool
+        Whether a loss was not finite.
+    error : BaseException or None
+        What ended the pass: Ctrl-C, or a cluster that is gone.
+    """
+
+    run: Run
+    params: Params
+    stream: Stream
+    losses: Float64s
+    names: dict[str, Any]
+    failed: bool
+    error: BaseException | None
+
+    def tell(self) -> None:
+        """Raise the error of a cluster that is gone; warn of any other end before the last row."""
+        if isinstance(self.error, EngineError):
+            raise self.error
+        settings = self.run.settings
+        if self.failed:
+            what = (
+                "met a loss that is not finite and takes no more steps. The last finite support is "
+                f"kept. Lower 'learning_rate' (now {settings.steps.learning_rate:.3g}) or raise "
+                "'reg', and begin again with a clone"
+            )
+        elif self.error is not None:
+            what = "was interrupted. The support reached by then is kept"
+        else:
+            return
+        warn(f"{settings.owner}, after {len(self.losses)} steps, {what}.", ConvergenceWarning)
 
 
 class Reader:
@@ -102,6 +143,7 @@ class Reader:
     Parameters
     ----------
     estimator : KIPDistiller
+        A copy of it: validation sets its attributes.
     X : array-like of shape (n_samples, n_features)
         A memory-mapped array stays on the disk.
     y : array-like of shape (n_samples,)
@@ -117,7 +159,12 @@ class Reader:
     """
 
     def __init__(
-        self, estimator: Any, X: Any, y: Any, classes: ArrayLike | None, known: Any
+        self,
+        estimator: Estimator,
+        X: MatrixLike,
+        y: MatrixLike,
+        classes: ArrayLike | None,
+        known: AnyArray | None,
     ) -> None:
         name = type(estimator).__name__
         check_not_images("X", X)
@@ -133,7 +180,7 @@ class Reader:
             raise ValueError(f"{name}.partial_fit needs at least 1 row. Got X of shape {X.shape}.")
         if known is None and classes is None:
             raise refuse(name, "classes", "given in the first call of partial_fit", None)
-        given = known if classes is None else encode(name, np.asarray(classes))[0]
+        given: AnyArray = known if classes is None else encode(name, np.asarray(classes))[0]  # type: ignore[assignment]
         if known is not None and not np.array_equal(given, known):
             raise refuse(name, "classes", f"those of the first call, {known.tolist()}", classes)
         unknown = np.setdiff1d(y, given)
@@ -143,10 +190,20 @@ class Reader:
                 f"{unknown[:5].tolist()}. Name all of them there."
             )
         self.classes = given
-        self.codes = np.searchsorted(given, y)
+        self.codes: Ints = np.asarray(np.searchsorted(given, y))
 
-    def read(self, index: NDArray[np.intp], reset: bool = False) -> Data:
-        """Return some rows, in the order of the file."""
+    @property
+    def names(self) -> dict[str, Any]:
+        """The attributes that validation has set."""
+        own = vars(self._estimator)
+        return {name: own[name] for name in _NAMES if name in own}
+
+    def read(self, index: Ints, reset: bool = False) -> Data:
+        """Return some rows, in the order of the file.
+
+        Of the first rows of an estimator that is not fitted, `reset` takes over the number and the
+        names of the features; other rows must have the same.
+        """
         index = np.sort(index)
         part = self._X.iloc[index] if hasattr(self._X, "iloc") else self._X[index]
         estimator = self._estimator
@@ -156,159 +213,105 @@ class Reader:
         return Data(part, ClassCoding(self.classes), codes, targets)
 
 
-def check_streaming(estimator: Any) -> None:
+def check_streaming(owner: str, params: dict[str, Given]) -> None:
     """Refuse parameters that need all data at once."""
-    name = type(estimator).__name__
     for parameter, off in (
         ("early_stopping", False),
         ("checkpoint_path", None),
         ("snapshots", None),
     ):
-        value = getattr(estimator, parameter)
+        value = params[parameter]
         if value is not None and value is not False:
             rule = f"{off} in partial_fit, which sees no other rows and is saved by pickling"
-            raise refuse(name, parameter, rule, value)
+            raise refuse(owner, parameter, rule, value)
 
 
-def streaming_rates(
-    estimator: Any, settings: Settings, done: int, n_steps: int
-) -> NDArray[np.floating]:
+def streaming_rates(steps: Steps, done: int, n_steps: int) -> Floats:
     """Return the sizes of the next steps: constant, unless the schedule is a function."""
-    if is_transformation(estimator.optimizer):
-        return np.full(n_steps, settings.rates[0])
-    if not callable(estimator.schedule):
-        return np.full(n_steps, settings.learning_rate)
-    factors = [float(estimator.schedule(step)) for step in range(done, done + n_steps)]
-    return settings.learning_rate * np.array(factors)
+    if steps.is_rate_free:
+        return np.full(n_steps, steps.rates[0])
+    if steps.schedule is None:
+        return np.full(n_steps, steps.learning_rate)
+    factors = [float(steps.schedule(step)) for step in range(done, done + n_steps)]
+    return steps.learning_rate * np.array(factors)
 
 
-def streamed(estimator: Any, X: Any, y: Any, classes: ArrayLike | None) -> None:
-    """Take one step on every batch of X, and publish what it led to; see `partial_fit`."""
-    settings = estimator._settings()
-    check_streaming(estimator)
-    stream: Stream | None = estimator.__dict__.get("_stream")
-    is_fitted = hasattr(estimator, "X_s_")
+def streamed(
+    estimator: Estimator, X: MatrixLike, y: MatrixLike, classes: ArrayLike | None
+) -> Passed:
+    """Take one step on every batch of X and return what it led to; see `partial_fit`.
+
+    The estimator stays as it is.
+    """
+    settings, params = estimator._settings(), estimator.get_params(deep=False)
+    check_streaming(settings.owner, params)
+    stream: Stream | None = getattr(estimator, "_stream", None)
+    last = estimator._last()
     if stream is not None:
-        stream.check(estimator)
-    reader = Reader(estimator, X, y, classes, estimator.classes_ if is_fitted else None)
+        stream.check(settings.owner, params)
+    known = None if last is None else estimator.classes_
+    reader = Reader(copy.copy(estimator), X, y, classes, known)
     rng = copy.deepcopy(stream.rng) if stream else check_random_state(estimator.random_state)
-    indices = balanced_batches(reader.codes, settings.batch_size, rng)
+    indices = balanced_batches(reader.codes, settings.steps.batch_size, rng)
     with jax.enable_x64(True), single_threaded_blas:
+        transformer = getattr(estimator, "preprocess_", None)
         if stream is None:
-            first = np.unique(np.concatenate(indices[:_START_BATCHES]))
-            start, transformer = _start_stream(
-                estimator, settings, reader.read(first, reset=True), rng
+            first = reader.read(
+                np.unique(np.concatenate(indices[:_START_BATCHES])), reset=last is None
             )
+            start, transformer = _begun(estimator, settings, first, last, transformer, rng)
         else:
-            start, transformer = stream.start, getattr(estimator, "preprocess_", None)
-        preprocess = in_steps(estimator, settings, transformer, None, None)
-        objectives = objectives_of(estimator, settings, start, preprocess)
-        state = _step.initial_state(settings.optimizer, params_of(start, objectives[0]))
-        losses: NDArray[np.float64] = np.zeros(0)
+            start = stream.start
+        in_steps = _preprocess.in_steps(settings, transformer, None, None)
+        problem = problem_of(settings, start, in_steps, rng)
+        state = _step.initial_state(problem.optimizer, problem.params)
+        losses: Float64s = np.zeros(0)
         if stream is not None:
             state, losses = _step.restore(state, stream.leaves), estimator.loss_curve_
 
         def batches() -> Iterator[Targets]:
-            for index in tqdm(indices, disable=not estimator.verbose, desc="KIP", unit="step"):
-                rows = reader.read(index)
-                if settings.augmentation is None:
-                    rows = rows._replace(X=estimator._transformed(transformer, rows.X))
-                yield as_targets(objectives[0], rows)
+            for index in indices:
+                X_t, y_t = (rows := reader.read(index)).X, rows.y
+                if problem.form.change is None:
+                    X_t = _preprocess.transformed(transformer, X_t, settings.rows.dtype)
+                yield problem.form(X_t, y_t)
 
-        rates = streaming_rates(estimator, settings, int(state.n_steps), len(indices))
-        state, more, ended = pass_over(
-            objectives,
-            settings.weights,
-            settings.optimizer,
-            state,
-            batches(),
-            rates,
-            rng,
-            estimator.block_size,
-        )
-        if isinstance(ended, EngineError) and not len(more):
-            raise ended
-        coding = ClassCoding(reader.classes)
-        nothing = Data(start.X_s[:0], coding, reader.codes[:0], start.y_s[:0])
-        params = good_params(state)
-        estimator._publish_run(
-            settings,
-            start,
-            estimator._attributes(objectives[0], start, transformer, nothing, nothing, params),
-        )
-    estimator.n_iter_ = int(state.n_steps)
-    estimator.loss_curve_ = np.concatenate([losses, more])[: estimator.n_iter_]
-    estimator._stream = Stream(start, _step.leaves(state), rng, Stream.facts_of(estimator))
-    if isinstance(ended, EngineError):
-        raise ended
-    if state.failed or ended is not None:
-        what = (
-            "met a loss that is not finite and takes no more steps. The last finite support is "
-            f"kept. Lower 'learning_rate' (now {settings.learning_rate:.3g}) or raise 'reg', "
-            "and begin again with a clone"
-            if state.failed
-            else "was interrupted. The support reached by then is kept"
-        )
-        warn(
-            f"{type(estimator).__name__}, after {estimator.n_iter_} steps, {what}.",
-            ConvergenceWarning,
-        )
+        rates = streaming_rates(settings.steps, int(state.n_steps), len(indices))
+        verbose = settings.looking.verbose
+        ended, more = _run.pass_over(problem, state, batches(), rates, verbose)
+    error, state = ended.error, ended.state
+    if isinstance(error, Exception) and not (isinstance(error, EngineError) and more):
+        raise error
+    empty = Data(
+        start.support.X[:0], ClassCoding(reader.classes), reader.codes[:0], start.support.y[:0]
+    )
+    return Passed(
+        Run(settings, start, problem.objectives[0], empty, empty, transformer),
+        _run.good_params(state),
+        Stream(start, _step.leaves(state), rng, facts_of(params)),
+        np.concatenate([losses, *map(np.asarray, more)])[: int(state.n_steps)],
+        reader.names,
+        bool(state.failed),
+        error,
+    )
 
 
-def _start_stream(
-    estimator: Any, settings: Settings, rows: Data, rng: np.random.RandomState
-) -> tuple[Start, Any]:
+def _begun(
+    estimator: Estimator,
+    settings: Settings,
+    rows: Data,
+    last: Last | None,
+    transformer: Estimator | None,
+    rng: np.random.RandomState,
+) -> tuple[Start, Estimator | None]:
     """Return the start, from the first rows or the last fit, and the fitted `preprocess`."""
     estimator._check_image_shape(rows.X)
-    check_augmentation(estimator, settings, rows)
-    if hasattr(estimator, "X_s_"):
-        transformer = getattr(estimator, "preprocess_", None)
-        data = rows._replace(X=estimator._transformed(transformer, rows.X))
+    check_augmentation(settings, rows.X, rows.y)
+    if last is None:
+        data, transformer = _preprocess.fitted(settings, rows)
     else:
-        data, transformer = estimator._fit_preprocess(rows)
-    start = start_of(estimator, settings, data, rng, goes_on=True)
+        data = rows._replace(X=_preprocess.transformed(transformer, rows.X, settings.rows.dtype))
+    start = start_of(settings, data, rng, last)
     check_start(settings, start)
-    in_steps(estimator, settings, transformer, rows, data)  # raises if it is not the transformer
+    _preprocess.in_steps(settings, transformer, rows.X, data.X)  # raises if they differ
     return start, transformer
-
-
-def pass_over(
-    objectives: Sequence[Objective],
-    weights: NDArray[np.float64] | None,
-    optimizer: Any,
-    state: _step.State,
-    batches: Iterable[Targets],
-    rates: NDArray[np.floating],
-    rng: np.random.RandomState,
-    block_size: int | str = "auto",
-) -> tuple[_step.State, NDArray[np.float64], BaseException | None]:
-    """Take one step on each batch; end at a loss that is not finite, or an exception.
-
-    Returns
-    -------
-    state : State
-    losses : ndarray
-        Before each step.
-    ended : KeyboardInterrupt, EngineError or None
-    """
-    losses: list[Any] = []
-    drawn = _loop.draws(len(objectives), weights, 1, rng)
-    ended: BaseException | None = None
-    with _block_step.stepper(objectives, [], state.params, block_size) as (step, _):
-        try:
-            for targets, rate in zip(batches, rates, strict=True):
-                # Waits for the step before: no more than two batches are in memory.
-                if state.failed:
-                    break
-                objective = objectives[next(drawn)[0]]
-                size = np.array([rate], np.float32)
-                state, (loss, _) = step(objective, optimizer, state, targets, size, 1)
-                losses.append(loss)
-        except (KeyboardInterrupt, EngineError) as error:
-            ended = error
-        if losses and not isinstance(ended, EngineError):
-            # A step of length zero looks at where the last one led.
-            look = np.zeros(1, np.float32)
-            looked, _ = step(objective, optimizer, state, targets, look, 1)
-            state = state._replace(good=looked.good, failed=looked.failed)
-    return state, np.concatenate([np.zeros(0), *map(np.asarray, losses)]), ended

@@ -16,12 +16,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
-from tqdm.auto import tqdm
 
 from kipsk._checks import check_integer, check_not_images, check_option, check_positive, refuse
 from kipsk._data._labels import class_targets, is_target_matrix
+from kipsk._descent._loop import Bar
 from kipsk._descent._schedule import is_transformation, learning_rates
-from kipsk._distil._loop import LOOK_EVERY
 from kipsk._engine import map_rows
 from kipsk._engine._sizes import block_size_for
 from kipsk._estimators._one_hot import OneHotClassifierMixin
@@ -436,30 +435,19 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
     ) -> _Run:
         """Train one network; `look` at its parameters after every epoch."""
         initial = params if self.centering else None
-        epoch = -(-len(data.X) // batch_size)
-        ends = () if look is None else range(epoch, len(rates) + 1, epoch)
-        calls = _training.run(problem, params, initial, data, rates, self.l2, batch_size, rng, ends)
-        losses: list[Any] = []
-        n_done = 0
-        with tqdm(total=len(rates), disable=not self.verbose, desc="network", unit="step") as bar:
-            for call, (state, part, n_steps) in enumerate(calls):
-                losses.append(part[:n_steps])
-                bar.update(n_steps)
-                n_done += n_steps
-                if look is not None and n_steps and n_done in ends:
-                    look(state.params)
-                if n_steps > 1 or call % LOOK_EVERY == 0:
-                    if self.verbose and n_steps:
-                        bar.set_postfix(loss=f"{part[n_steps - 1]:.5f}")
-                    if state.failed:
-                        break
+        epoch = None if look is None else -(-len(data.X) // batch_size)
+        schedule = _training.Schedule(rates, self.l2, batch_size)
+        bar = Bar("network", bool(self.verbose))
+        state, losses = _training.train(
+            problem, params, initial, data, schedule, rng, bar=bar, epoch=epoch, look=look
+        )
         n_good = int(state.n_steps)
         if not n_good:
             raise ValueError(
                 "The loss of the untrained network, or its gradient, is not finite. Scale the "
                 "features, for instance with StandardScaler."
             )
-        curve = np.concatenate(losses)[: min(n_good, len(rates))]
+        curve = losses[: min(n_good, len(rates))]
         return _Run(jax.tree.map(np.asarray, state.good), curve, bool(state.failed))
 
     def _warn_of_failures(self, runs: list[_Run], data: Data) -> None:

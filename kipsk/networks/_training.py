@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -13,7 +13,9 @@ import numpy as np
 from jax import Array
 
 from kipsk._descent import _step
+from kipsk._descent._loop import Bar, ends_of_calls, look_again, run
 from kipsk._descent._step import State
+from kipsk._types import Floats
 from kipsk.architectures import Architecture, Shape
 from kipsk.architectures._function import Params, _scaled, apply, init
 from kipsk.augment._apply import Function
@@ -187,44 +189,105 @@ def steps(
     return jax.lax.fori_loop(0, n_steps, body, start)
 
 
-def run(
+class Schedule(NamedTuple):
+    """What a training run does beside its problem.
+
+    Attributes
+    ----------
+    rates : ndarray of shape (n_steps,)
+        The size of every step.
+    l2 : float
+        Factor of `penalty`.
+    batch_size : int
+        Rows of a step.
+    """
+
+    rates: Floats
+    l2: float
+    batch_size: int
+
+
+def train(
     problem: Problem,
     params: Params,
     initial: Params | None,
     data: Data,
-    rates: np.ndarray,
-    l2: float,
-    batch_size: int,
+    schedule: Schedule,
     rng: np.random.RandomState,
-    stops: Collection[int] = (),
-) -> Iterator[tuple[State, Array, int]]:
-    """Yield (state, losses, number of steps) after every jitted call.
+    *,
+    bar: Bar,
+    epoch: int | None = None,
+    look: Callable[[Params], None] | None = None,
+) -> tuple[State, Floats]:
+    """Train a network.
 
-    A call also ends after each number of steps in `stops`. What is computed does not depend on it.
+    Parameters
+    ----------
+    problem : Problem
+    params : Params
+        To start from.
+    initial : Params or None
+        If given, the network trained is the function less that of these parameters.
+    data : Data
+    schedule : Schedule
+    rng : RandomState
+        Draws the batches and the augmentation.
+    bar : Bar
+    epoch : int, default=None
+        Steps between two looks.
+    look : callable, default=None
+        Called with the parameters after every epoch. What is computed does not depend on it.
 
-    A last step of length zero (yielded with 0 steps) looks at where the others led: ``state.good``
-    is then the end of the run, or, if it failed, the last parameters of finite loss.
+    Returns
+    -------
+    state : State
+        ``state.good`` is the end of the run, or, if it failed, the last parameters of finite loss.
+    losses : ndarray
+        Before each step.
     """
+    rates, l2, batch_size = schedule
     state = _step.initial_state(problem.optimizer, params)
     key = jax.random.key(rng.randint(2**31))
+    n_steps = len(rates)
     per_call = 1 if problem.architecture.needs_images else MAX_STEPS_PER_CALL
-    batches = _batches(len(data.X), batch_size, per_call, rng)
-    done = 0
-    for start in range(0, len(rates), per_call):
-        rows = next(batches)
-        end = min(start + per_call, len(rates))
-        for stop in [*sorted(stop for stop in stops if start < stop < end), end]:
-            n_steps = stop - done
-            part = np.zeros(per_call, np.float32)
-            part[:n_steps] = rates[done:stop]
-            own = rows if rows is None else np.roll(rows, start - done, axis=0)
-            state, losses = steps(
-                problem, state, initial, data, own, key, part, np.float32(l2), n_steps
-            )
-            done = stop
-            yield state, losses, n_steps
-    look = np.zeros(per_call, np.float32)
-    yield *steps(problem, state, initial, data, next(batches), key, look, np.float32(l2), 1), 0
+    looks = () if epoch is None else range(epoch, n_steps + 1, epoch)
+    # A call ends with the rows that were drawn for it, and at every look.
+    ends = list(ends_of_calls(n_steps, per_call, {*looks, *range(per_call, n_steps, per_call)}))
+    turns = _turns(ends, _batches(len(data.X), batch_size, per_call, rng), per_call)
+
+    def take(
+        rows: Array | None, state: State, rates: Floats, n_steps: int
+    ) -> tuple[State, tuple[Array, Array]]:
+        state, losses = steps(
+            problem, state, initial, data, rows, key, rates, np.float32(l2), n_steps
+        )
+        return state, (losses, losses)
+
+    def look_at(state: State, done: int) -> bool:
+        if look is not None and done in looks:
+            look(state.params)
+        return False
+
+    parts: list[Floats] = []
+    ended = run(take, turns, state, rates, ends, parts, bar=bar, per_call=per_call, look=look_at)
+    if ended.error is not None:
+        raise ended.error
+    state = ended.state
+    if not state.failed:
+        state = look_again(take, next(turns), state, per_call)
+    return state, np.concatenate(parts)
+
+
+def _turns(
+    ends: Sequence[int], batches: Iterator[np.ndarray | None], per_call: int
+) -> Iterator[np.ndarray | None]:
+    """Yield the rows of each call that ends so, and once more for a last look."""
+    rows = None
+    for start in (0, *ends[:-1]):
+        if start % per_call == 0:
+            rows = next(batches)
+        yield None if rows is None else np.roll(rows, -(start % per_call), axis=0)
+    yield from batches
 
 
 def _batches(
