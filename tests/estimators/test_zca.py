@@ -362,10 +362,9 @@ def test_images_are_refused_with_a_way_out(method, kind):
 def test_bad_input():
     X = make_rows(20, 4)
     zca = RegularizedZCA()
-    with pytest.raises(NotFittedError):
-        zca.transform(X)
-    with pytest.raises(NotFittedError):
-        zca.inverse_transform(X)
+    for method in (zca.transform, zca.inverse_transform):
+        with pytest.raises(NotFittedError):
+            method(X)
     zca.fit(X)
     for method in (zca.transform, zca.inverse_transform, zca.partial_fit):
         with pytest.raises(ValueError, match="X has 3 features, but RegularizedZCA is expecting 4"):

@@ -1,43 +1,19 @@
-from __future__ import annotations
+"""KIPDistiller with one exact kernel: what it learns, and that it does so again."""
 
-import pickle
+from __future__ import annotations
 
 import jax
 import numpy as np
 import optax
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.metrics import log_loss
+from sklearn.exceptions import ConvergenceWarning
 
 from kipsk import KernelRidgeNTKClassifier, KIPDistiller
-from kipsk._closed_form._temperature import best_temperature
 from kipsk._data._labels import one_hot
-from kipsk._distil._label_solve import solve_labels_over
-from kipsk._kip._start import hold_out
-from kipsk.kernels import RBF, FullyConnected, Laplace, RandomFeatures
+from kipsk.kernels import RBF, FullyConnected, Laplace
 
-# Compiled once for the session: most tests below share shapes, kernel and optimiser.
-FAST = {"ipc": 2, "max_iter": 20, "random_state": 0}
-
-
-@pytest.fixture(scope="module")
-def blobs():
-    """Three classes in five dimensions, away from the origin."""
-    rng = np.random.default_rng(0)
-    codes = np.repeat([0, 1, 2], [50, 40, 30])
-    return rng.normal(size=(120, 5)) + 3 * np.eye(5)[codes] + 1, codes
-
-
-@pytest.fixture(scope="module")
-def fitted(blobs):
-    return KIPDistiller(**FAST).fit(*blobs)
-
-
-def assert_same_fit(one, other):
-    assert_array_equal(one.X_s_, other.X_s_)
-    assert_array_equal(one.y_s_, other.y_s_)
-    assert_array_equal(one.loss_curve_, other.loss_curve_)
+from ._runs import FAST, assert_same_fit
 
 
 @pytest.mark.parametrize("ipc, floor", [(10, None), (1, 0.93)])
@@ -270,176 +246,3 @@ def test_divergence_warns_and_stays_finite(blobs):
     with pytest.warns(ConvergenceWarning, match=r"diverged: its loss went from .*learning_rate"):
         distiller = KIPDistiller(**{**FAST, "learning_rate": 1e6}).fit(*blobs)
     assert np.isfinite(distiller.X_s_).all()
-
-
-# --- probabilities -------------------------------------------------------------------------------
-
-
-def test_probabilities_are_calibrated_on_other_rows(digits):
-    """Oracle: on test rows no other temperature has a much smaller log-loss."""
-    X, X_test, y, y_test = digits
-    distiller = KIPDistiller(loss="platt", ipc=2, max_iter=60, random_state=0).fit(X, y)
-    probabilities = distiller.predict_proba(X_test)
-    assert probabilities.shape == (len(X_test), 10)
-    assert_allclose(probabilities.sum(axis=1), 1)
-    assert_array_equal(distiller.predict(X_test), probabilities.argmax(axis=1))
-    scores = distiller.decision_function(X_test)
-    best = np.exp(scores / best_temperature(scores, y_test))
-    best /= best.sum(axis=1, keepdims=True)
-    assert log_loss(y_test, probabilities) < log_loss(y_test, best) + 0.02
-    # Confidence is what comes true, to within the noise of 450 rows.
-    confidence, hits = probabilities.max(axis=1), distiller.predict(X_test) == y_test
-    assert abs(confidence.mean() - hits.mean()) < 0.03
-
-
-def test_probabilities_of_two_classes(blobs):
-    X, codes = blobs
-    distiller = KIPDistiller(loss="platt", **FAST).fit(X, codes == 2)
-    probabilities = distiller.predict_proba(X)
-    assert probabilities.shape == (120, 2)
-    assert_array_equal(probabilities[:, 1] > 0.5, distiller.decision_function(X) > 0)
-
-
-def test_held_out_rows_are_a_share_of_each_class_and_train_nothing(blobs, monkeypatch):
-    """Whatever stands in the held-out rows, the same support is learned."""
-    X, codes = blobs
-    seen = []
-
-    def temperature(scores, codes):
-        seen.append(np.bincount(codes))
-        return best_temperature(scores, codes)
-
-    monkeypatch.setattr("kipsk._kip._distiller.best_temperature", temperature)
-    distiller = KIPDistiller(loss="platt", validation_fraction=0.25, **FAST).fit(X, codes)
-    assert_array_equal(seen, [[12, 10, 7]])
-    data = distiller._validate(X, codes)
-    _, held_out = hold_out(distiller, data, np.random.RandomState(FAST["random_state"]))
-    rows = (data.X[:, None] == held_out.X).all(axis=2).any(axis=1)
-    assert rows.sum() == 29
-    other = KIPDistiller(loss="platt", validation_fraction=0.25, **FAST)
-    assert_same_fit(distiller, other.fit(np.where(rows[:, None], 100 + X, X), codes))
-    assert other.temperature_ != distiller.temperature_
-
-
-def test_no_row_to_hold_out_takes_the_learned_temperature(blobs):
-    X, codes = blobs
-    for fraction in (0, 0.01):
-        distiller = KIPDistiller(loss="platt", validation_fraction=fraction, **FAST).fit(X, codes)
-        assert 0 < distiller.temperature_ < 1
-        assert_allclose(distiller.predict_proba(X).sum(axis=1), 1)
-
-
-def test_refit_with_another_loss_forgets_the_temperature(blobs):
-    distiller = KIPDistiller(loss="platt", **FAST).fit(*blobs)
-    distiller.set_params(loss="mse").fit(*blobs)
-    assert not hasattr(distiller, "temperature_")
-    distiller.set_params(loss="platt")
-    with pytest.raises(NotFittedError, match="not fitted with loss='platt'"):
-        distiller.predict_proba(blobs[0])
-
-
-def test_probabilities_need_the_platt_loss(fitted, blobs):
-    assert not hasattr(fitted, "predict_proba")
-    with pytest.raises(AttributeError, match="predict_proba") as raised:
-        fitted.predict_proba(blobs[0])
-    assert "needs loss='platt'. Got loss='mse'" in str(raised.value.__cause__)
-    assert not hasattr(fitted, "temperature_")
-
-
-# --- sampled kernels -----------------------------------------------------------------------------
-
-SAMPLED = RandomFeatures("fc1", width=32)
-
-
-def test_sampled_networks(digits):
-    X, X_test, y, y_test = digits
-    kernel = RandomFeatures("convnet2", width=16, image_shape=(8, 8, 1))
-    distiller = KIPDistiller(kernel, ipc=2, max_iter=100, random_state=0).fit(X, y)
-    real_rows = KIPDistiller(kernel, ipc=2, max_iter=1, learning_rate=1e-9, random_state=0)
-    scores = [model.score(X_test, y_test) for model in (distiller, real_rows.fit(X, y))]
-    assert scores[0] > 0.9 and scores[0] > scores[1] + 0.1
-    assert distiller.kernel_ == kernel
-    assert distiller.predictor_.kernel_ == kernel.for_prediction()
-    assert distiller.reg_ == kernel.recommended_reg
-    assert distiller.learning_rate_ == kernel.recommended_learning_rate
-
-
-def test_sampled_networks_are_drawn_from_random_state(blobs):
-    one, same, other = (
-        KIPDistiller(SAMPLED, ipc=2, max_iter=20, random_state=seed).fit(*blobs)
-        for seed in (0, 0, 1)
-    )
-    assert_same_fit(one, same)
-    assert np.abs(one.y_s_ - other.y_s_).max() > 1e-3
-
-
-def test_networks_differ_from_step_to_step(blobs):
-    """The loss of one batch, all rows, moves up and down with networks that are drawn anew."""
-    X, y = blobs
-    still = {"ipc": 2, "max_iter": 6, "learning_rate": 1e-9, "random_state": 0}
-    drawn_anew = KIPDistiller(SAMPLED, **still).fit(X, y).loss_curve_
-    fixed = KIPDistiller(RandomFeatures("fc1", width=32, resample=False), **still).fit(X, y)
-    assert len(set(drawn_anew.round(6))) == 6
-    assert_allclose(fixed.loss_curve_, fixed.loss_curve_[0], rtol=1e-4)
-
-
-def test_prediction_with_the_exact_kernel(blobs):
-    X, y = blobs
-    distiller = KIPDistiller(SAMPLED, predict_kernel="fc1_nngp", **FAST).fit(X, y)
-    assert distiller.predictor_.kernel_ == FullyConnected(kind="nngp")
-    assert distiller.predictor_.reg_ == SAMPLED.recommended_reg
-    assert distiller.score(X, y) > 0.9
-
-
-def test_kernel_that_cannot_predict_is_refused_before_the_steps(blobs, monkeypatch):
-    monkeypatch.setattr("kipsk._distil._run.descend", lambda *_: pytest.fail("steps were run"))
-    with pytest.raises(ValueError, match="'image_shape' parameter of RandomFeatures"):
-        KIPDistiller(predict_kernel="rf_convnet1", **FAST).fit(*blobs)
-
-
-def test_labels_solved_for_sampled_networks(blobs):
-    """Oracle: Label Solve for the same rows with the kernel that predicts."""
-    X, y = blobs
-    distiller = KIPDistiller(SAMPLED, labels="solved", label_reg=1e-6, **FAST).fit(X, y)
-    expected, _ = solve_labels_over(
-        SAMPLED.for_prediction().function(),
-        distiller.X_s_,
-        X.astype(np.float32),
-        one_hot(y, 3, np.float32),
-        distiller.reg_,
-        1e-6,
-    )
-    assert_allclose(distiller.y_s_, expected, rtol=1e-6)
-
-
-def test_batch_size_auto(fitted, blobs):
-    assert fitted.batch_size_ == 5000
-    X, codes = blobs
-    sampled = KIPDistiller(SAMPLED, **FAST).fit(X, codes)
-    assert sampled.batch_size_ == SAMPLED.recommended_batch_size == 500
-    assert_same_fit(sampled, KIPDistiller(SAMPLED, batch_size=500, **FAST).fit(X, codes))
-    assert KIPDistiller(batch_size=7, **FAST).fit(X, codes).batch_size_ == 7
-
-
-def test_saved_sampled_distiller_predicts_the_same(blobs):
-    X, codes = blobs
-    distiller = KIPDistiller(SAMPLED, loss="platt", **FAST).fit(X, codes)
-    copy = pickle.loads(pickle.dumps(distiller))
-    assert_array_equal(copy.predict_proba(X), distiller.predict_proba(X))
-
-
-def test_collapse_to_no_prediction_warns(blobs):
-    """A rate far too large drives the learned scale to zero, where the loss is log(n_classes)."""
-    distiller = KIPDistiller(
-        loss="platt", ipc=2, max_iter=50, batch_size=30, learning_rate=10.0, random_state=0
-    )
-    with pytest.warns(ConvergenceWarning, match="diverged"):
-        distiller.fit(*blobs)
-
-
-def test_labels_are_centred_with_every_loss(blobs):
-    for loss in ("mse", "platt"):
-        distiller = KIPDistiller(loss=loss, ipc=2, max_iter=50, random_state=0).fit(*blobs)
-        if loss == "platt":
-            assert_allclose(distiller.y_s_.sum(axis=1), 0, atol=1e-6)
-        assert abs(distiller.y_s_.sum(axis=1)).max() < 1

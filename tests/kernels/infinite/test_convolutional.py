@@ -6,8 +6,6 @@ for rounding there, an error of 1e-8 in float64. The diagonal has an oracle of i
 
 from __future__ import annotations
 
-import math
-import pickle
 from functools import partial
 
 import jax
@@ -16,12 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from sklearn.datasets import load_digits
-from sklearn.kernel_ridge import KernelRidge
-from sklearn.model_selection import GridSearchCV
-from sklearn.svm import SVC
 
-from kipsk import KernelRidgeNTK, KIPDistiller, LabelSolver
 from kipsk.architectures import (
     Activation,
     Architecture,
@@ -34,17 +27,16 @@ from kipsk.architectures import (
     convnet,
     fully_connected,
     get_architecture,
-    myrtle,
 )
-from kipsk.kernels import ConvNet, Convolutional, FullyConnected, Myrtle, get_kernel
-from kipsk.kernels._infinite import _convolutional as module
-from kipsk.kernels._infinite import _propagation
+from kipsk.kernels import Convolutional, FullyConnected
 from kipsk.kernels._stax import load_stax
 
+from ._networks import RELU, TOLERANCES, rows, slow, with_gradients
+
 WIDTH = 7  # of the standard parameterisation
-TOLERANCES = {"float64": 1e-10, "float32": 1e-5}
+
+
 OTHER = {"w_std": 1.3, "b_std": 0.5}  # large biases, so that a wrong one is seen
-RELU = Activation()
 
 
 def neural_tangents(architecture):
@@ -69,17 +61,6 @@ def neural_tangents(architecture):
             case Flatten():
                 layers.append(stax.Flatten())
     return stax.serial(*layers)[2]
-
-
-def rows(n, shape, seed=0):
-    X = np.random.default_rng(seed).standard_normal((n, math.prod(shape)))
-    X[0] *= 3  # variances differ
-    return X
-
-
-def with_gradients(kernel, G, X, Y):
-    K, pull_back = jax.vjp(kernel, X, Y)
-    return K, *pull_back(G)
 
 
 def unoptimised(kernel):
@@ -178,7 +159,6 @@ def test_many_random_architectures(case):
 
 STRIDED = (Conv(5, 2, "VALID"), RELU, Conv(2), RELU, Flatten(), Dense())
 POOLED_INPUT = (AvgPool(2), Conv(), RELU, AvgPool(3), Flatten(), Dense())
-slow = partial(pytest.param, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(
@@ -226,266 +206,3 @@ def test_fully_connected_agrees_with_its_own_kernel():
         np.testing.assert_allclose(ours(X, Y), oracle(X, Y), rtol=1e-12)
         np.testing.assert_allclose(ours(X), oracle(X), rtol=1e-12)
         np.testing.assert_allclose(ours.diag(X), oracle.diag(X), rtol=1e-12)
-
-
-SHAPE = (6, 6, 1)
-KERNELS = [
-    Convolutional(convnet(1), image_shape=SHAPE),
-    Convolutional(convnet(1, "erf"), "nngp", image_shape=SHAPE),
-    Convolutional(conv_vec(2), image_shape=SHAPE),
-    pytest.param(Myrtle(5, image_shape=(8, 8, 1)), marks=pytest.mark.slow),
-]
-
-
-IDS = ["ConvNet1", "erf", "Conv2", "Myrtle5"]
-
-
-@pytest.mark.parametrize("kernel", KERNELS, ids=IDS)
-def test_gram_is_symmetric_and_agrees_with_cross(kernel):
-    X = rows(7, kernel.image_shape)
-    K = kernel(X)
-    np.testing.assert_array_equal(K, K.T)
-    np.testing.assert_allclose(K, kernel(X, X.copy()), rtol=1e-9)
-    np.testing.assert_allclose(np.diag(K), kernel.diag(X), rtol=1e-14)
-    assert np.linalg.eigvalsh(K)[0] > -1e-12 * np.trace(K)
-    order = np.random.default_rng(0).permutation(7)
-    np.testing.assert_allclose(kernel(X[order]), K[np.ix_(order, order)], rtol=1e-12)
-
-
-@pytest.mark.parametrize(
-    "kernel",
-    # The others' gradients are compared with neural-tangents above: one is enough by default.
-    [
-        KERNELS[0],
-        *(pytest.param(kernel, marks=pytest.mark.slow) for kernel in KERNELS[1:3]),
-        KERNELS[3],
-    ],
-    ids=IDS,
-)
-def test_gradient_of_gram_by_finite_differences(kernel):
-    function = kernel.function()
-    X = rows(4, kernel.image_shape)
-    rng = np.random.default_rng(1)
-    G, direction = rng.standard_normal((4, 4)), rng.standard_normal(X.shape)
-
-    @jax.jit
-    def total(X):
-        return jnp.sum(G * function.gram(function.prepare(X)))
-
-    with jax.enable_x64(True):
-        slope = float(jnp.sum(jax.jit(jax.grad(total))(X) * direction))
-        step = 1e-5
-        difference = total(X + step * direction) - total(X - step * direction)
-    np.testing.assert_allclose(slope, float(difference) / (2 * step), rtol=1e-6)
-
-
-@pytest.mark.parametrize("together", [slow(1), 36**2, 5 * 36**2, slow(10**9)])
-def test_tiles_do_not_matter(together, monkeypatch):
-    kernel = KERNELS[0]
-    X, Y = rows(5, SHAPE), rows(3, SHAPE, seed=1)
-    oracle = kernel(X, Y), kernel(X)
-    monkeypatch.setattr(module, "_TOGETHER_CPU", {True: together})
-    jax.clear_caches()
-    np.testing.assert_allclose(kernel(X, Y), oracle[0], rtol=1e-12)
-    np.testing.assert_allclose(kernel(X), oracle[1], rtol=1e-12)
-
-
-@pytest.mark.parametrize("activation", ["relu", slow("erf")])
-def test_fused_pooling_does_not_matter(activation, monkeypatch):
-    """The first convolution with pooling, in places; oracle: the whole covariance, then pooled."""
-    X, Y = rows(3, SHAPE), rows(2, SHAPE, seed=1)
-    kernel = ConvNet(1, image_shape=SHAPE, activation=activation)
-    function, G = kernel.function(), np.random.default_rng(2).standard_normal((3, 2))
-
-    def ours(X, Y):
-        return function.cross(function.prepare(X), function.prepare(Y))
-
-    results = []
-    for largest in (3, 0):
-        monkeypatch.setattr(_propagation, "_MAX_FUSED", largest)
-        jax.clear_caches()
-        with jax.enable_x64(True):
-            results.append(jax.jit(lambda *a: with_gradients(ours, *a))(G, X, Y))
-    for one, other in zip(*results, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
-
-
-def test_a_row_that_coincides_with_a_target():
-    """A support row starts as a training row: the value is exact, the gradient finite."""
-    kernel = ConvNet(1, image_shape=SHAPE)
-    function, X = kernel.function(), rows(3, SHAPE)
-
-    @jax.jit
-    @partial(jax.value_and_grad, has_aux=True)
-    def first(X):
-        fixed = function.prepare(jax.lax.stop_gradient(X))
-        K = function.cross(function.prepare(X), fixed)
-        return K.sum(), K
-
-    with jax.enable_x64(True):
-        oracle = kernel(X)
-        for dtype, tolerance in TOLERANCES.items():
-            (_, K), gradient = first(jnp.asarray(X, dtype))
-            np.testing.assert_allclose(K, oracle, rtol=tolerance)
-            assert np.isfinite(gradient).all()
-
-
-def test_gradients_of_tiles_that_are_filled_up():
-    """Five rows in tiles of two; large biases. Oracle: finite differences."""
-    kernel = ConvNet(1, image_shape=SHAPE, activation="erf", b_std=1.0)
-    function, X, Y = kernel.function(), rows(7, SHAPE), rows(5, SHAPE, seed=1)
-    direction = np.random.default_rng(2).standard_normal(X.shape)
-
-    @jax.jit
-    def total(X):
-        return function.cross(function.prepare(X), function.prepare(Y)).sum()
-
-    with jax.enable_x64(True):
-        slope = float(jnp.sum(jax.grad(total)(X) * direction))
-        difference = total(X + 1e-5 * direction) - total(X - 1e-5 * direction)
-    np.testing.assert_allclose(slope, float(difference) / 2e-5, rtol=1e-6)
-
-
-def test_no_rows():
-    X = rows(3, SHAPE)
-    assert KERNELS[0](X, X[:0]).shape == (3, 0)
-    assert KERNELS[0](X[:0]).shape == (0, 0)
-
-
-def test_a_row_of_nan_spoils_its_own_entries_alone():
-    X = rows(4, SHAPE)
-    expected = KERNELS[0](X)
-    X[0] = np.nan
-    K = KERNELS[0](X)
-    assert np.isnan(K[0]).all()
-    np.testing.assert_allclose(K[1:, 1:], expected[1:, 1:], rtol=1e-12)
-
-
-def test_black_images_without_biases():
-    X = np.zeros((2, 36))
-    X[1] = 1
-    K = ConvNet(1, image_shape=SHAPE, b_std=0.0)(X)
-    np.testing.assert_array_equal(K[0], 0)
-    assert K[1, 1] > 0
-
-
-@pytest.mark.parametrize(
-    ("name", "kernel"),
-    [
-        ("conv2", Convolutional("conv2")),
-        ("convnet3", ConvNet(3)),
-        ("convnet", ConvNet(3, first_conv=True)),
-        ("convnet2_nngp", ConvNet(2, "nngp")),
-        ("myrtle7", Myrtle(7)),
-    ],
-)
-def test_names(name, kernel):
-    assert get_kernel(name) == kernel
-    shape = (8, 8, 1)
-    assert get_kernel(name, image_shape=shape).function().architecture == get_architecture(
-        name.removesuffix("_nngp")
-    )
-
-
-class TestBadInput:
-    X = np.zeros((2, 36))
-
-    def test_image_shape(self):
-        with pytest.raises(ValueError, match=r"'image_shape' parameter of ConvNet .* Got None"):
-            ConvNet(1)(self.X)
-        with pytest.raises(ValueError, match=r"'image_shape' parameter of Convolutional .* 36"):
-            Convolutional(image_shape=(8, 8, 1))(self.X)
-
-    def test_too_small_for_the_pooling(self):
-        with pytest.raises(ValueError, match=r"Layer 2, AvgPool.* Got 3 x 3 pixels .*crop=True"):
-            ConvNet(1, image_shape=(3, 3, 4))(self.X)
-        with pytest.raises(ValueError, match=r"Layer 5, AvgPool.* at least as large .* 1 x 1"):
-            ConvNet(2, image_shape=(3, 3, 4), crop=True)(self.X)
-
-    def test_layers_without_an_exact_kernel(self):
-        network = convnet(1, normalize=True)
-        with pytest.raises(ValueError, match=r"layer 1, Normalize\(\).*RandomFeatures"):
-            Convolutional(network, image_shape=SHAPE)(self.X)
-        twice = Architecture((Conv(), RELU, AvgPool(), RELU, Flatten(), Dense()))
-        with pytest.raises(ValueError, match=r"layer 3, Activation.* behind Conv or Dense"):
-            Convolutional(twice, image_shape=SHAPE)(self.X)
-        # Pixels of unlike variance: the dual of their mean is not the mean of their duals.
-        late = Architecture((Conv(), Flatten(), RELU, Dense()))
-        with pytest.raises(ValueError, match=r"layer 2, Activation.* before Flatten"):
-            Convolutional(late, image_shape=SHAPE)(self.X)
-
-    def test_parameters(self):
-        for kernel, message in [
-            (ConvNet(image_shape=SHAPE, kind="cntk"), "'kind' parameter of ConvNet"),
-            (ConvNet(0, image_shape=SHAPE), "'depth'"),
-            (Myrtle(6, image_shape=SHAPE), "'depth'"),
-            (ConvNet(1, image_shape=SHAPE, width=0), "'width' parameter of ConvNet"),
-            (ConvNet(1, image_shape=SHAPE, activation="tanh"), "relu"),
-            (Convolutional("resnet", image_shape=SHAPE), "'architecture' parameter of Convol"),
-            (ConvNet(1, image_shape=np.array([[6, 6, 1]])), "'image_shape' parameter of ConvNet"),
-            (ConvNet(1, image_shape=SHAPE, first_conv="no"), "'first_conv'"),
-        ]:
-            with pytest.raises(ValueError, match=message):
-                kernel(self.X)
-
-
-@pytest.mark.slow
-def test_myrtle_is_its_architecture():
-    X = rows(2, (8, 8, 1))
-    other = Convolutional(myrtle(5), image_shape=(8, 8, 1))
-    np.testing.assert_array_equal(Myrtle(5, image_shape=(8, 8, 1))(X), other(X))
-
-
-class TestEstimators:
-    """The distillers with an exact kernel on 4 x 4 digits; oracle: the same by scikit-learn."""
-
-    KERNEL = ConvNet(1, image_shape=(4, 4, 1))
-
-    @pytest.fixture
-    def data(self):
-        X, y = load_digits(n_class=3, return_X_y=True)
-        X = X.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(-1, 16)
-        return (X - X.mean()) / X.std(), y
-
-    def test_kernel_ridge(self, data):
-        """Oracle: scikit-learn's KernelRidge with the ridge matched."""
-        X, y = data
-        ours = KernelRidgeNTK(self.KERNEL, reg=1e-3, dtype="float64").fit(X[:50], y[:50])
-        K = self.KERNEL(X[:50])
-        theirs = KernelRidge(alpha=1e-3 * np.trace(K) / 50, kernel="precomputed").fit(K, y[:50])
-        expected = theirs.predict(self.KERNEL(X[50:], X[:50]))
-        np.testing.assert_allclose(ours.predict(X[50:]), expected, rtol=1e-8)
-        single = KernelRidgeNTK(self.KERNEL, reg=1e-3).fit(X[:50], y[:50])
-        np.testing.assert_allclose(single.predict(X[50:]), expected, atol=1e-3)
-
-    def test_label_solve_in_blocks(self, data, capsys):
-        X, y = data
-        whole, blocks = (
-            LabelSolver(self.KERNEL, 2, random_state=0, dtype="float64", block_size=size, verbose=1)
-            for size in (1000, 37)
-        )
-        whole.fit(X, y)
-        np.testing.assert_allclose(blocks.fit(X, y).y_s_, whole.y_s_, rtol=1e-6, atol=1e-9)
-        assert whole.score(X, y) > 0.8
-        assert f"{len(X)}/{len(X)}" in capsys.readouterr().err
-
-    def test_kip_learns(self, data):
-        X, y = data
-        how = {"batch_size": 100, "random_state": 0}
-        start = KIPDistiller(self.KERNEL, 1, max_iter=1, learning_rate=1e-9, **how).fit(X, y)
-        distiller = KIPDistiller(self.KERNEL, 1, max_iter=30, learning_rate=0.2, **how).fit(X, y)
-        assert distiller.score(X, y) > start.score(X, y) + 0.2
-        assert distiller.loss_curve_[-1] < 0.5 * distiller.loss_curve_[0]
-
-    @pytest.mark.slow
-    def test_grid_search_over_its_parameters(self, data):
-        X, y = data
-        grid = {"kernel__kind": ["ntk", "nngp"]}
-        search = GridSearchCV(LabelSolver(self.KERNEL, 2, random_state=0), grid, cv=2)
-        assert search.fit(X[:100], y[:100]).best_score_ > 0.7
-        loaded = pickle.loads(pickle.dumps(search.best_estimator_))
-        np.testing.assert_array_equal(loaded.predict(X), search.predict(X))
-
-    def test_support_vector_machine(self, data):
-        X, y = data
-        assert SVC(kernel=self.KERNEL, C=10).fit(X[:100], y[:100]).score(X[100:], y[100:]) > 0.9
