@@ -1,12 +1,10 @@
-"""Small subsets of real rows, and centres: what distillation must beat."""
+"""Small sets of real rows or centres: the baselines that distillation must beat."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.kernel_approximation import Nystroem
 from sklearn.utils import check_array, check_random_state
@@ -19,6 +17,7 @@ from kipsk._data._labels import encode
 from kipsk._data._support import centres_of, herd, rows_per_stratum
 from kipsk._engine import map_rows
 from kipsk._engine._sizes import block_size_for
+from kipsk._types import AnyArray, Estimator, Float64s, Given, Ints, MatrixLike
 from kipsk.kernels._base import JaxKernel
 from kipsk.kernels._registry import get_kernel
 from kipsk.networks._classifier import FiniteNetworkClassifier
@@ -27,81 +26,88 @@ __all__ = ["CoresetSampler"]
 
 _METHODS = ("random", "herding", "k_center", "k_means", "k_medoids", "forgetting")
 
-# Explicit features of a kernel: more tell rows of one class apart by less than they cost.
+# The number of explicit features that stand for a kernel. More of them cost more than they help to
+# tell the rows of a class apart.
 _N_COMPONENTS = 256
-# The network of network=None.
+# How the network is trained if none is given.
 _EPOCHS, _BATCH = 20, 100
 
 
 class CoresetSampler(BaseEstimator):
     """Choose a few real rows of each class, or the centres of clusters.
 
-    The baselines of dataset distillation, as an imbalanced-learn sampler (which needs no
-    imbalanced-learn): `fit_resample` returns rows with hard labels, as many of each class.
+    These are the baselines of dataset distillation, as a sampler in the sense of imbalanced-learn
+    (which need not be installed): `fit_resample` returns equally many rows of each class, with
+    their class labels.
 
     Parameters
     ----------
     method : str, default="random"
-        Within each class:
+        How the rows of each class are chosen:
 
         - "random": rows at random;
         - "herding": rows whose running mean follows the class mean (Welling 2009; Rebuffi et al.
           2017, arXiv 1611.07725);
-        - "k_center": the row nearest to the class mean, then always the row farthest from those
-          chosen (Gonzalez 1985; for coresets Sener & Savarese 2018, arXiv 1708.00489);
+        - "k_center": first the row nearest to the class mean, then always the row farthest from
+          the rows chosen so far (Gonzalez 1985; for coresets Sener & Savarese 2018, arXiv
+          1708.00489);
         - "k_means": the centres of k-means, which are no real rows;
-        - "k_medoids": rows of a small sum of distances of all others to the nearest of them, by
-          alternating (Park & Jun 2009) from a k-means++ start;
-        - "forgetting": the rows that a network most often forgets in training, right after one
-          epoch and wrong after the next, rows never learned first (Toneva et al. 2019, arXiv
-          1812.05159). They are the hardest rows: good to keep when few are left out, and much
-          worse than random ones when few are kept.
+        - "k_medoids": rows that keep the sum of the distances from each row to the nearest chosen
+          one small, found by alternating (Park & Jun 2009) from a k-means++ start;
+        - "forgetting": the rows that a network forgets most often while it is trained, that is,
+          classifies correctly after one epoch and wrongly after the next; rows that it never
+          learns come first (Toneva et al. 2019, arXiv 1812.05159). They are the hardest rows: good
+          to keep when few rows are left out, and much worse than random ones when few are kept.
     ipc : int, default=10
-        Rows per class; a class with fewer contributes all its rows, with a warning.
+        Rows per class. A class with fewer rows contributes all of them, with a warning.
     features : None, str, kernel object, transformer or callable, default=None
-        The space in which rows are compared; what is returned are rows of X all the same
-        ("k_means": means of the rows of X in each cluster). None is X itself. A kernel of
-        `kipsk.kernels`, or its name, stands for 256 explicit features
+        The space in which rows are compared. The rows that are returned are rows of X in any case
+        (with "k_means", the means of the rows of X in each cluster). None compares the rows of X
+        themselves. A kernel of `kipsk.kernels`, or its name, stands for 256 explicit features
         (`sklearn.kernel_approximation.Nystroem`), which cost 256 kernel entries a row. A
         transformer is cloned and fitted on X, y. A callable takes X and returns an array
-        (n_samples, n_other). Transformers and callables get X as it was given. "random" does not
-        look at features.
+        (n_samples, n_other). Transformers and callables get X as it was given. "random" compares
+        no rows and ignores this parameter.
     network : FiniteNetworkClassifier, default=None
-        What "forgetting" trains on all rows, in the space of `features`; cloned. Its `max_iter`
-        must be some epochs of ``ceil(n_samples / batch_size)`` steps. None is
+        The network that "forgetting" clones and trains on all rows, in the space of `features`. An
+        epoch is ``ceil(n_samples / batch_size)`` steps, and its `max_iter` must be at least two
+        epochs. None stands for
         ``FiniteNetworkClassifier("fc1", loss="cross_entropy", optimizer="adam", l2=0)`` with 20
         epochs in batches of 100 rows.
     random_state : int, RandomState or None, default=None
-        Draws rows, and seeds `features` and `network` where their own is None.
+        The seed of all draws, also of those that `features` and `network` make where their own
+        ``random_state`` is None.
 
     Attributes
     ----------
     sample_indices_ : ndarray of shape (n_selected,)
-        The rows of X that were chosen, sorted by class, in each class in the order of choice (of
-        "k_medoids" in no order). Not there after "k_means".
+        The numbers of the chosen rows of X, sorted by class, and within a class in the order of
+        choice ("k_medoids" has no such order). Absent after "k_means".
     forgetting_events_ : ndarray of shape (n_samples,)
-        After "forgetting": how often each row was forgotten, inf if it never was learned.
+        How often each row was forgotten, inf if it was never learned; only after "forgetting".
     features_ : transformer
-        The fitted transformer, of a kernel the fitted ``Nystroem``; not there without either.
+        The fitted transformer, or the fitted ``Nystroem`` of a kernel; only if `features` is one
+        of these.
     network_ : FiniteNetworkClassifier
-        After "forgetting", fitted.
+        The fitted network; only after "forgetting".
     classes_ : ndarray of shape (n_classes,)
         The classes of y, sorted.
     n_features_in_ : int
-        Features of X.
+        The number of features of X.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Their names, if all are strings.
+        The names of the features, if all of them are strings.
 
     See Also
     --------
     kipsk.KIPDistiller : Learns rows and labels instead.
     kipsk.LabelSolver : Keeps real rows and solves for their labels.
-    kipsk.evaluation.compare : Sets of several kinds and sizes under many models.
+    kipsk.evaluation.compare : Compares sets of several kinds and sizes by what many models learn.
 
     Notes
     -----
-    "herding" and "k_center" draw no random number without a random transformer. "k_means" and the
-    sums of distances of "k_medoids" take a random 2000 rows of a larger class.
+    "herding" and "k_center" draw no random numbers unless a transformer in `features` does.
+    "k_means" and the sums of distances of "k_medoids" are computed from 2000 random rows of a class
+    that is larger.
 
     Examples
     --------
@@ -118,9 +124,9 @@ class CoresetSampler(BaseEstimator):
         method: str = "random",
         ipc: int = 10,
         *,
-        features: Any = None,
+        features: Given = None,
         network: FiniteNetworkClassifier | None = None,
-        random_state: Any = None,
+        random_state: Given = None,
     ) -> None:
         self.method = method
         self.ipc = ipc
@@ -128,27 +134,28 @@ class CoresetSampler(BaseEstimator):
         self.network = network
         self.random_state = random_state
 
-    def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
+    def fit_resample(self, X: MatrixLike, y: MatrixLike) -> tuple[MatrixLike, MatrixLike]:
         """Choose rows.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows to choose from, images flattened.
+            The rows to choose from. Images are flattened.
         y : array-like of shape (n_samples,)
             Class labels of any type.
 
         Returns
         -------
         X_s : ndarray of shape (n_selected, n_features)
-            Sorted by class. Of a DataFrame its rows, with their index; after "k_means" new ones.
+            The chosen rows or centres, sorted by class. If X is a DataFrame, so is X_s; its rows
+            keep their index, except that centres have a new one.
         y_s : ndarray of shape (n_selected,)
             Their labels; a Series if y is one.
 
         Raises
         ------
         ValueError
-            If y holds soft labels, and on bad parameters.
+            If y holds soft labels, or if a parameter breaks its rule.
         """
         name = type(self).__name__
         check_option(name, "method", self.method, _METHODS)
@@ -162,31 +169,22 @@ class CoresetSampler(BaseEstimator):
         self.classes_, codes = encode(name, labels)
         rng = check_random_state(self.random_state)
         drawn = rows_per_stratum(codes, ClassCoding(self.classes_), ipc, rng)
-        y_s = np.repeat(self.classes_, [len(rows) for rows in drawn])
         if self.method == "k_means":
-            X_s = self._centres(self._features(given, X, labels, rng), X, codes, drawn, rng)
+            F = self._features(given, X, labels, rng)
+            X_s = self._centres(F, X, codes, drawn, rng)
             if hasattr(given, "iloc"):
                 X_s = type(given)(X_s, columns=given.columns)
-            if hasattr(y, "iloc"):  # a Series or a column, whatever its dtype: first rows' labels
-                firsts = np.repeat([rows[0] for rows in drawn], list(map(len, drawn)))
-                return X_s, y.iloc[firsts].reset_index(drop=True)
-            return X_s, y_s
+            return X_s, _labels_of_centres(y, self.classes_, drawn)
         if self.method != "random":
             F = self._features(given, X, labels, rng)
             drawn = self._chosen(F, codes, drawn, rng)
         self.sample_indices_ = np.concatenate(drawn)
-        X_s, y_s = (
-            data.iloc[self.sample_indices_]
-            if hasattr(data, "iloc")
-            else array[self.sample_indices_]
-            for data, array in ((given, X), (y, labels))
-        )
-        return X_s, y_s
+        return _taken(given, X, self.sample_indices_), _taken(y, labels, self.sample_indices_)
 
     def _features(
-        self, given: Any, X: NDArray[Any], y: NDArray[Any], rng: np.random.RandomState
-    ) -> NDArray[Any]:
-        """Return the rows (n, n_other) that are compared; set ``features_``."""
+        self, given: MatrixLike, X: AnyArray, y: AnyArray, rng: np.random.RandomState
+    ) -> AnyArray:
+        """Return the rows (n, n_other) in the space of `features`; set ``features_``."""
         features = self.features
         if features is None:
             return X
@@ -219,12 +217,13 @@ class CoresetSampler(BaseEstimator):
 
     def _centres(
         self,
-        F: NDArray[Any],
-        X: NDArray[Any],
-        codes: NDArray[np.intp],
-        drawn: list[NDArray[np.intp]],
+        F: AnyArray,
+        X: AnyArray,
+        codes: Ints,
+        drawn: list[Ints],
         rng: np.random.RandomState,
-    ) -> NDArray[Any]:
+    ) -> AnyArray:
+        """Return the centres of the clusters of each class, as many as rows are `drawn`."""
         dtype = X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)
         centres = []
         for code, spare in enumerate(drawn):
@@ -236,12 +235,12 @@ class CoresetSampler(BaseEstimator):
 
     def _chosen(
         self,
-        F: NDArray[Any],
-        codes: NDArray[np.intp],
-        drawn: list[NDArray[np.intp]],
+        F: AnyArray,
+        codes: Ints,
+        drawn: list[Ints],
         rng: np.random.RandomState,
-    ) -> list[NDArray[np.intp]]:
-        """Return the rows of each class, as many as are `drawn`."""
+    ) -> list[Ints]:
+        """Return the numbers of the chosen rows of each class, as many as rows are `drawn`."""
         if self.method == "forgetting":
             self.forgetting_events_ = self._forgetting_events(F, self.classes_[codes], rng)
         chosen = []
@@ -250,33 +249,20 @@ class CoresetSampler(BaseEstimator):
             if self.method == "forgetting":
                 which = most_forgotten(self.forgetting_events_[members], len(rows), rng)
             else:
-                own = F[members].astype(np.float64)  # one class at a time: memory
+                own = F[members].astype(np.float64)  # of one class only, to bound the memory
                 which = _select(self.method, own - own.mean(axis=0), len(rows), rng)
             chosen.append(members[which])
         return chosen
 
-    def _forgetting_events(
-        self, F: NDArray[Any], y: NDArray[Any], rng: np.random.RandomState
-    ) -> NDArray[np.float64]:
+    def _forgetting_events(self, F: AnyArray, y: AnyArray, rng: np.random.RandomState) -> Float64s:
         """Return how often a network forgets each row; set ``network_``."""
         owner = type(self).__name__
-        network = self.network
-        if network is None:
-            batch_size = min(_BATCH, len(F))
-            max_iter = _EPOCHS * math.ceil(len(F) / batch_size)
-            network = FiniteNetworkClassifier(
-                "fc1",
-                loss="cross_entropy",
-                optimizer="adam",
-                l2=0.0,
-                max_iter=max_iter,
-                batch_size=batch_size,
-            )
-        elif not isinstance(network, FiniteNetworkClassifier):
+        network = _default_network(len(F)) if self.network is None else self.network
+        if not isinstance(network, FiniteNetworkClassifier):
             raise refuse(owner, "network", "None or a FiniteNetworkClassifier", network)
         self.network_ = clone(network)
         _set_random_states(self.network_, rng)
-        correct: list[NDArray[np.bool_]] = []
+        correct: list[AnyArray] = []
         self.network_.fit(F, y, on_epoch=lambda network: correct.append(network.predict(F) == y))
         if len(correct) < 2:
             raise ValueError(
@@ -287,22 +273,48 @@ class CoresetSampler(BaseEstimator):
         return forgetting_events(np.array(correct))
 
 
-def _select(
-    method: str, rows: NDArray[np.float64], n: int, rng: np.random.RandomState
-) -> list[int]:
+def _taken(given: MatrixLike, array: AnyArray, rows: Ints) -> MatrixLike:
+    """Return some rows of a DataFrame or Series, and of anything else the rows of its array."""
+    return given.iloc[rows] if hasattr(given, "iloc") else array[rows]
+
+
+def _labels_of_centres(y: MatrixLike, classes: AnyArray, drawn: list[Ints]) -> MatrixLike:
+    """Return a label for each centre; a Series or column of y's own dtype if y is one."""
+    sizes = [len(rows) for rows in drawn]
+    if not hasattr(y, "iloc"):
+        return np.repeat(classes, sizes)
+    firsts = np.repeat([rows[0] for rows in drawn], sizes)  # a row of each centre's class
+    return y.iloc[firsts].reset_index(drop=True)
+
+
+def _default_network(n: int) -> FiniteNetworkClassifier:
+    """Return the network that "forgetting" trains on n rows if none is given."""
+    batch_size = min(_BATCH, n)
+    return FiniteNetworkClassifier(
+        "fc1",
+        loss="cross_entropy",
+        optimizer="adam",
+        l2=0.0,
+        max_iter=_EPOCHS * math.ceil(n / batch_size),
+        batch_size=batch_size,
+    )
+
+
+def _select(method: str, rows: Float64s, n: int, rng: np.random.RandomState) -> list[int]:
+    """Return the positions of n rows of one class, which are centred on their mean."""
     if method == "k_medoids":
         return medoids(rows, n, rng)
     return herd(rows, n) if method == "herding" else farthest_first(rows, n)
 
 
-def _set_random_states(estimator: Any, rng: np.random.RandomState) -> None:
-    """Draw the `random_state` of an estimator, and of those inside it, where it is None."""
+def _set_random_states(estimator: Estimator, rng: np.random.RandomState) -> None:
+    """Draw every `random_state` that is None, of an estimator and of the estimators inside it."""
     for key, value in sorted(estimator.get_params(deep=True).items()):
         if key.rpartition("__")[2] == "random_state" and value is None:
             estimator.set_params(**{key: rng.randint(2**31)})
 
 
-def _refuse_soft_labels(owner: str, y: Any) -> None:
+def _refuse_soft_labels(owner: str, y: MatrixLike) -> None:
     is_sequence = isinstance(y, list | tuple)
     shape: tuple[int, ...] = np.shape(y) if is_sequence else getattr(y, "shape", ())
     if len(shape) == 2 and shape[1] > 1:

@@ -1,4 +1,4 @@
-"""The image sets that distillation is measured on, as rows, by one function."""
+"""The image sets that distillation is measured on, as rows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +14,7 @@ from sklearn.datasets import fetch_openml, get_data_home, load_digits
 from sklearn.model_selection import train_test_split
 
 from kipsk._checks import check_option
+from kipsk._types import AnyArray
 
 __all__ = ["Images", "load_images"]
 
@@ -28,16 +29,17 @@ class _Published:
     Attributes
     ----------
     data_id : int
-        On OpenML, where the training rows come before the test rows.
+        The number of the set on OpenML, where its training rows come before its test rows.
     image_shape : tuple (H, W, C)
     train_counts, test_counts : tuple of int
-        Rows of each class.
+        The number of rows of each class.
     channels_first : bool
         Whether a row on OpenML is one plane of pixels for each channel, as in CIFAR's own files.
     zero_is : int
-        The label on OpenML, and in the original files, of class 0.
+        The label that stands for class 0 on OpenML and in the original files.
     sha256 : str or None
-        Of the bytes of x_train, y_train, x_test and y_test, in uint8, images N x H x W x C.
+        The checksum of the bytes of x_train, y_train, x_test and y_test, in uint8, images as
+        N x H x W x C. None if it is not known.
     """
 
     data_id: int
@@ -83,15 +85,15 @@ _PUBLISHED = {
 
 
 class Images(NamedTuple):
-    """An image set in rows: flattened images, channels last."""
+    """An image set as rows: each row is a flattened image, channels last."""
 
-    X_train: NDArray[Any]  #: (n_train, H * W * C), float32, or uint8 pixels
-    X_test: NDArray[Any]  #: (n_test, H * W * C), likewise
-    y_train: NDArray[np.int64]  #: (n_train,), from 0
+    X_train: AnyArray  #: (n_train, H * W * C), in float32, or pixels in uint8
+    X_test: AnyArray  #: (n_test, H * W * C), of the same dtype
+    y_train: NDArray[np.int64]  #: (n_train,), classes counted from 0
     y_test: NDArray[np.int64]  #: (n_test,)
     image_shape: tuple[int, int, int]  #: (H, W, C)
-    mean: NDArray[np.float32]  #: (C,), what was subtracted from each channel
-    std: NDArray[np.float32]  #: (C,), what it was divided by
+    mean: NDArray[np.float32]  #: (C,), the mean that was subtracted from each channel
+    std: NDArray[np.float32]  #: (C,), the deviation that each channel was divided by
 
 
 def load_images(
@@ -100,7 +102,7 @@ def load_images(
     data_home: str | os.PathLike[str] | None = None,
     standardize: str | None = "channel",
 ) -> Images:
-    """Load an image set as rows, split as it was published.
+    """Load an image set as rows, split into training and test rows as it was published.
 
     ========================  =============  ===========  ==============  =======
     name                      image_shape    classes      training rows   test
@@ -113,43 +115,44 @@ def load_images(
     ``"digits"``              (8, 8, 1)      10           1257            540
     ========================  =============  ===========  ==============  =======
 
-    ``"digits"`` is scikit-learn's own, with a fixed stratified split. The others are read from
-    ``data_home/NAME.npz`` if there is such a file, and else fetched from OpenML by
-    `sklearn.datasets.fetch_openml` (which needs pandas, and keeps its download in `data_home`).
+    ``"digits"`` is scikit-learn's own set, with a fixed stratified split. The other sets are read
+    from ``data_home/NAME.npz`` if there is such a file. Otherwise they are fetched from OpenML by
+    `sklearn.datasets.fetch_openml`, which needs pandas and keeps its download in `data_home`.
 
     Parameters
     ----------
     name : str
-        One of the table.
+        One of the names in the table.
     data_home : str or path-like, default=None
-        A folder; None is scikit-learn's (`sklearn.datasets.get_data_home`). ``NAME.npz`` in it has
-        the arrays x_train, y_train, x_test, y_test (or X_train and X_test): pixels from 0 to 255,
-        of shape (n, H, W, C), (n, H, W) if C is 1, or (n, H * W * C), in the published order.
+        A folder; None is scikit-learn's (`sklearn.datasets.get_data_home`). The file ``NAME.npz``
+        in it holds the arrays x_train, y_train, x_test and y_test (or X_train and X_test). Their
+        pixels go from 0 to 255 and have shape (n, H, W, C), (n, H * W * C) or, if C is 1,
+        (n, H, W), in the published order.
     standardize : {"channel", None}, default="channel"
-        "channel" gives each channel mean 0 and deviation 1 over the training pixels. None leaves
-        pixels as uint8, from 0 to 255 (digits from 0 to 16).
+        "channel" gives each channel mean 0 and standard deviation 1 over the training pixels. None
+        leaves pixels in uint8, from 0 to 255 (those of digits from 0 to 16).
 
     Returns
     -------
     images : Images
-        A named tuple (X_train, X_test, y_train, y_test, image_shape, mean, std). Pixels are
-        ``X.reshape(-1, *image_shape) * std + mean`` whatever `standardize` is.
+        A named tuple (X_train, X_test, y_train, y_test, image_shape, mean, std). The pixels are
+        ``X.reshape(-1, *image_shape) * std + mean``, whatever `standardize` is.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file and OpenML cannot be reached.
     ValueError
-        If the name is unknown, or the arrays are not the published ones. All of them are checked
-        for their shapes, the numbers of each class and whether pixels are whole numbers from 0 to
-        255; Fashion-MNIST and CIFAR-10 also for the SHA-256 of all their bytes. MNIST, CIFAR-100
-        and SVHN have no such check, so a changed pixel or two rows of a class in another order are
-        not noticed there; colour images whose neighbouring pixels would be more alike with their
-        channels first are.
+        If the name is unknown, or if the arrays are not the published ones. For every set the
+        shapes, the number of rows of each class and the range of the pixels (whole numbers from 0
+        to 255) are checked; for Fashion-MNIST and CIFAR-10 also the SHA-256 of all bytes. For
+        MNIST, CIFAR-100 and SVHN no checksum is known, so a changed pixel, or two rows of a class
+        in another order, are not noticed. Colour images with their channels first are noticed,
+        because their neighbouring pixels differ more than those of real images.
 
     Notes
     -----
-    Labels of SVHN are the digits: its files call digit 0 "10". CIFAR-100 has the fine labels.
+    The labels of SVHN are the digits; its files call digit 0 "10". CIFAR-100 has the fine labels.
 
     Examples
     --------
@@ -166,7 +169,7 @@ def load_images(
     else:
         shape, arrays = _PUBLISHED[name].image_shape, _published(name, data_home)
     x_train, y_train, x_test, y_test = arrays
-    rows: list[NDArray[Any]] = [x.reshape(len(x), -1) for x in (x_train, x_test)]
+    rows: list[AnyArray] = [x.reshape(len(x), -1) for x in (x_train, x_test)]
     labels = [y.astype(np.int64) for y in (y_train, y_test)]
     mean, std = np.zeros(shape[2], np.float32), np.ones(shape[2], np.float32)
     if standardize is not None:
@@ -202,7 +205,8 @@ def _published(name: str, data_home: str | os.PathLike[str] | None) -> list[NDAr
         raise ValueError(f"{source} is not the published {name!r}: {error} {advice}") from None
 
 
-def _from_file(path: Path) -> list[NDArray[Any]]:
+def _from_file(path: Path) -> list[AnyArray]:
+    """Return the arrays of a file in the order of `_KEYS`, as they are."""
     with np.load(path, allow_pickle=False) as file:
         keys = [key if key in file.files else key.capitalize() for key in _KEYS]
         missing = [given for given, key in zip(_KEYS, keys, strict=True) if key not in file.files]
@@ -214,12 +218,13 @@ def _from_file(path: Path) -> list[NDArray[Any]]:
         return [file[key] for key in keys]
 
 
-def _from_openml(name: str, published: _Published, path: Path) -> list[NDArray[Any]]:
+def _from_openml(name: str, published: _Published, path: Path) -> list[AnyArray]:
+    """Return the arrays of a set on OpenML in the order of `_KEYS`; `path` is for the error."""
     try:
         X, y = fetch_openml(
             data_id=published.data_id, data_home=path.parent, return_X_y=True, as_frame=False
         )
-    except OSError as error:  # urllib's errors are
+    except OSError as error:  # the errors of urllib are among these
         raise FileNotFoundError(
             f"There is no file {path}, and OpenML could not be reached to fetch {name!r} "
             f"({error}). Put the file there, with the arrays {', '.join(_KEYS)} (pixels from 0 to "
@@ -234,33 +239,22 @@ def _from_openml(name: str, published: _Published, path: Path) -> list[NDArray[A
     return [X[:n_train], y[:n_train], X[n_train:], y[n_train:]]
 
 
-def _checked(published: _Published, arrays: list[NDArray[Any]]) -> list[NDArray[np.uint8]]:
-    """Return the arrays in uint8, images n x H x W x C; raise ValueError with what is wrong."""
+def _checked(published: _Published, arrays: list[AnyArray]) -> list[NDArray[np.uint8]]:
+    """Return the arrays in uint8, images as n x H x W x C.
+
+    Raises
+    ------
+    ValueError
+        If they are not the published ones; the message says what differs.
+    """
     shape = published.image_shape
     x_train, y_train, x_test, y_test = arrays
-    result = []
-    for part, x, y, counts in (
-        ("train", x_train, y_train, published.train_counts),
-        ("test", x_test, y_test, published.test_counts),
-    ):
-        shapes = [(sum(counts), *shape), (sum(counts), int(np.prod(shape)))]
-        if shape[2] == 1:
-            shapes.append((sum(counts), *shape[:2]))
-        if x.shape not in shapes:
-            raise ValueError(f"x_{part} must have shape {shapes[0]}. Got {x.shape} instead.")
-        pixels = _as_bytes(f"x_{part}", x).reshape(shapes[0])
-        labels = _as_bytes(f"y_{part}", y).ravel()
-        if published.zero_is:
-            labels = np.where(labels == published.zero_is, np.uint8(0), labels)
-        found = np.bincount(labels, minlength=256)
-        expected = np.pad(counts, (0, 256 - len(counts)))
-        if not np.array_equal(found, expected):
-            first = np.flatnonzero(found != expected)[0]
-            raise ValueError(
-                f"y_{part} must have {expected[first]} rows of class {first}. Got {found[first]} "
-                "instead."
-            )
-        result += [pixels, labels]
+    result = [
+        _checked_images("x_train", x_train, sum(published.train_counts), shape),
+        _checked_labels("y_train", y_train, published.train_counts, published.zero_is),
+        _checked_images("x_test", x_test, sum(published.test_counts), shape),
+        _checked_labels("y_test", y_test, published.test_counts, published.zero_is),
+    ]
     if published.sha256 is not None:
         digest = hashlib.sha256()
         for array in result:
@@ -275,8 +269,39 @@ def _checked(published: _Published, arrays: list[NDArray[Any]]) -> list[NDArray[
     return result
 
 
+def _checked_images(
+    name: str, x: AnyArray, n: int, shape: tuple[int, int, int]
+) -> NDArray[np.uint8]:
+    shapes: list[tuple[int, ...]] = [(n, *shape), (n, int(np.prod(shape)))]
+    if shape[2] == 1:
+        shapes.append((n, *shape[:2]))
+    if x.shape not in shapes:
+        raise ValueError(f"{name} must have shape {shapes[0]}. Got {x.shape} instead.")
+    return _as_bytes(name, x).reshape(shapes[0])
+
+
+def _checked_labels(
+    name: str, y: AnyArray, counts: tuple[int, ...], zero_is: int
+) -> NDArray[np.uint8]:
+    labels = _as_bytes(name, y).ravel()
+    if zero_is:
+        labels = np.where(labels == zero_is, np.uint8(0), labels)
+    found = np.bincount(labels, minlength=256)
+    expected = np.pad(counts, (0, 256 - len(counts)))
+    if not np.array_equal(found, expected):
+        first = np.flatnonzero(found != expected)[0]
+        raise ValueError(
+            f"{name} must have {expected[first]} rows of class {first}. Got {found[first]} instead."
+        )
+    return labels
+
+
 def _is_channels_last(images: NDArray[np.uint8]) -> bool:
-    """Whether neighbouring pixels are more alike than if channels came first, or the reverse."""
+    """Return whether neighbouring pixels are more alike as they are than after undoing an error.
+
+    The two errors are rows that hold one plane of pixels for each channel, and rows whose channels
+    were last and that were taken for such planes.
+    """
     n, height, width, n_channels = images.shape
     planes = images.reshape(n, n_channels, height, width).transpose(0, 2, 3, 1)
     interleaved = images.transpose(0, 3, 1, 2).reshape(images.shape)
@@ -289,7 +314,7 @@ def _is_channels_last(images: NDArray[np.uint8]) -> bool:
 
 def _as_bytes(name: str, array: ArrayLike) -> NDArray[np.uint8]:
     given = np.asarray(array)
-    with np.errstate(invalid="ignore"):  # what does not fit differs
+    with np.errstate(invalid="ignore"):  # a number that does not fit in a byte becomes another one
         result = given.astype(np.uint8)
     if not np.array_equal(result, given):
         raise ValueError(f"{name} must hold whole numbers from 0 to 255.")
@@ -299,7 +324,7 @@ def _as_bytes(name: str, array: ArrayLike) -> NDArray[np.uint8]:
 def _channel_moments(
     pixels: NDArray[np.uint8],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return mean and deviation of each column of pixels (n, C), from exact sums."""
+    """Return the mean and standard deviation of each column of pixels (n, C), from exact sums."""
     n = len(pixels)
     sums = pixels.sum(axis=0, dtype=np.int64)
     squares = np.square(pixels, dtype=np.uint16).sum(axis=0, dtype=np.int64)
@@ -308,8 +333,9 @@ def _channel_moments(
 
 
 def _standardized(
-    x: NDArray[np.uint8], mean: NDArray[np.float32], std: NDArray[np.float32]
+    x: AnyArray, mean: NDArray[np.float32], std: NDArray[np.float32]
 ) -> NDArray[np.float32]:
+    """Return rows of pixels with `mean` subtracted from each channel and divided by `std`."""
     pixels = x.reshape(-1, len(mean)).astype(np.float32)
     pixels -= mean
     pixels /= std

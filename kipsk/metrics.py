@@ -1,21 +1,22 @@
-"""Properties of distilled rows: size, nearness to training rows, intrinsic dimension.
+"""Properties of distilled rows: their size, how near they are to training rows, their dimension.
 
-Distances are Euclidean, in the units of the features that are given: scale the features first if
+Distances are Euclidean, in the units of the features as they are given. Scale the features first if
 their units differ.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_array, check_random_state
 
 from kipsk._checks import check_integer, check_not_images
 from kipsk._engine._sizes import block_size_for, slices
+from kipsk._types import Float64s, Floats, Given, Ints
 
 __all__ = [
     "Compression",
@@ -28,18 +29,18 @@ __all__ = [
     "snapshot_dimensions",
 ]
 
-# Rows whose distances are the reference where none are given: their median is off by 4 % of the
-# spread of the distances.
+# The most training rows that serve as reference rows if none are given. The median of so many
+# distances is off by 4 % of the spread of the distances.
 _MAX_REFERENCE_ROWS = 1000
-# Share of the rows, those of the largest ratios, that Facco et al. leave out of their fit.
+# The share of the rows that Facco et al. leave out of their fit: those with the largest ratios.
 _DISCARDED = 0.1
 
 
 class DistanceToTraining(NamedTuple):
     """How near distilled rows are to training rows, and how near other real rows are."""
 
-    median: float  #: of the distilled rows' distances to their nearest training row
-    reference_median: float  #: the same of real rows
+    median: float  #: median distance from a distilled row to its nearest training row
+    reference_median: float  #: median distance from a real row to its nearest training row
     ratio: float  #: median / reference_median
     smallest_ratio: float  #: the smallest distance of a distilled row / reference_median
 
@@ -47,15 +48,15 @@ class DistanceToTraining(NamedTuple):
 class Compression(NamedTuple):
     """How many times smaller a distilled set is than the training set."""
 
-    rows: float  #: rows of the training set over those of the distilled set
-    bytes: float  #: the same of the memory that rows and labels take
+    rows: float  #: rows of the training set / rows of the distilled set
+    bytes: float  #: memory of the training rows and labels / that of the distilled ones
 
 
 def compression_ratio(X_s: ArrayLike, y_s: ArrayLike, X: ArrayLike, y: ArrayLike) -> Compression:
     """Return how many times smaller a distilled set is than the training set.
 
-    In bytes it is often less than in rows: a soft label is as many numbers as there are classes,
-    and learned rows are floating point where pixels may be of one byte.
+    The ratio in bytes is often smaller than the ratio in rows: a soft label is as many numbers as
+    there are classes, and learned rows are floating point where pixels may take one byte.
 
     Parameters
     ----------
@@ -64,15 +65,15 @@ def compression_ratio(X_s: ArrayLike, y_s: ArrayLike, X: ArrayLike, y: ArrayLike
     y_s : array-like of shape (n_s,), (n_s, n_classes) or (n_s, n_outputs)
         Their labels or targets.
     X : array-like of shape (n, ...)
-        Training rows, in the dtype that they are kept in.
+        Training rows, in the dtype in which they are stored.
     y : array-like of shape (n,) or (n, n_outputs)
         Their labels or targets.
 
     Returns
     -------
     Compression
-        ``rows`` and ``bytes``, both the training set's over the distilled set's. Bytes are those
-        of the uncompressed arrays as they are given.
+        ``rows`` and ``bytes``: for each, the number of the training set divided by that of the
+        distilled set. Bytes are those of the uncompressed arrays as they are given.
 
     Examples
     --------
@@ -95,7 +96,7 @@ def compression_ratio(X_s: ArrayLike, y_s: ArrayLike, X: ArrayLike, y: ArrayLike
         n, n_labels = (len(np.atleast_1d(arrays[name])) for name in (rows, labels))
         if not n or n != n_labels:
             raise ValueError(
-                f"{rows} and {labels} must have equally many rows, and some. Got {n} and "
+                f"{rows} and {labels} must have equally many rows, and at least one. Got {n} and "
                 f"{n_labels} instead."
             )
     size = {name: array.nbytes for name, array in arrays.items()}
@@ -107,25 +108,25 @@ def compression_ratio(X_s: ArrayLike, y_s: ArrayLike, X: ArrayLike, y: ArrayLike
 
 def nearest_rows(
     X_s: ArrayLike, X: ArrayLike, *, block_size: int | str = "auto"
-) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Return each row's distance to its nearest row of X, and which row that is.
+) -> tuple[Float64s, Ints]:
+    """Return the distance from each row to its nearest row of X, and the number of that row.
 
     Parameters
     ----------
     X_s : array-like of shape (n_s, n_features)
         Distilled rows.
     X : array-like of shape (n, n_features)
-        Real rows. There is no copy of them, nor a matrix of (n_s, n), if they are a C-contiguous
-        array of float32 or float64.
+        Real rows. They are not copied if they are a C-contiguous array of float32 or float64, and
+        no matrix of (n_s, n) is made.
     block_size : int or "auto", default="auto"
-        Rows of X_s at a time. "auto" bounds the memory.
+        The number of rows of X_s that are compared at a time. "auto" bounds the memory.
 
     Returns
     -------
     distances : ndarray of shape (n_s,)
-        Euclidean, in float64 and exact to rounding: that of a copy is 0.
+        Euclidean distances in float64, exact to rounding: the distance of a copy is 0.
     indices : ndarray of shape (n_s,)
-        Rows of X.
+        The numbers of the nearest rows of X.
 
     Examples
     --------
@@ -142,19 +143,23 @@ def nearest_rows(
 
 
 def distance_to_training(
-    X_s: ArrayLike, X: ArrayLike, X_reference: ArrayLike | None = None, *, random_state: Any = None
+    X_s: ArrayLike,
+    X: ArrayLike,
+    X_reference: ArrayLike | None = None,
+    *,
+    random_state: Given = None,
 ) -> DistanceToTraining:
-    """Return how near distilled rows are to training rows, next to how near other real rows are.
+    """Return how near distilled rows are to training rows, compared with other real rows.
 
-    A check for memorised rows, known for synthetic data as the distance to the closest record.
-    A ratio near 0 says that distilled rows are copies of training rows, with small changes; near
-    or above 1, that they are no nearer than a real row that was not in the training set. In
-    between there need not be a copy: with many features the mean of many rows is at about 0.7 of
-    the distance between two of them.
+    This is a check for memorised rows, known for synthetic data as the distance to the closest
+    record. A ratio near 0 says that distilled rows are copies of training rows with small changes.
+    A ratio near or above 1 says that they are no nearer than a real row that was not in the
+    training set. A ratio in between does not imply a copy: with many features, the mean of many
+    rows is at about 0.7 of the distance between two of them.
 
-    It is no guarantee of privacy. A training row plus large noise is far from it and still shows
-    it, so ratios above 1 exclude nothing; other transformations of a row (shifted, mirrored, or of
-    another contrast) are not looked for; and labels tell of training rows, too.
+    The check is no guarantee of privacy. A training row plus large noise is far from the training
+    row and still shows it, so ratios above 1 exclude nothing. Rows that are shifted, mirrored or
+    of another contrast are not recognised as copies. And labels reveal training rows too.
 
     Parameters
     ----------
@@ -164,17 +169,24 @@ def distance_to_training(
         Training rows.
     X_reference : array-like of shape (n_reference, n_features), default=None
         Real rows of the same distribution that are not in X, such as a test set. None takes
-        training rows, 1000 at random if there are more, and the nearest other row of X.
+        training rows, 1000 at random if there are more, and their distances to the nearest other
+        row of X.
     random_state : int, RandomState or None, default=None
-        For these 1000.
+        The seed of the draw of these 1000 rows.
 
     Returns
     -------
     DistanceToTraining
-        ``median``, ``reference_median``: medians of the distances from a row to its nearest
-        training row, over X_s and over the reference rows; ``ratio`` of the first to the second;
-        ``smallest_ratio``, of the smallest distance over X_s to the second, which is 0 if a row is
-        a copy.
+        ``median`` and ``reference_median`` are the medians of the distances from a row to its
+        nearest training row, over X_s and over the reference rows. ``ratio`` is the first divided
+        by the second. ``smallest_ratio`` is the smallest distance over X_s divided by
+        ``reference_median``; it is 0 if a row is a copy.
+
+    Raises
+    ------
+    ValueError
+        If half of the reference rows or more are equal to rows of X, so that there is nothing to
+        compare with.
 
     Examples
     --------
@@ -206,25 +218,27 @@ def distance_to_training(
 def intrinsic_dimension(X: ArrayLike) -> float:
     """Return the dimension of the manifold that rows lie on, estimated by two-NN.
 
-    Facco et al. 2017, arXiv 1803.06992. Where the density is constant as far as the second nearest
-    row, the ratio mu of a row's distances to its second and to its nearest row has the
-    distribution ``F(mu) = 1 - mu^-dimension``. The estimate is theirs: the slope of the line
-    through the origin that fits ``-log(1 - F)`` to ``log mu``, by least squares, without the
-    tenth of the rows with the largest mu; F is the rank over the number of rows.
+    The method is that of Facco et al. 2017, arXiv 1803.06992. Let mu be the ratio of a row's
+    distance to its second nearest row to its distance to its nearest row. Where the density is
+    constant as far as the second nearest row, mu has the distribution
+    ``F(mu) = 1 - mu^-dimension``. F is estimated by the rank of mu divided by the number of rows.
+    The dimension is the slope of the line through the origin that fits ``-log(1 - F)`` to
+    ``log mu`` by least squares, without the tenth of the rows that have the largest mu.
 
-    Its standard error is about ``1.5 / sqrt(n)`` of it. It is too small where many rows are near an
-    edge of the manifold, which in high dimensions is most of them: for 1000 rows in a cube by 2 %
-    in two dimensions and by 15 % in ten. Noise has a dimension of its own, on its scale.
+    The standard error is about ``1.5 / sqrt(n)`` times the dimension. The estimate is too small
+    where many rows are near an edge of the manifold, as most rows are in high dimensions: for 1000
+    rows in a cube by 2 % in two dimensions and by 15 % in ten. Noise has a dimension of its own, on
+    its scale.
 
     Parameters
     ----------
     X : array-like of shape (n, n_features)
-        A repeated row counts once. The time goes with n^2 n_features.
+        A row that is repeated counts once. The time is proportional to ``n^2 n_features``.
 
     Returns
     -------
     dimension : float
-        inf if nearly all rows have two nearest ones at the same distance, as on a grid.
+        inf if the two nearest rows of nearly every row are at the same distance, as on a grid.
 
     Examples
     --------
@@ -253,22 +267,23 @@ def intrinsic_dimension(X: ArrayLike) -> float:
 
 
 def snapshot_dimensions(
-    snapshots: Mapping[int, Any],
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    snapshots: Mapping[int, tuple[ArrayLike, object]],
+) -> tuple[Ints, Float64s]:
     """Return the intrinsic dimension of the support rows at each snapshot of a run.
 
     Parameters
     ----------
     snapshots : dict of int to tuple (X_s, y_s)
-        A distiller's ``snapshots_``.
+        The ``snapshots_`` of a distiller.
 
     Returns
     -------
     steps : ndarray of shape (n_snapshots,)
-        Sorted.
+        The numbers of steps, sorted.
     dimensions : ndarray of shape (n_snapshots,)
-        Each of `intrinsic_dimension`. All are of equally many rows, so that they compare with one
-        another; with other sets see `sample_dimension`.
+        The `intrinsic_dimension` of the support rows after each number of steps. All snapshots
+        have equally many rows, so their dimensions can be compared with one another. To compare
+        with a larger set, see `sample_dimension`.
 
     Examples
     --------
@@ -285,23 +300,23 @@ def snapshot_dimensions(
 
 
 def sample_dimension(
-    X: ArrayLike, n_rows: int, *, n_draws: int = 10, random_state: Any = None
+    X: ArrayLike, n_rows: int, *, n_draws: int = 10, random_state: Given = None
 ) -> float:
     """Return the mean intrinsic dimension of a few rows of X, drawn several times.
 
-    The estimate grows with the number of rows where the manifold has many dimensions, so a small
-    support set compares with as few real rows, not with all.
+    Where a manifold has many dimensions, the estimate grows with the number of rows. A small
+    support set should therefore be compared with equally few real rows, not with all of them.
 
     Parameters
     ----------
     X : array-like of shape (n, n_features)
         Real rows.
     n_rows : int
-        Rows of a draw, without repetition; at least 3, and at most n.
+        The number of rows of a draw, at least 3 and at most n; no row is drawn twice.
     n_draws : int, default=10
-        How many draws.
+        The number of draws.
     random_state : int, RandomState or None, default=None
-        For the draws.
+        The seed of the draws.
 
     Returns
     -------
@@ -329,10 +344,8 @@ def sample_dimension(
     return float(np.mean([intrinsic_dimension(draw) for draw in draws]))
 
 
-def _checked(
-    name: str, X: ArrayLike, *, like: NDArray[Any] | None = None, minimum: int = 1
-) -> NDArray[Any]:
-    """Return finite rows in floating point, with as many features as another array has."""
+def _checked(name: str, X: ArrayLike, *, like: Floats | None = None, minimum: int = 1) -> Floats:
+    """Return finite rows in floating point, with as many features as the rows of `like`."""
     check_not_images(name, X)
     rows = check_array(
         X, dtype=[np.float64, np.float32], input_name=name, ensure_min_samples=minimum
@@ -346,9 +359,9 @@ def _checked(
 
 
 def _neighbours(
-    A: NDArray[Any], X: NDArray[Any], k: int, block_size: int | str = "auto"
-) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Return each row's distances to its k nearest rows of X, the nearest first, and which."""
+    A: Floats, X: Floats, k: int, block_size: int | str = "auto"
+) -> tuple[Float64s, Ints]:
+    """Return each row's distances to its k nearest rows of X, ascending, and their numbers."""
     search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(X)
     size = block_size_for(block_size, 1, 3 * X.shape[1], 8)
     distances = np.empty((len(A), k))
@@ -365,10 +378,8 @@ def _neighbours(
     return distances, indices
 
 
-def _nearest_others(
-    A: NDArray[Any], own: NDArray[np.intp], X: NDArray[Any], k: int
-) -> NDArray[np.float64]:
-    """Return the distances of ``A = X[own]`` to their k nearest other rows of X."""
+def _nearest_others(A: Floats, own: Ints, X: Floats, k: int) -> Float64s:
+    """Return the distances from each row of ``A = X[own]`` to its k nearest other rows of X."""
     distances, indices = _neighbours(A, X, k + 1)
     distances[indices == own[:, None]] = np.inf
     return np.sort(distances, axis=1)[:, :k]

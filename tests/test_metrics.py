@@ -228,7 +228,7 @@ def test_compression_by_hand():
     "change, message",
     [
         ({"y": np.array(["a", "b"], dtype=object)}, "y must be an array .* Got dtype object"),
-        ({"y": [0]}, "X and y must have equally many rows, and some. Got 2 and 1 instead"),
+        ({"y": [0]}, "X and y must have equally many rows, and at least one. Got 2 and 1 instead"),
         ({"X_s": np.ones((0, 2)), "y_s": []}, "X_s and y_s must have .* Got 0 and 0 instead"),
     ],
 )

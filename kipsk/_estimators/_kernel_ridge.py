@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 import jax
 import numpy as np
 from jax.tree_util import Partial
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from kipsk._checks import check_integer, check_not_images, check_option, check_positive
@@ -18,22 +19,25 @@ from kipsk._data._labels import class_targets, is_target_matrix
 from kipsk._engine import current, map_rows
 from kipsk._engine._sizes import block_bytes, block_size_for
 from kipsk._estimators._one_hot import OneHotClassifierMixin
+from kipsk._types import AnyArray, Float64s, Ints, MatrixLike
 from kipsk.kernels._base import JaxKernel, KernelFunction, evaluate
 from kipsk.kernels._registry import get_kernel
 
 _PRECOMPUTED_REG = 1e-6
-_FLOATS = (np.float64, np.float32)  # others become float64
+_DTYPES = (np.float64, np.float32)  # every other dtype becomes float64
+_REG_ALSO = ', "auto" or a sequence of such numbers'
 
 
 @jax.jit
 def _predict(function: KernelFunction, X_s: jax.Array, alpha: jax.Array, X: jax.Array) -> jax.Array:
+    """Return the predictions for rows X, with the kernel in the precision of X_s."""
     X = X.astype(X_s.dtype)
     K_st = function.cross(function.prepare(X_s), function.prepare(X))
     return _ridge.predict(K_st.astype(X.dtype), alpha)
 
 
 class _BaseKernelRidge(BaseEstimator):
-    """The closed form behind both estimators."""
+    """What the regressor and the classifier share: the closed form and its predictions."""
 
     def __init__(
         self,
@@ -50,12 +54,27 @@ class _BaseKernelRidge(BaseEstimator):
         self.dtype = dtype
         self.verbose = verbose
 
-    def _fit_targets(self, X: NDArray[Any], Y: NDArray[Any], sample_weight: Any) -> None:
-        """Fit validated rows (or a precomputed kernel) and 2-D float64 targets."""
+    def _fit_targets(self, X: AnyArray, Y: Float64s, sample_weight: ArrayLike | None) -> None:
+        """Fit validated rows (or a precomputed kernel matrix) and targets (n, n_outputs)."""
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         used = np.flatnonzero(weight)
         if not len(used):
             raise ValueError("sample_weight must have a positive entry. Got only zeros instead.")
+        K = self._gram(X, used)
+        # Weighted least squares is least squares on rows that are scaled by sqrt(weight). The
+        # ridge is relative to the weighted mean of the diagonal, so that a row of weight 2 counts
+        # as a row that is given twice.
+        mean = np.average(np.diag(K), weights=weight)
+        root = np.sqrt(weight[used])
+        if sample_weight is not None:
+            K = K[np.ix_(used, used)] * np.outer(root, root)
+        alpha = self._solve(K, Y[used] * root[:, None], mean, root)
+        self.X_fit_ = X
+        self.dual_coef_ = np.zeros_like(Y)
+        self.dual_coef_[used] = root[:, None] * alpha
+
+    def _gram(self, X: AnyArray, used: Ints) -> Float64s:
+        """Return the kernel matrix of the rows; set ``kernel_`` from those of positive weight."""
         if self._is_precomputed():
             self.kernel_: JaxKernel | str = "precomputed"
             K = X.astype(np.float64, copy=False)
@@ -64,32 +83,35 @@ class _BaseKernelRidge(BaseEstimator):
             with jax.enable_x64(True):
                 K = np.asarray(evaluate(self.kernel_.function(), X.astype(np.float64)))
         _ridge.check_finite_gram(K, "K_ss")
-        # Weighted least squares is least squares on rows scaled by sqrt(weight); the relative
-        # ridge follows the weighted mean of the diagonal, so weight 2 is the row given twice.
-        mean = np.average(np.diag(K), weights=weight)
-        root = np.sqrt(weight[used])
-        targets = Y[used] * root[:, None]
-        if sample_weight is not None:
-            K = K[np.ix_(used, used)] * np.outer(root, root)
+        return K
+
+    def _solve(self, K: Float64s, targets: Float64s, mean: float, root: Float64s) -> Float64s:
+        """Return the dual coefficients under the best ridge; set ``reg_`` and ``loo_errors_``.
+
+        Parameters
+        ----------
+        K, targets : ndarrays of shape (n, n) and (n, n_outputs)
+            Scaled by the roots of the weights.
+        mean : float
+            What the ridges are relative to.
+        root : ndarray of shape (n,)
+            The roots of the weights.
+        """
         regs = self._regs()
         self.__dict__.pop("loo_errors_", None)  # of an earlier fit
         if len(regs) == 1:
-            best = 0
-            alpha = _ridge.fit_alpha(K, targets, regs[0] * mean)
-        else:
-            residuals, alphas = _ridge.leave_one_out(K, targets, regs * mean)
-            self.loo_errors_ = np.sum(residuals**2, axis=(1, 2)) / (root @ root) / Y.shape[1]
-            best = int(np.argmin(self.loo_errors_))
-            alpha = alphas[best]
-            if not np.isfinite(self.loo_errors_[best]):
-                raise _ridge.not_positive_definite(K, regs.max() * mean, "K_ss")
+            self.reg_ = float(regs[0])
+            return _ridge.fit_alpha(K, targets, regs[0] * mean)
+        residuals, alphas = _ridge.leave_one_out(K, targets, regs * mean)
+        self.loo_errors_ = np.sum(residuals**2, axis=(1, 2)) / (root @ root) / targets.shape[1]
+        best = int(np.argmin(self.loo_errors_))
+        if not np.isfinite(self.loo_errors_[best]):
+            raise _ridge.not_positive_definite(K, regs.max() * mean, "K_ss")
         self.reg_ = float(regs[best])
-        self.X_fit_ = X
-        self.dual_coef_ = np.zeros_like(Y)
-        self.dual_coef_[used] = root[:, None] * alpha
+        return alphas[best]
 
-    def _regs(self) -> NDArray[np.float64]:
-        """Return the relative ridges to choose from."""
+    def _regs(self) -> Float64s:
+        """Return the relative ridges among which the best is taken."""
         name = type(self).__name__
         if isinstance(self.reg, str):
             check_option(name, "reg", self.reg, ("auto",), also=", a number or a sequence of them")
@@ -103,10 +125,11 @@ class _BaseKernelRidge(BaseEstimator):
             raise ValueError(f"The 'reg' parameter of {name} must not be empty. Got {self.reg!r}.")
         return np.array(values)
 
-    def _predict_targets(self, X: Any) -> NDArray[np.float64]:
+    def _predict_targets(self, X: MatrixLike) -> Float64s:
+        """Return the predictions for rows, or for their kernel with the training rows."""
         check_is_fitted(self, "dual_coef_")
         check_not_images("X", X)
-        X = validate_data(self, X, dtype=_FLOATS, reset=False)
+        X = validate_data(self, X, dtype=_DTYPES, reset=False)
         if isinstance(self.kernel_, str):
             return np.asarray(X.astype(np.float64) @ self.dual_coef_)
         auto = getattr(self.kernel_, "recommended_dtype", "float64")
@@ -129,7 +152,7 @@ class _BaseKernelRidge(BaseEstimator):
                 task_bytes=block_bytes(size, len(X_fit), row_size, dtype.itemsize),
                 progress="predict" if self.verbose else None,
             )
-        # Only who asks for float32 gets it.
+        # Predictions are in float32 only if the user asked for it.
         return predictions.astype(np.float64, copy=False) if self.dtype == "auto" else predictions
 
     def _check_parameters(self) -> None:
@@ -141,73 +164,71 @@ class _BaseKernelRidge(BaseEstimator):
     def _is_precomputed(self) -> bool:
         return isinstance(self.kernel, str) and self.kernel == "precomputed"
 
-    def _check_square(self, X: NDArray[Any]) -> None:
+    def _check_square(self, X: AnyArray) -> None:
         if self._is_precomputed() and X.shape[0] != X.shape[1]:
             raise ValueError(
                 f"A precomputed kernel must be a square matrix in fit. Got shape {X.shape} instead."
             )
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.pairwise = self._is_precomputed()
         return tags
-
-
-_REG_ALSO = ', "auto" or a sequence of such numbers'
 
 
 class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
     r"""Kernel ridge regression with a kernel of `kipsk.kernels`.
 
     Fits ``alpha = (K_ss + reg * trace(K_ss) / n * I)^-1 y`` and predicts ``K_ts alpha``. There is
-    no intercept; centre y if its mean is far from zero.
+    no intercept: centre y if its mean is far from zero.
 
     Parameters
     ----------
     kernel : str or kernel object, default="fc1"
-        A name known to `kipsk.kernels.get_kernel`, a kernel object, or "precomputed" (X is then
-        the kernel matrix: (n, n) in `fit`, (n_test, n) in `predict`).
+        A name known to `kipsk.kernels.get_kernel`, a kernel object, or "precomputed": X is then
+        the kernel matrix, (n, n) in `fit` and (n_test, n) in `predict`.
     reg : float, "auto" or sequence of float, default="auto"
-        Relative ridge: the matrix is regularised by ``reg`` times its mean diagonal entry. "auto"
-        is the kernel's recommended value, 1e-6, or 5e-3 for sampled networks. Of a sequence, the
-        value of smallest leave-one-out error is taken, from one eigendecomposition for all.
+        The relative ridge: the matrix is regularised by ``reg`` times its mean diagonal entry.
+        "auto" is the value that the kernel recommends, 1e-6, or 5e-3 for sampled networks. Of a
+        sequence, the value with the smallest leave-one-out error is taken; one eigendecomposition
+        serves all values.
     block_size : int or "auto", default="auto"
-        Rows predicted at a time. "auto" bounds the memory.
+        The number of rows that are predicted at a time. "auto" bounds the memory.
     dtype : {"auto", "float64", "float32"}, default="auto"
-        Precision of the kernel in `predict`; the fit is always in float64. "auto" is what the
+        The precision of the kernel in `predict`; the fit is always in float64. "auto" is what the
         kernel recommends: float32 for exact convolutional kernels, else float64. With a small
-        ridge ``dual_coef_`` is large and of both signs, so float32 leaves about three digits of a
-        prediction, at half the time or less.
+        ridge ``dual_coef_`` is large and of both signs, so that float32 leaves about three digits
+        of a prediction, in half the time or less.
     verbose : int, default=0
-        1 shows a progress bar of `predict`.
+        1 shows a progress bar in `predict`.
 
     Attributes
     ----------
     dual_coef_ : ndarray of shape (n, n_outputs) or (n,)
-        alpha.
+        The dual coefficients alpha.
     X_fit_ : ndarray of shape (n, n_features)
-        Training rows (or kernel matrix).
+        The training rows, or their kernel matrix if `kernel` is "precomputed".
     kernel_ : kernel object
         The kernel with its data-dependent parameters set.
     reg_ : float
-        The relative ridge used.
+        The relative ridge that was used.
     loo_errors_ : ndarray of shape (n_regs,)
-        Mean squared leave-one-out error of each ridge; only if `reg` is a sequence.
+        The mean squared leave-one-out error of each ridge; only if `reg` is a sequence.
     n_features_in_ : int
-        Features of X.
+        The number of features of X.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Their names, if all are strings.
+        The names of the features, if all of them are strings.
 
     See Also
     --------
     KernelRidgeNTKClassifier : The same for class labels.
-    KIPRegressor : Learns a few rows that predict as all do.
-    kipsk.kernels.get_kernel : The kernels that have names.
+    KIPRegressor : Learns a few rows that predict as well as all rows.
+    kipsk.kernels.get_kernel : Lists the kernels that have names.
     sklearn.kernel_ridge.KernelRidge : Takes the same kernel objects; its ``alpha`` is absolute.
 
     Notes
     -----
-    Memory is about five float64 matrices of n x n.
+    A fit takes the memory of about five float64 matrices of n x n.
 
     Examples
     --------
@@ -219,18 +240,19 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
     True
     """
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Fit the closed form.
+    def fit(self, X: MatrixLike, y: MatrixLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Solve for the dual coefficients.
 
         Parameters
         ----------
         X : array-like of shape (n, n_features), or (n, n) if the kernel is precomputed
-            Training rows, or their kernel matrix.
+            The training rows, or their kernel matrix.
         y : array-like of shape (n,) or (n, n_outputs)
-            Any real targets, so also the soft labels of a distilled set.
+            Any real targets, and so also the soft labels of a distilled set.
         sample_weight : array-like of shape (n,), default=None
-            Weight 2 is the row given twice, except that a leave-one-out error (`reg` a sequence)
-            leaves out both, and that ``length_scale="auto"`` counts the row once.
+            The weight of each row. A row of weight 2 counts as a row that is given twice, with two
+            exceptions: a leave-one-out error (of a sequence in `reg`) leaves out both copies, and
+            ``length_scale="auto"`` counts the row once.
 
         Returns
         -------
@@ -240,12 +262,12 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
         Raises
         ------
         ValueError
-            If a parameter or the data break a rule, or the kernel matrix is not finite or,
-            regularised, not positive definite; the message says what to raise.
+            If a parameter or the data break a rule, or if the kernel matrix is not finite or, with
+            the ridge added, not positive definite. The message says which parameter to raise.
         """
         self._check_parameters()
         check_not_images("X", X)
-        X, y = validate_data(self, X, y, dtype=_FLOATS, multi_output=True, y_numeric=True)
+        X, y = validate_data(self, X, y, dtype=_DTYPES, multi_output=True, y_numeric=True)
         self._check_square(X)
         targets = np.asarray(y, dtype=np.float64)
         self._fit_targets(X, targets.reshape(len(X), -1), sample_weight)
@@ -253,8 +275,8 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
             self.dual_coef_ = self.dual_coef_[:, 0]
         return self
 
-    def predict(self, X: Any) -> NDArray[np.float64]:
-        """Return predictions.
+    def predict(self, X: MatrixLike) -> Float64s:
+        """Return the predicted targets.
 
         Parameters
         ----------
@@ -272,7 +294,8 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
 class KernelRidgeNTKClassifier(OneHotClassifierMixin, _BaseKernelRidge):
     """Kernel ridge regression on centred one-hot labels, as a classifier.
 
-    As `KernelRidgeNTK` on ``one_hot(y) - 1 / n_classes``; the class of the largest output wins.
+    This is `KernelRidgeNTK` on ``one_hot(y) - 1 / n_classes``. The predicted class is that of the
+    largest output.
 
     Parameters
     ----------
@@ -285,15 +308,15 @@ class KernelRidgeNTKClassifier(OneHotClassifierMixin, _BaseKernelRidge):
     dtype : {"auto", "float64", "float32"}, default="auto"
         As in `KernelRidgeNTK`.
     classes : array-like of shape (n_classes,), default=None
-        Needed if `fit` gets a target matrix, such as the soft labels of a distilled set: the
-        class of each column.
+        The class of each column of y, which is needed if `fit` gets a matrix of targets, such as
+        the soft labels of a distilled set.
     verbose : int, default=0
         As in `KernelRidgeNTK`.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The classes, sorted, or as `classes` has them.
+        The classes: sorted, or in the order of `classes` if that is given.
     dual_coef_ : ndarray of shape (n, n_classes)
         As in `KernelRidgeNTK`.
     X_fit_, kernel_, reg_, loo_errors_, n_features_in_, feature_names_in_
@@ -302,12 +325,12 @@ class KernelRidgeNTKClassifier(OneHotClassifierMixin, _BaseKernelRidge):
     See Also
     --------
     KernelRidgeNTK : The same for real targets.
-    KIPDistiller : Learns a few rows that predict as all do.
+    KIPDistiller : Learns a few rows that predict as well as all rows.
     kipsk.networks.FiniteNetworkClassifier : The network whose limit of infinite width this is.
 
     Notes
     -----
-    Errors and memory are those of `KernelRidgeNTK`.
+    The errors and the memory are those of `KernelRidgeNTK`.
 
     Examples
     --------
@@ -331,13 +354,13 @@ class KernelRidgeNTKClassifier(OneHotClassifierMixin, _BaseKernelRidge):
         super().__init__(kernel, reg=reg, block_size=block_size, dtype=dtype, verbose=verbose)
         self.classes = classes
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Fit the closed form.
+    def fit(self, X: MatrixLike, y: MatrixLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Solve for the dual coefficients.
 
         Parameters
         ----------
         X : array-like of shape (n, n_features), or (n, n) if the kernel is precomputed
-            Training rows, or their kernel matrix.
+            The training rows, or their kernel matrix.
         y : array-like of shape (n,), or (n, n_classes) with `classes` given
             Class labels of any type, or a matrix of real targets.
         sample_weight : array-like of shape (n,), default=None
@@ -351,12 +374,13 @@ class KernelRidgeNTKClassifier(OneHotClassifierMixin, _BaseKernelRidge):
         Raises
         ------
         ValueError
-            As `KernelRidgeNTK`, and if y holds one class, or a matrix without `classes`.
+            For the reasons that `KernelRidgeNTK` has, if y holds one class only, or if y is a
+            matrix and `classes` is None.
         """
         self._check_parameters()
         check_not_images("X", X)
         is_matrix = is_target_matrix(y, self.classes)
-        X, y = validate_data(self, X, y, dtype=_FLOATS, multi_output=is_matrix)
+        X, y = validate_data(self, X, y, dtype=_DTYPES, multi_output=is_matrix)
         self._check_square(X)
         classes, targets = class_targets(type(self).__name__, y, self.classes, is_matrix)
         self._fit_targets(X, targets, sample_weight)

@@ -1,27 +1,27 @@
-"""A classifier whose outputs regress centred one-hot labels."""
+"""What classifiers share that are regressions on centred one-hot labels."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 
 from kipsk._data._labels import decision
+from kipsk._types import AnyArray, Float64s, MatrixLike
 
 
 class OneHotClassifierMixin(ClassifierMixin):
-    """A classifier whose outputs regress centred one-hot labels."""
+    """A classifier that is a regression on centred one-hot labels."""
 
-    classes_: NDArray[Any]
+    classes_: AnyArray
 
-    if TYPE_CHECKING:
+    if TYPE_CHECKING:  # subclasses define it
 
-        def _predict_targets(self, X: Any) -> NDArray[np.float64]: ...
+        def _predict_targets(self, X: MatrixLike) -> Float64s: ...
 
-    def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Return how much speaks for each class.
+    def decision_function(self, X: MatrixLike) -> Float64s:
+        """Return the score of each class: the prediction of its centred one-hot label.
 
         Parameters
         ----------
@@ -31,13 +31,13 @@ class OneHotClassifierMixin(ClassifierMixin):
         Returns
         -------
         decisions : ndarray of shape (n_samples, n_classes), or (n_samples,) if binary
-            In the order of ``classes_``. Binary ones are differences, positive for the second
-            class.
+            Columns are in the order of ``classes_``. With two classes there is one number for each
+            row, the score of the second class minus that of the first.
         """
         return decision(self._predict_targets(X))
 
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Return the class of the largest output for each row.
+    def predict(self, X: MatrixLike) -> AnyArray:
+        """Return the class with the largest score for each row.
 
         Parameters
         ----------

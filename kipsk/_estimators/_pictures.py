@@ -1,4 +1,4 @@
-"""Support rows to look at: back in their own units, as images, with captions."""
+"""Support rows as people look at them: in the units of X, as images, with captions."""
 
 from __future__ import annotations
 
@@ -6,39 +6,38 @@ import base64
 import html
 import io
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted
 
 from kipsk._checks import refuse
+from kipsk._types import AnyArray, Estimator, Float64s, Given, Ints
 from kipsk.architectures._layers import checked_shape
 
-# Images in a notebook's view of an estimator, and pixels of a side that each is thinned to.
+# The most images in a notebook's view of an estimator, and the most pixels of a side of each.
 _MAX_THUMBNAILS = 30
 _MAX_SIDE = 64
 
 
-def known_image_shape(distiller: Any) -> tuple[int, ...] | None:
-    """Return the shape that a fitted distiller or its kernel was given, None if neither was."""
+def known_image_shape(distiller: Estimator) -> tuple[int, ...] | None:
+    """Return the image shape that a fitted distiller or its kernel was given, or None."""
     given = [distiller.image_shape]
     for kernel in getattr(distiller, "kernels_", [distiller.kernel_]):
         while kernel is not None and not isinstance(kernel, str):
             params = kernel.get_params()
             given.append(params.get("image_shape"))
-            kernel = params.get("kernel")  # of an `Invariant`
+            kernel = params.get("kernel")  # the one inside an `Invariant`
     return next((tuple(shape) for shape in given if shape is not None), None)
 
 
-def before(transformer: Any, rows: NDArray[Any]) -> NDArray[Any]:
-    """Return rows as they were before a fitted transformer, or before the steps of a Pipeline.
+def before(transformer: Estimator, rows: AnyArray) -> AnyArray:
+    """Return rows as they were before a fitted transformer or the steps of a fitted Pipeline.
 
     Raises
     ------
     ValueError
-        If there is no way back.
+        If a transformer has no inverse.
     """
     if transformer is None or isinstance(transformer, str):  # "passthrough"
         return rows
@@ -47,11 +46,11 @@ def before(transformer: Any, rows: NDArray[Any]) -> NDArray[Any]:
             rows = before(step, rows)
         return rows
     if hasattr(transformer, "fit_resample") and not hasattr(transformer, "transform"):
-        return rows  # a sampler takes rows out, or adds some
+        return rows  # a sampler removes or adds rows and does not change their units
     one_way = (
         isinstance(transformer, FunctionTransformer)
         and transformer.func is not None
-        and transformer.inverse_func is None  # its inverse_transform would return the rows
+        and transformer.inverse_func is None  # its inverse_transform would change nothing
     )
     if one_way or not hasattr(transformer, "inverse_transform"):
         raise ValueError(
@@ -62,8 +61,8 @@ def before(transformer: Any, rows: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(transformer.inverse_transform(rows))
 
 
-def in_space(owner: str, distiller: Any, rows: NDArray[Any], space: Any) -> NDArray[Any]:
-    """Return support rows in the units of X ("original") or of the kernel."""
+def in_space(owner: str, distiller: Estimator, rows: AnyArray, space: Given) -> AnyArray:
+    """Return support rows in the units of X ("original") or as the kernel sees them ("kernel")."""
     if space not in ("original", "kernel"):
         raise refuse(owner, "space", "'original' or 'kernel'", space)
     if space == "kernel":
@@ -71,41 +70,42 @@ def in_space(owner: str, distiller: Any, rows: NDArray[Any], space: Any) -> NDAr
     return before(getattr(distiller, "preprocess_", None), rows)
 
 
-def is_shape_of(image_shape: Any, n_features: int) -> bool:
-    """Return whether rows of so many features can be images of a shape that was given."""
+def is_shape_of(image_shape: tuple[int, ...] | None, n_features: int) -> bool:
+    """Return whether a shape is known and rows of `n_features` can be images of this shape."""
     return image_shape is not None and math.prod(image_shape) == n_features
 
 
 def as_images(
     owner: str,
-    rows: NDArray[Any],
-    image_shape: Any,
+    rows: AnyArray,
+    image_shape: Given,
     vmin: float | None = None,
     vmax: float | None = None,
-) -> NDArray[np.float64]:
+) -> Float64s:
     """Return rows as RGB images of shape (n, H, W, 3) with values from 0 to 1.
 
     Parameters
     ----------
     owner : str
+        The class or function that errors name.
     rows : ndarray of shape (n, H * W * C)
     image_shape : tuple (H, W, C)
         C is 1 or 3.
     vmin, vmax : float or None
-        Values that become 0 and 1. None are the 1st and 99th percentile of all that is shown, as
-        learned rows leave the range of pixels.
+        The values that become 0 and 1. None takes the 1st and the 99th percentile of `rows`,
+        because learned rows leave the range of pixels.
 
     Raises
     ------
     ValueError
-        If the rows are not known to be such images.
+        If `image_shape` is None or is not the shape of images that the rows can be.
     """
     n_features = rows.shape[1]
     if image_shape is None:
         raise ValueError(
-            f"{owner} needs to know the images' shape to draw them. Rows have {n_features} "
-            "features: pass image_shape=(H, W, C), such as (32, 32, 3). A table is drawn by "
-            "SupportDisplay with kind='heatmap'."
+            f"{owner} needs to know the shape of the images to draw them. Rows have {n_features} "
+            "features: pass image_shape=(H, W, C), such as (32, 32, 3). If the rows are no images, "
+            "SupportDisplay with kind='heatmap' draws them as a table."
         )
     shape = checked_shape(owner, "image_shape", image_shape, n_dims=(3,))
     if not is_shape_of(shape, n_features):
@@ -121,8 +121,8 @@ def as_images(
     return np.broadcast_to(images, (*images.shape[:3], 3))
 
 
-def captions(y_s: NDArray[Any], classes: NDArray[Any] | None) -> list[str]:
-    """Return the class of each label's largest entry, or the targets of each row, as text."""
+def captions(y_s: AnyArray, classes: AnyArray | None) -> list[str]:
+    """Return the class of each row's largest label as text, or its targets without classes."""
     if classes is not None:
         return [str(name) for name in classes[np.argmax(y_s, axis=1)]]
     targets = y_s.reshape(len(y_s), -1)
@@ -131,51 +131,55 @@ def captions(y_s: NDArray[Any], classes: NDArray[Any] | None) -> list[str]:
     ]
 
 
-def spread(n: int, at_most: int) -> NDArray[np.intp]:
-    """Return at most so many of n positions, evenly spread over them."""
+def evenly_spread(n: int, at_most: int) -> Ints:
+    """Return at most `at_most` of the positions 0 to n - 1, evenly spread."""
     return np.unique(np.linspace(0, n - 1, min(n, at_most)).round().astype(np.intp))
 
 
-def thumbnails(distiller: Any) -> str:
-    """Return some support rows as HTML with inline images; nothing if they cannot be drawn.
+def thumbnails(distiller: Estimator) -> str:
+    """Return some support rows of a distiller as HTML with inline images.
 
-    For a distiller that knows the images' shape, where matplotlib is installed.
+    The text is empty if the distiller is not fitted, if the shape of the images is not known, or if
+    matplotlib is not installed.
     """
     try:
         check_is_fitted(distiller, "predictor_")
         return _thumbnails(distiller)
-    except Exception:  # a view in a notebook must not raise, whatever a transformer does
+    except Exception:  # the view in a notebook must not fail, whatever a transformer raises
         return ""
 
 
-def _thumbnails(distiller: Any) -> str:
-    from matplotlib.image import imsave
-
+def _thumbnails(distiller: Estimator) -> str:
     shape = known_image_shape(distiller)
     if shape is None:
         return ""
-    chosen = spread(len(distiller.X_s_), _MAX_THUMBNAILS)
+    chosen = evenly_spread(len(distiller.X_s_), _MAX_THUMBNAILS)
     rows = in_space("thumbnails", distiller, distiller.X_s_[chosen], "original")
     images = as_images("thumbnails", rows, shape)
     step = -(-max(shape[:2]) // _MAX_SIDE)
     names = captions(distiller.y_s_[chosen], getattr(distiller, "classes_", None))
-    figures = []
-    for image, name in zip(images, names, strict=True):
-        buffer = io.BytesIO()
-        imsave(buffer, np.ascontiguousarray(image[::step, ::step]), format="png")
-        data = base64.b64encode(buffer.getvalue()).decode("ascii")
-        name = html.escape(name)
-        figures.append(
-            f'<figure title="{name}" style="margin:2px;width:44px;text-align:center">'
-            f'<img src="data:image/png;base64,{data}" alt="{name}" '
-            'style="width:40px;image-rendering:pixelated">'
-            '<figcaption style="overflow:hidden;text-overflow:ellipsis;white-space:nowrap">'
-            f"{name}</figcaption></figure>"
-        )
+    pairs = zip(images, names, strict=True)
+    figures = [_figure(image[::step, ::step], html.escape(name)) for image, name in pairs]
     n = len(distiller.X_s_)
     some = f"{len(chosen)} of {n}" if len(chosen) < n else str(n)
     return (
         '<div style="font:11px sans-serif;max-width:520px">'
         f'<div style="margin:4px 2px">{some} support rows</div>'
         f'<div style="display:flex;flex-wrap:wrap">{"".join(figures)}</div></div>'
+    )
+
+
+def _figure(image: Float64s, name: str) -> str:
+    """Return an image with its caption, a text that is already escaped, as HTML."""
+    from matplotlib.image import imsave
+
+    buffer = io.BytesIO()
+    imsave(buffer, np.ascontiguousarray(image), format="png")
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return (
+        f'<figure title="{name}" style="margin:2px;width:44px;text-align:center">'
+        f'<img src="data:image/png;base64,{data}" alt="{name}" '
+        'style="width:40px;image-rendering:pixelated">'
+        '<figcaption style="overflow:hidden;text-overflow:ellipsis;white-space:nowrap">'
+        f"{name}</figcaption></figure>"
     )

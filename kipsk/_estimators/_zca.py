@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve, eigh
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils import gen_batches
+from sklearn.utils import Tags, gen_batches
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from kipsk._checks import check_not_images, check_positive
+from kipsk._types import AnyArray, Float64s, Floats, MatrixLike
 
-Float64Array = npt.NDArray[np.float64]
-
-# Rows are turned into float64 this many bytes at a time; X as a whole never is.
+# Rows become float64 this many bytes at a time; X as a whole never does.
 _CHUNK_BYTES = 64 * 2**20
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -39,12 +37,12 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     Parameters
     ----------
     reg : float, default=10.0
-        Regularisation relative to the mean eigenvalue ``trace(C) / d``; at least 0.
-        0 whitens fully, a large value leaves the rows' directions as they are. The
-        default is mild because strong whitening costs the fully connected kernels
-        accuracy; the papers' 0.1 is for convolutional kernels on colour images.
+        The regularisation relative to the mean eigenvalue ``trace(C) / d``; at least
+        0. 0 whitens fully, and a large value leaves the rows' directions as they are.
+        The default whitens mildly, because strong whitening costs the fully connected
+        kernels accuracy; the papers' 0.1 is for convolutional kernels on colour images.
     layer_norm : bool, default=True
-        Normalise each row first. If False, Z is X itself.
+        Whether each row is normalised first. If False, Z is X itself.
 
     Attributes
     ----------
@@ -56,38 +54,40 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         W, in float64, symmetric positive definite. After `partial_fit`, this and
         `eigenvalues_` are absent until the next `transform` or `inverse_transform`.
     row_mean_ : float
-        Mean over the training rows of each row's mean; 0 if not ``layer_norm``.
+        The mean over the training rows of each row's mean; 0 without `layer_norm`.
     row_norm_ : float
-        Mean over the training rows of each row's centred norm; 1 if not ``layer_norm``.
+        The mean over the training rows of each row's centred norm; 1 without
+        `layer_norm`.
     n_samples_seen_ : int
-        Number of training rows, n.
+        The number of training rows, n.
     n_features_in_ : int
-        Number of features, d.
+        The number of features, d.
     feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, only if all names of X are strings.
+        The names of the features, if all of them are strings.
 
     See Also
     --------
-    KIPDistiller : Takes it as its `preprocess`.
-    kipsk.datasets.load_images : Image sets, each channel standardised.
-    sklearn.decomposition.PCA : With ``whiten=True`` in the basis of the components.
+    KIPDistiller : Takes this transformer as its `preprocess`.
+    kipsk.datasets.load_images : Loads image sets with each channel standardised.
+    sklearn.decomposition.PCA : Whitens in the basis of the components, with ``whiten=True``.
 
     Notes
     -----
     The formulas are those of arXiv:2107.13034 and its published code. There, RGB
     image sets were whitened with ``reg=0.1`` and grey ones were standardised per
-    channel instead. It serves convolutional kernels; for fully connected ones
-    :doc:`/results` compares with and without.
+    channel instead. Whitening serves convolutional kernels; for fully connected ones
+    :doc:`/results` compares the accuracy with and without it.
 
-    When n < d nothing is known of the directions outside the rows' span. They get
-    ``phi = (trace(C) * max(1, reg / d))^(-1/2)``: for ``reg <= d`` that is the published
-    code's 1 where `layer_norm` makes trace(C) 1, and the same in units of X where it does
-    not; beyond, no more than the other directions. Numerically null directions
-    (``mu + reg * trace(C) / d <= d * eps * max(mu)``, hence the null ones if ``reg=0``)
-    get it too.
+    When n < d, nothing is known of the directions outside the span of the rows. They get
+    ``phi = (trace(C) * max(1, reg / d))^(-1/2)``. For ``reg <= d`` this is the 1 of the
+    published code where `layer_norm` makes trace(C) 1, and the same in units of X where
+    it does not; for larger ``reg`` it is no more than the phi of the other directions.
+    Directions that are null up to rounding
+    (``mu + reg * trace(C) / d <= d * eps * max(mu)``, so all null directions if
+    ``reg=0``) get this phi too.
 
-    All arithmetic is in float64, on row chunks of about 64 MB. The output is float32
-    for float32 X, float64 for every other dtype.
+    All arithmetic is in float64, on chunks of rows of about 64 MB. The output is float32
+    for float32 X and float64 for every other dtype.
 
     Examples
     --------
@@ -103,9 +103,9 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     True
     """
 
-    covariance_: Float64Array
-    eigenvalues_: Float64Array
-    whitening_: Float64Array
+    covariance_: Float64s
+    eigenvalues_: Float64s
+    whitening_: Float64s
     row_mean_: float
     row_norm_: float
     n_samples_seen_: int
@@ -114,13 +114,13 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.reg = reg
         self.layer_norm = layer_norm
 
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Learn the whitening of X, forgetting any earlier rows.
+    def fit(self, X: MatrixLike, y: object = None) -> Self:
+        """Learn the whitening of X; rows of an earlier fit are forgotten.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows, of any real dtype (uint8 images stay uint8).
+            The training rows, of any real dtype (uint8 images stay uint8).
         y : None
             Ignored.
 
@@ -131,19 +131,19 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter or X is invalid, or X's squares overflow float64.
+            If a parameter or X is invalid, or if the squares of X overflow float64.
         """
         self._check_parameters()
         X = self._validate(X, reset=True)
         self._accumulate(X, reset=True)
-        # Here and not at the first transform: transform after fit changes no attribute.
+        # W is made now, so that `transform` changes no attribute after `fit`.
         self._factorize()
         return self
 
-    def partial_fit(self, X: Any, y: Any = None) -> Self:
-        """Add rows; up to rounding, the same as `fit` on all rows seen so far.
+    def partial_fit(self, X: MatrixLike, y: object = None) -> Self:
+        """Add training rows; up to rounding, the result is that of `fit` on all rows so far.
 
-        The eigendecomposition waits for the first `transform`.
+        The eigendecomposition is computed at the first `transform`.
 
         Parameters
         ----------
@@ -159,7 +159,7 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            As `fit`, and if X has other features than the rows before.
+            For the reasons that `fit` has, and if X has other features than the rows before.
         """
         self._check_parameters()
         first = not hasattr(self, "n_samples_seen_")
@@ -167,8 +167,8 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self._accumulate(X, reset=first)
         return self
 
-    def transform(self, X: Any) -> npt.NDArray[Any]:
-        """Normalise the rows of X and whiten them.
+    def transform(self, X: MatrixLike) -> Floats:
+        """Normalise the rows of X if `layer_norm` is set, and whiten them.
 
         Parameters
         ----------
@@ -191,13 +191,14 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             out[rows] = chunk @ whitening
         return out
 
-    def inverse_transform(self, X: Any) -> npt.NDArray[Any]:
+    def inverse_transform(self, X: MatrixLike) -> Floats:
         """Take whitened rows back to the units of the training rows.
 
-        Multiplies by the inverse of W. Without ``layer_norm`` this is the exact
-        inverse of `transform`. With it each row's own mean and norm are lost, and the
-        training rows' mean ones, `row_mean_` and `row_norm_`, stand in; then
-        ``transform(inverse_transform(Z))`` equals Z for every Z made by `transform`.
+        The rows are multiplied by the inverse of W. Without `layer_norm` this is the
+        exact inverse of `transform`. With `layer_norm` the mean and the norm of each row
+        are lost, and the means over the training rows, `row_mean_` and `row_norm_`, take
+        their place; then ``transform(inverse_transform(Z))`` equals Z for every Z that
+        `transform` has made.
 
         Parameters
         ----------
@@ -210,7 +211,7 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             float32 if X is float32, otherwise float64.
         """
         check_is_fitted(self)
-        # No check of feature names: whitened rows are mostly plain arrays.
+        # Feature names are not checked, because whitened rows are mostly plain arrays.
         check_not_images("X", X)
         X = check_array(X, dtype="numeric", estimator=self)
         if X.shape[1] != self.n_features_in_:
@@ -218,9 +219,9 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
                 f"{self.n_features_in_} features as input."
             )
-        # W is positive definite, and as null directions are not blown up it is far better
-        # conditioned than C. A Cholesky factor per call spares keeping a third d x d matrix
-        # for a method used on few rows.
+        # W is positive definite and far better conditioned than C, because null directions are
+        # not blown up. It is factored in every call: keeping a third d x d matrix does not pay
+        # for a method that is used on few rows.
         factor = cho_factor(self._factorize(), check_finite=False)
         out = np.empty(X.shape, dtype=_output_dtype(X))
         for rows in _row_chunks(X):
@@ -237,14 +238,14 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 f"Got {self.layer_norm!r} instead."
             )
 
-    def _validate(self, X: Any, *, reset: bool) -> npt.NDArray[Any]:
-        # "numeric" keeps the dtype: asking for floats would expand uint8 images as a whole.
+    def _validate(self, X: MatrixLike, *, reset: bool) -> AnyArray:
+        # "numeric" keeps the dtype. Asking for floats would make all of X larger if it is uint8.
         check_not_images("X", X)
-        rows: npt.NDArray[Any] = validate_data(self, X, dtype="numeric", reset=reset)
+        rows: AnyArray = validate_data(self, X, dtype="numeric", reset=reset)
         return rows
 
-    def _accumulate(self, X: npt.NDArray[Any], *, reset: bool) -> None:
-        """Add the rows of X to C, n and the mean row statistics, or replace them."""
+    def _accumulate(self, X: AnyArray, *, reset: bool) -> None:
+        """Add the rows of X to C, n, `row_mean_` and `row_norm_`, or replace these by theirs."""
         n, d = X.shape
         gram = np.zeros((d, d))
         means = norms = 0.0
@@ -270,13 +271,13 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.row_mean_ = means / total if self.layer_norm else 0.0
         self.row_norm_ = norms / total if self.layer_norm else 1.0
         self.n_samples_seen_ = total
-        # These were made from the former C.
+        # These were computed from the C before.
         for stale in ("eigenvalues_", "whitening_"):
             if hasattr(self, stale):
                 delattr(self, stale)
 
-    def _factorize(self) -> Float64Array:
-        """Return W, made from C unless it is there already."""
+    def _factorize(self) -> Float64s:
+        """Return W, which is computed from C if it is not there already."""
         if hasattr(self, "whitening_"):
             return self.whitening_
         d, n = self.n_features_in_, self.n_samples_seen_
@@ -284,14 +285,15 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         mu = np.maximum(mu, 0.0)
         shifted = mu + self.reg * mu.mean()  # tr(C) / d = mean eigenvalue
         floor = d * _EPS * mu[-1]
-        # A null direction's eigenvalue is rounding noise, and its inverse root would blow
-        # that noise up in new rows: scale such directions by the rows' own size, as if theirs
-        # were the whole trace, and never weigh them more than known ones. All-zero rows: W = I.
+        # The eigenvalue of a null direction is rounding noise, whose inverse root would blow up
+        # noise in new rows. Such a direction is scaled by the size of the rows instead, as if
+        # the whole trace were its own, and never weighs more than a known direction. If all rows
+        # are zero, W is the identity.
         null = shifted <= floor
         if n < d:
-            # Rows span at most n directions: the d - n smallest mu are 0 in exact terms.
-            # If the rank is below n, take the whole null space: its eigenvectors are
-            # arbitrary, so W is only well defined with one phi for all of them.
+            # Rows span at most n directions, so the d - n smallest mu are 0 in exact arithmetic.
+            # If the rank is below n, the whole null space counts as null: its eigenvectors are
+            # arbitrary, so W is well defined only if all of them have the same phi.
             null |= mu <= floor
             null[: d - n] = True
         unknown = mu.sum() * max(1.0, self.reg / d) or 1.0
@@ -301,33 +303,33 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.whitening_ = U @ U.T
         return self.whitening_
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
 
-def _output_dtype(X: npt.NDArray[Any]) -> type[np.floating[Any]]:
+def _output_dtype(X: AnyArray) -> type[np.float32 | np.float64]:
     return np.float32 if X.dtype == np.float32 else np.float64
 
 
-def _row_chunks(X: npt.NDArray[Any]) -> Iterator[slice]:
+def _row_chunks(X: AnyArray) -> Iterator[slice]:
     rows: Iterator[slice] = gen_batches(len(X), max(1, _CHUNK_BYTES // (8 * X.shape[1])))
     return rows
 
 
-def _float64_copy(rows: npt.NDArray[Any]) -> Float64Array:
-    """Copy to float64 in C order, over which sums along a row are pairwise."""
+def _float64_copy(rows: AnyArray) -> Float64s:
+    """Return a copy in float64 and C order, in which numpy sums along a row are pairwise."""
     return np.array(rows, dtype=np.float64, order="C")
 
 
-def _layer_norm(Z: Float64Array) -> tuple[Float64Array, Float64Array]:
+def _layer_norm(Z: Float64s) -> tuple[Float64s, Float64s]:
     """Centre and normalise the rows of Z in place; return their means and norms."""
-    mean: Float64Array = Z.mean(axis=1)
+    mean: Float64s = Z.mean(axis=1)
     Z -= mean[:, np.newaxis]
-    norm: Float64Array = np.sqrt(np.einsum("ij,ij->i", Z, Z))
-    # The computed mean of a constant row may be off by a few roundings. What that leaves is
-    # noise, not a direction: it must not be scaled up to norm 1.
+    norm: Float64s = np.sqrt(np.einsum("ij,ij->i", Z, Z))
+    # The computed mean of a constant row may be off by a few roundings. The difference that is
+    # left is noise, not a direction, and must not be scaled up to norm 1.
     constant = norm <= 10 * _EPS * math.sqrt(Z.shape[1]) * np.abs(mean)
     Z[constant] = norm[constant] = 0.0
     Z /= np.where(norm == 0.0, 1.0, norm)[:, np.newaxis]

@@ -1,7 +1,7 @@
-"""Reduced training sets compared by what many models learn from each.
+"""Comparisons of reduced training sets by what many models learn from each of them.
 
-`compare` reduces, trains and scores, in several processes and in runs that can be continued;
-`summary` has the means and ranks.
+`compare` reduces, trains and scores, in several processes, and in runs that can be continued;
+`summary` returns the means and ranks.
 """
 
 from kipsk.evaluation._compare import compare

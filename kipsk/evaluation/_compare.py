@@ -1,124 +1,127 @@
-"""`compare`: its parameters, checked, and the rows of its table."""
+"""`compare`: its parameters are checked, its jobs are run, and their rows become a table."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.exceptions import FitFailedWarning
 from sklearn.utils import check_X_y
 from sklearn.utils.multiclass import check_classification_targets
 from tqdm.auto import tqdm
 
 from kipsk._checks import check_integer, check_not_images, refuse
+from kipsk._types import AnyArray, Estimator, Given, MatrixLike
 from kipsk._warn import warn
-from kipsk.evaluation._jobs import Cell, Row, fingerprints, has_ipc, jobs_of, run
+from kipsk.evaluation._jobs import Cell, Row, fingerprints, has_ipc, jobs_of, splits_by_seed
 from kipsk.evaluation._results_file import ResultsFile
-from kipsk.evaluation._table import _table, _with_speed_ups
+from kipsk.evaluation._run import run
+from kipsk.evaluation._table import Table, as_table, with_speed_ups
 
 
 def compare(
-    reducers: Mapping[str, Any],
-    models: Mapping[str, Any],
+    reducers: Mapping[str, Estimator],
+    models: Mapping[str, Estimator],
     X: ArrayLike,
     y: ArrayLike,
     *,
     test: tuple[ArrayLike, ArrayLike] | None = None,
-    cv: Any = None,
+    cv: Given = None,
     ipc: int | Sequence[int] | None = None,
     seeds: Sequence[int] = (0, 1, 2),
-    preprocess: Any = None,
+    preprocess: Estimator = None,
     n_jobs: int | None = None,
     path: str | os.PathLike[str] | None = None,
     verbose: int = 0,
-) -> Any:
+) -> Table:
     """Return the test accuracy of every model trained on every reduced set.
 
-    Each reducer is fitted once for every seed, split and `ipc`, and all models are trained on what
-    it returns; a distiller twice, if some models take soft labels and some do not.
+    Each reducer is fitted once for every seed, split and `ipc`, and every model is trained on what
+    it returns. A distiller is fitted twice if some models take soft labels and others do not.
 
     Parameters
     ----------
-    reducers : dict of str to object
-        Estimators with ``fit_resample(X, y)``: distillers, samplers of imbalanced-learn, your own;
-        or None, for all rows. Transformers go into `preprocess`, or into a parameter of the reducer
-        (``KIPDistiller(preprocess=...)``: test rows then go through its ``preprocess_``). A
-        Pipeline with transformers is refused: scikit-learn's has no ``fit_resample``, and the rows
-        that imbalanced-learn's returns are in other units than the test rows. One of samplers
-        alone will do.
+    reducers : dict of str to estimator or None
+        Estimators with ``fit_resample(X, y)``, such as distillers, samplers of imbalanced-learn or
+        your own. None stands for all rows. Transformers belong in `preprocess`, or in a parameter
+        of the reducer (``KIPDistiller(preprocess=...)``: test rows then go through its
+        ``preprocess_``). A Pipeline with transformers is refused: scikit-learn's has no
+        ``fit_resample``, and imbalanced-learn's returns rows in other units than those of the test
+        rows. A Pipeline of samplers alone is accepted.
     models : dict of str to classifier
         A model with a parameter ``classes`` (`KernelRidgeNTKClassifier`, `FiniteNetworkClassifier`,
-        also as the last step of a Pipeline) is trained on the rows and soft labels that
-        ``fit_distill`` returns, of reducers that have it, as distillers do. All others are trained
-        on the rows and class labels of ``fit_resample``.
+        or a Pipeline that ends with one of them) is trained on the rows and soft labels of
+        ``fit_distill`` if the reducer has this method, as distillers do. Every other model is
+        trained on the rows and class labels of ``fit_resample``.
     X : array-like of shape (n_samples, n_features)
-        Numbers, NaN included; made an array, so `preprocess` sees no column names. Categories are
-        encoded before.
+        Numbers; NaN is allowed. X becomes an array, so `preprocess` sees no column names, and
+        categories have to be encoded before.
     y : array-like of shape (n_samples,)
         Class labels of any type.
     test : tuple (X_test, y_test), default=None
-        A test set of its own; all of X is then for training.
+        A test set of its own. All rows of X are then for training.
     cv : int, splitter or iterable, default=None
-        Without `test`: None keeps a fifth of the rows of each class for testing, others for each
-        seed. An integer is so many stratified folds, shuffled with the seed. A splitter of
-        scikit-learn, or pairs of row numbers (train, test), are used as they are; where a
-        splitter's ``random_state`` is None it is the seed.
+        How X is split if there is no `test`. None keeps a fifth of the rows of each class for
+        testing, a new draw for each seed. An integer is the number of stratified folds, which are
+        shuffled with the seed. A splitter of scikit-learn, or pairs of row numbers (train, test),
+        are used as they are, except that a splitter whose ``random_state`` is None gets the seed.
     ipc : int or sequence of int, default=None
-        Value of the parameter ``ipc`` of all reducers that have it, each of them in turn. None
-        leaves it as it is.
+        Values for the parameter ``ipc``. Each reducer that has this parameter is fitted with each
+        of the values. None leaves the reducers as they are.
     seeds : sequence of int, default=(0, 1, 2)
-        Each is the ``random_state`` of reducers, models, `preprocess` and what is inside of them,
-        where there is one, in place of their own.
+        Each seed becomes the ``random_state`` of the reducers, the models, `preprocess` and the
+        estimators inside them, wherever there is such a parameter; their own values are not used.
     preprocess : transformer, default=None
-        Fitted on the training rows of each split before they are reduced; test rows go through it.
+        Fitted on the training rows of each split before they are reduced. Test rows go through it
+        too.
     n_jobs : int, default=None
-        Processes, by joblib's default backend. The "multiprocessing" backend hangs with JAX. Times
-        are longer where processes share cores.
+        Number of processes, which joblib's default backend starts (its "multiprocessing" backend
+        hangs with JAX). Times are longer where processes share cores.
     path : str or path-like, default=None
-        A CSV file. Each row is appended as soon as it is there (with several processes, when all
-        models have been trained on its set), and a run that finds the file computes what is missing
-        in it, and again what had failed. It may hold rows of other reducers, models, seeds and
-        splits, so a comparison can grow.
+        A CSV file. Each row is appended as soon as it is known; with several processes, that is
+        when all models have been trained on its set. A run that finds the file computes only the
+        rows that it lacks and those that had failed. The file may also hold rows of other
+        reducers, models, seeds and splits, so a comparison can grow.
     verbose : int, default=0
         1 shows a progress bar.
 
     Returns
     -------
     results : DataFrame, or dict of str to list if pandas is not installed
-        A row for each seed, split, reducer, `ipc` and model, in this order, and the columns
+        A row for each seed, split, reducer, `ipc` and model, in this order, with the columns
 
-        - ``reducer``, ``model``: names.
-        - ``ipc``: the parameter of the reducer; missing if it has none.
-        - ``seed``, ``split``: the number of the split counts from 0.
-        - ``n_rows``: rows that the model was trained on.
+        - ``reducer``, ``model``: their names.
+        - ``ipc``: the parameter of the reducer; missing if the reducer has no such parameter.
+        - ``seed``, ``split``: the seed, and the number of the split, counted from 0.
+        - ``n_rows``: the number of rows that the model was trained on.
         - ``labels``: "soft" or "hard".
-        - ``accuracy``: share of the test rows that are classified right, 0 to 1.
-        - ``reduce_seconds``: wall time of making the set; 0 for all rows. A first fit in a process
-          has JAX's compilation in it.
+        - ``accuracy``: the share of test rows that are classified correctly, from 0 to 1.
+        - ``reduce_seconds``: wall time of making the set; 0 for all rows. The first fit in a
+          process includes the time that JAX takes to compile.
         - ``fit_seconds``: wall time of the model's `fit`.
-        - ``error``: what was raised, or the empty string.
-        - ``full_fit_seconds``: ``fit_seconds`` of this model on all rows of the split; NaN unless
-          None is one of the reducers.
+        - ``error``: the exception that was raised, or the empty string.
+        - ``full_fit_seconds``: ``fit_seconds`` of the same model on all rows of the split; NaN
+          unless one of the reducers is None.
         - ``speed_up``: ``full_fit_seconds / fit_seconds``.
         - ``speed_up_with_reduction``: ``full_fit_seconds / (reduce_seconds + fit_seconds)``.
 
     Raises
     ------
     ValueError
-        For parameters that break a rule, and for a file that belongs to other data or to other
-        parameters of what has the same name.
+        If a parameter breaks its rule, or if the file at `path` belongs to other data, or to other
+        parameters of a reducer or model with the same name.
 
     Warns
     -----
     FitFailedWarning
-        If a reducer or model raises. Its rows have NaN as accuracy, and the message.
+        If a reducer or a model raises an exception. Its rows then have NaN as ``accuracy`` and the
+        message as ``error``.
 
     See Also
     --------
-    summary : Means, deviations and ranks.
+    summary : Means, standard deviations and ranks.
 
     Examples
     --------
@@ -141,14 +144,15 @@ def compare(
     if preprocess is not None and not _is_estimator(preprocess, "fit", "transform"):
         raise refuse("compare", "preprocess", "None or a transformer", preprocess)
     ipcs = _checked_ipcs(ipc, reducers)
-    X, y, n = _data(X, y, test, cv)
-    jobs = list(jobs_of(reducers, models, X, y, n, cv, ipcs, seeds, preprocess))
+    X, y, n_train = _data(X, y, test, cv)
+    splits = splits_by_seed(X, y, n_train, cv)
+    jobs = list(jobs_of(reducers, models, splits, ipcs=ipcs, seeds=seeds, preprocess=preprocess))
     cells = [cell for job in jobs for cell in job.models]
     file, prints = None, {}
     done: dict[Cell, Row] = {}
     if path is not None:
         file, prints = ResultsFile(path), fingerprints(jobs, X, y)
-        done = _rows_there(file, prints)
+        done = _rows_done(file, prints)
     left = [job for job in (job.without(done) for job in jobs) if job.models]
     with tqdm(total=len(cells), initial=len(done), disable=not verbose, unit="fit") as bar:
         for row in run(left, X, y, n_jobs):
@@ -160,21 +164,22 @@ def compare(
             if row["error"]:
                 warn(f"{cell}: {row['error']}. The accuracy is NaN.", FitFailedWarning)
     full = {name for name, reducer in reducers.items() if reducer is None}
-    return _table(_with_speed_ups([done[cell] for cell in cells], full), ("ipc", "n_rows"))
+    rows = with_speed_ups([done[cell] for cell in cells], full)
+    return as_table(rows, integers=("ipc", "n_rows"))
 
 
-def _check_named(name: str, given: Any, what: str) -> None:
+def _check_named(name: str, given: Given, what: str) -> None:
     good = isinstance(given, Mapping) and given
     if not good or not all(isinstance(n, str) and len(n.splitlines()) == 1 for n in given):
         raise refuse("compare", name, f"a dict of names, strings of one line, to {what}", given)
 
 
-def _is_estimator(value: Any, *methods: str) -> bool:
+def _is_estimator(value: object, *methods: str) -> bool:
     has_all = all(hasattr(value, method) for method in (*methods, "get_params"))
     return has_all and not isinstance(value, type)
 
 
-def _check_reducers(reducers: Any) -> None:
+def _check_reducers(reducers: Given) -> None:
     _check_named("reducers", reducers, "reducers")
     for name, reducer in reducers.items():
         transforms = any(hasattr(step, "transform") for _, step in getattr(reducer, "steps", ()))
@@ -186,14 +191,14 @@ def _check_reducers(reducers: Any) -> None:
             raise refuse("compare", f"reducers[{name!r}]", rule, reducer)
 
 
-def _check_models(models: Any) -> None:
+def _check_models(models: Given) -> None:
     _check_named("models", models, "classifiers")
     for name, model in models.items():
         if not _is_estimator(model, "fit", "predict"):
             raise refuse("compare", f"models[{name!r}]", "a classifier", model)
 
 
-def _check_numbers(name: str, values: Any, minimum: int) -> None:
+def _check_numbers(name: str, values: Given, minimum: int) -> None:
     rule = f"different integers >= {minimum}, in a list"
     if not isinstance(values, Sequence | np.ndarray | range) or isinstance(values, str):
         raise refuse("compare", name, rule, values)
@@ -203,8 +208,13 @@ def _check_numbers(name: str, values: Any, minimum: int) -> None:
         raise refuse("compare", name, rule, values)
 
 
-def _data(X: Any, y: Any, test: Any, cv: Any) -> tuple[NDArray[Any], NDArray[Any], int | None]:
-    """Return all rows, those of `test` at the end, and the number of the first of these."""
+def _data(
+    X: MatrixLike, y: MatrixLike, test: Given, cv: Given
+) -> tuple[AnyArray, AnyArray, int | None]:
+    """Return all rows and labels, those of `test` at the end, and the number of rows before them.
+
+    The number is None if there is no `test`.
+    """
     X, y = _rows("X", X, y)
     if test is None:
         return X, y, None
@@ -221,15 +231,15 @@ def _data(X: Any, y: Any, test: Any, cv: Any) -> tuple[NDArray[Any], NDArray[Any
     return np.concatenate([X, X_test]), np.concatenate([y, y_test]), len(X)
 
 
-def _rows(name: str, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+def _rows(name: str, X: MatrixLike, y: MatrixLike) -> tuple[AnyArray, AnyArray]:
     check_not_images(name, X)
-    # Missing values are for `preprocess` to fill in, or for models that take them.
+    # `preprocess` may fill missing values in, and some models accept them.
     X, y = check_X_y(X, y, ensure_all_finite="allow-nan")
     check_classification_targets(y)
     return X, y
 
 
-def _checked_ipcs(ipc: Any, reducers: Mapping[str, Any]) -> list[int | None]:
+def _checked_ipcs(ipc: Given, reducers: Mapping[str, Estimator]) -> list[int | None]:
     if ipc is None:
         return [None]
     ipcs = [ipc] if np.ndim(ipc) == 0 else list(ipc)
@@ -239,14 +249,20 @@ def _checked_ipcs(ipc: Any, reducers: Mapping[str, Any]) -> list[int | None]:
     return [int(one) for one in ipcs]
 
 
-def _rows_there(file: ResultsFile, prints: Mapping[Cell, str]) -> dict[Cell, Row]:
-    """Return the rows of a file that need not be computed again, by their cells."""
+def _rows_done(file: ResultsFile, prints: Mapping[Cell, str]) -> dict[Cell, Row]:
+    """Return the rows of a file that need not be computed again, by their cells.
+
+    Raises
+    ------
+    ValueError
+        If a row was computed from something else than its cell names now.
+    """
     data = next(iter(prints.values())).split()[0]
     done: dict[Cell, Row] = {}
     for row in file.read():
-        cell, there = Cell.of(row), row.pop("fingerprint").split()
+        cell, then = Cell.of(row), row.pop("fingerprint").split()
         now = prints[cell].split() if cell in prints else [data]
-        other = [new.partition("=")[0] for old, new in zip(there, now, strict=False) if old != new]
+        other = [new.partition("=")[0] for old, new in zip(then, now, strict=False) if old != new]
         if other:
             raise ValueError(
                 f"The file {file.path!r} belongs to another comparison: for {cell} it had another "

@@ -1,4 +1,4 @@
-"""Rows of a comparison in a CSV file that grows line by line and survives a kill."""
+"""The rows of a comparison in a CSV file, which grows line by line and survives a kill."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import csv
 import io
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+
+from kipsk.evaluation._jobs import Row
 
 
-def _whole(text: str) -> int | None:
+def _whole_or_none(text: str) -> int | None:
     return int(text) if text else None
 
 
-#: What is in the file, in this order, and how its text is read.
-COLUMNS: dict[str, Callable[[str], Any]] = {
+#: The columns of the file, in this order, and the function that reads the text of each.
+COLUMNS: dict[str, Callable[[str], str | int | float | None]] = {
     "reducer": str,
     "model": str,
-    "ipc": _whole,
+    "ipc": _whole_or_none,
     "seed": int,
     "split": int,
-    "n_rows": _whole,
+    "n_rows": _whole_or_none,
     "labels": str,
     "accuracy": float,
     "reduce_seconds": float,
@@ -30,7 +31,7 @@ COLUMNS: dict[str, Callable[[str], Any]] = {
 }
 
 
-def _line(fields: Iterable[Any]) -> bytes:
+def _line(fields: Iterable[object]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(fields)
     return text.getvalue().encode()
@@ -42,9 +43,9 @@ _HEADER = _line(COLUMNS)
 class ResultsFile:
     """The file of one comparison.
 
-    Each row is one line, given to the system in one piece. If the process dies in the middle, the
-    last line is torn, and `read` drops it. No field may have a line break in it, so that a line of
-    the file is a row.
+    Each row is one line, which is given to the system in one piece. If the process dies in the
+    middle of it, the last line is torn, and `read` drops that line. A line of the file is one row,
+    so no field may have a line break in it.
 
     Parameters
     ----------
@@ -54,15 +55,17 @@ class ResultsFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
 
-    def read(self) -> list[dict[str, Any]]:
-        """Return the rows that are there, and make the file one that rows can be appended to.
+    def read(self) -> list[Row]:
+        """Return the rows of the file, and make it ready for rows to be appended.
+
+        A file that is missing is made, and a torn last line is cut off.
 
         Raises
         ------
         ValueError
-            If the file is something else. It is left as it is.
+            If the file holds something else than results. It is left unchanged.
         OSError
-            If it cannot be written.
+            If the file cannot be written.
         """
         content = b""
         if os.path.exists(self.path):
@@ -70,7 +73,7 @@ class ResultsFile:
                 content = file.read()
         if not content.startswith(_HEADER):
             if not _HEADER.startswith(content):
-                raise self._refused("its first line is another one")
+                raise self._refused("its first line is not the header of such a file")
             with open(self.path, "wb") as file:
                 file.write(_HEADER)
             return []
@@ -80,12 +83,12 @@ class ResultsFile:
             file.truncate(len(whole))
         return rows
 
-    def append(self, row: Mapping[str, Any]) -> None:
-        """Add a row, at once."""
+    def append(self, row: Mapping[str, object]) -> None:
+        """Write a row to the file at once."""
         with open(self.path, "ab", buffering=0) as file:
             file.write(_line(row[name] for name in COLUMNS))
 
-    def _parsed(self, content: bytes) -> list[dict[str, Any]]:
+    def _parsed(self, content: bytes) -> list[Row]:
         rows = []
         for number, line in enumerate(content.split(b"\n")[1:-1], start=2):
             try:

@@ -1,16 +1,27 @@
-"""Rows of a comparison as a table."""
+"""Rows of results as a table, with the columns that follow from the other columns."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Container, Hashable, Sequence
+from typing import Any, TypeAlias
 
 from kipsk.evaluation._jobs import Row
 
+#: A DataFrame, or a dict of str to list if pandas is not installed.
+Table: TypeAlias = Any
 
-def _with_speed_ups(rows: list[Row], full: set[str]) -> list[Row]:
-    """Return the rows with what follows from those of the reducers that are all rows."""
-    seconds: dict[Any, float] = {}
+
+def with_speed_ups(rows: Sequence[Row], full: Container[str]) -> list[Row]:
+    """Return the rows with their speed-ups over training on all rows.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+    full : container of str
+        The names of the reducers that stand for all rows.
+    """
+    seconds: dict[Hashable, float] = {}
     for row in rows:
         if row["reducer"] in full:
             seconds.setdefault((row["seed"], row["split"], row["model"]), row["fit_seconds"])
@@ -28,11 +39,20 @@ def _with_speed_ups(rows: list[Row], full: set[str]) -> list[Row]:
     return result
 
 
-def _table(rows: list[Row], whole: tuple[str, ...]) -> Any:
-    """Return a DataFrame, or a dict of lists without pandas; `whole` numbers may be missing."""
+def as_table(rows: Sequence[Row], integers: Sequence[str]) -> Table:
+    """Return rows as a DataFrame, or as a dict of lists if pandas is not installed.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        All with the same columns.
+    integers : sequence of str
+        Columns of integers in which values may be missing.
+    """
     columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
     try:
         import pandas as pd
     except ImportError:
         return columns
-    return pd.DataFrame(columns).astype(dict.fromkeys([n for n in whole if n in columns], "Int64"))
+    dtypes = dict.fromkeys([name for name in integers if name in columns], "Int64")
+    return pd.DataFrame(columns).astype(dtypes)

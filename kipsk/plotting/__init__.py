@@ -1,7 +1,7 @@
-"""Displays: pictures of support sets, runs and comparisons, in scikit-learn's manner.
+"""Displays: pictures of support sets, runs and comparisons, in the manner of scikit-learn.
 
-They need matplotlib (kipsk's extra 'plot' has it), which is imported when one is drawn. A Display
-keeps what it draws, and `plot` draws it again, on other Axes or in another way.
+They need matplotlib, which kipsk's extra 'plot' installs; it is imported when something is drawn. A
+Display keeps what it draws, so `plot` can draw it again, on other Axes or with other options.
 """
 
 from kipsk.plotting._comparison import ComparisonDisplay, Worth

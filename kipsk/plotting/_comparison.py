@@ -1,21 +1,31 @@
-"""Reduced sets of several sizes: accuracy, and how many natural rows they are worth."""
+"""The accuracy of reduced sets of several sizes, and how many natural rows each is worth."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from kipsk._checks import refuse
+from kipsk._types import Float64s, Given
 from kipsk.evaluation import summary
-from kipsk.plotting._base import GREY, axes, colours
+from kipsk.plotting._base import GREY, AnyFigure, axes, colours
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+    from matplotlib.text import Annotation
 
 _OWNER = "ComparisonDisplay"
-_LINE = 10  # points from one text to the next
+_LINE = 10  # points from one text down to the next
+_NEAR = 1.25  # sizes whose ratio is smaller have texts that would touch
+
+#: A line of a summary: the names of its columns and their values.
+_Line: TypeAlias = dict[str, Any]
 
 
 class Curve(NamedTuple):
@@ -23,23 +33,25 @@ class Curve(NamedTuple):
 
     Attributes
     ----------
-    n_rows, accuracy, deviation : ndarrays of shape (n_sizes,)
-        Sorted by `n_rows`; mean and standard deviation over seeds and splits.
+    n_rows : ndarray of shape (n_sizes,)
+        The sizes of the sets, ascending.
+    accuracy, deviation : ndarrays of shape (n_sizes,)
+        Mean and standard deviation of the accuracy over seeds and splits.
     """
 
-    n_rows: NDArray[np.float64]
-    accuracy: NDArray[np.float64]
-    deviation: NDArray[np.float64]
+    n_rows: Float64s
+    accuracy: Float64s
+    deviation: Float64s
 
 
 class Worth(NamedTuple):
-    """How many rows of the baseline a set is worth: ``relation`` so many times as many."""
+    """How many rows of the baseline a set is worth."""
 
-    reducer: str  #: what made the set
-    n_rows: float  #: its rows
-    accuracy: float  #: of the model trained on it
-    relation: str  #: "=", or where the baseline's curve does not reach: ">" or "<"
-    times: float  #: rows of the baseline over `n_rows`
+    reducer: str  #: the name of the reducer that made the set
+    n_rows: float  #: the number of rows of the set
+    accuracy: float  #: the accuracy of the model trained on the set
+    relation: str  #: "=", or ">" and "<" where the baseline does not reach the accuracy
+    times: float  #: the rows of the baseline that give this accuracy, over `n_rows`
 
     def __str__(self) -> str:
         times = f"×{self.times:.0f}" if self.times >= 9.5 else f"×{self.times:.2g}"
@@ -49,18 +61,19 @@ class Worth(NamedTuple):
 class ComparisonDisplay:
     """The accuracy of a model on reduced sets against their size.
 
-    Make one with `from_results`. With a baseline of natural rows each set is also read as worth so
-    many times as many of them: the number of rows at which the baseline's curve reaches the same
-    accuracy, interpolated in the logarithm of the number, over the set's own.
+    Make one with `from_results`. If there is a baseline of natural rows, the picture also says how
+    many natural rows each learned row is worth: the number of rows at which the baseline's curve
+    reaches the accuracy of a set, divided by the number of rows of the set. The curve is
+    interpolated in the logarithm of the number of rows.
 
     Parameters
     ----------
     curves : dict of str to tuple (n_rows, accuracy, deviation) of array-likes
-        By reducer.
+        The curve of each reducer, by its name.
     full : tuple (n_rows, accuracy), default=None
-        Of all rows.
+        The number of all rows, and the accuracy of the model trained on them.
     baseline : str, default=None
-        The reducer that takes natural rows at random. The curve ends in `full`.
+        The name of the reducer that takes natural rows at random. Its curve ends in `full`.
     model : str, default=""
         The model's name, for the title.
 
@@ -69,18 +82,18 @@ class ComparisonDisplay:
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
     lines_ : dict of str to Line2D
-        By reducer.
+        The curve of each reducer, by its name.
     full_line_ : Line2D or None
-        At the accuracy of all rows.
+        The line at the accuracy of all rows.
     texts_ : list of Annotation
         What the sets are worth.
     """
 
-    ax_: Any
-    figure_: Any
-    lines_: dict[str, Any]
-    full_line_: Any
-    texts_: list[Any]
+    ax_: Axes
+    figure_: AnyFigure
+    lines_: dict[str, Line2D]
+    full_line_: Line2D | None
+    texts_: list[Annotation]
 
     def __init__(
         self,
@@ -105,25 +118,27 @@ class ComparisonDisplay:
     @classmethod
     def from_results(
         cls,
-        results: Any,
+        results: Given,
         *,
         model: str | None = None,
         data: str | None = None,
         baseline: str | None = None,
-        ax: Any = None,
-        **plot_params: Any,
+        ax: Axes | None = None,
+        **plot_params: Given,
     ) -> Self:
         """Draw the results of a comparison.
 
         Parameters
         ----------
         results : DataFrame or dict of str to list
-            Of `kipsk.evaluation.compare`, with several values of `ipc`. A reducer that is all rows
-            (without an `ipc`, and ``reduce_seconds`` of 0) is drawn as a line across.
+            What `kipsk.evaluation.compare` returns for several values of `ipc`. The reducer that
+            stands for all rows (it has no `ipc`, and ``reduce_seconds`` of 0) is drawn as a line
+            across.
         model : str, default=None
-            Which model. May be None if there is only one.
+            The model whose accuracies are drawn. May be None if there is only one.
         data : str, default=None
-            Which data set, of results with a column ``data``.
+            The data set whose results are drawn, if the results have a column ``data``. May be
+            None if there is only one.
         baseline : str, default=None
             The reducer that takes natural rows at random, such as ``CoresetSampler("random")``.
         ax : matplotlib Axes, default=None
@@ -137,32 +152,33 @@ class ComparisonDisplay:
         """
         table = summary(results)
         columns = {name: list(table[name]) for name in table}
-        lines = zip(*columns.values(), strict=True)
-        rows = [dict(zip(columns, values, strict=True)) for values in lines]
-        rows, _ = _only("data", data, rows)
-        rows, model = _only("model", model, rows)
+        rows = zip(*columns.values(), strict=True)
+        lines = [dict(zip(columns, values, strict=True)) for values in rows]
+        lines, _ = _only("data", data, lines)
+        lines, model = _only("model", model, lines)
         full = None
-        points: dict[str, list[tuple[float, ...]]] = {}
-        for row in rows:
-            point = row["n_rows"], row["accuracy"], row["deviation"]
+        points: dict[str, list[tuple[float, float, float]]] = {}
+        for line in lines:
+            point = line["n_rows"], line["accuracy"], line["deviation"]
             if not all(map(math.isfinite, point)):
-                continue  # all of it failed
-            if _is_missing(row.get("ipc")) and row["reduce_seconds"] == 0:
+                continue  # every seed and split of it failed
+            if _is_missing(line.get("ipc")) and line["reduce_seconds"] == 0:
                 full = point[:2]
             else:
-                points.setdefault(row["reducer"], []).append(point)
-        curves: Any = {name: tuple(zip(*some, strict=True)) for name, some in points.items()}
+                points.setdefault(line["reducer"], []).append(point)
+        curves = {name: tuple(np.transpose(some)) for name, some in points.items()}
         display = cls(curves, full, baseline=baseline, model=model or "")
         return display.plot(ax, **plot_params)
 
     def worth(self) -> list[Worth]:
-        """Return how many times as many rows of the baseline each set of the others is worth.
+        """Return how many rows of the baseline a row of each other set is worth.
 
         Returns
         -------
         worths : list of Worth
             With ``reducer``, ``n_rows``, ``accuracy``, ``relation`` and ``times``. The relation is
-            ">" where the accuracy is above all of the baseline's, and "<" where it is below all.
+            ">" where the accuracy is above the whole curve of the baseline, and "<" where it is
+            below the whole curve. The list is empty if there is no baseline.
         """
         if self.baseline is None:
             return []
@@ -172,7 +188,7 @@ class ComparisonDisplay:
             inside = sizes < self.full[0]
             sizes = np.append(sizes[inside], self.full[0])
             accuracies = np.append(accuracies[inside], self.full[1])
-        # By how many rows an accuracy has been reached: noise may lower a later one.
+        # The best accuracy of all sets up to a size: noise may lower that of a larger set.
         reached, first = np.unique(np.maximum.accumulate(accuracies), return_index=True)
         needed = np.log(sizes[first])
         found = []
@@ -181,22 +197,22 @@ class ComparisonDisplay:
                 continue
             for n, accuracy in zip(curve.n_rows, curve.accuracy, strict=True):
                 relation = ">" if accuracy > reached[-1] else "<" if accuracy < reached[0] else "="
-                # Above all of the curve not even its last set is enough.
+                # Above the whole curve not even the largest set is enough.
                 rows = (
                     sizes[-1] if relation == ">" else np.exp(np.interp(accuracy, reached, needed))
                 )
                 found.append(Worth(name, float(n), float(accuracy), relation, float(rows / n)))
         return found
 
-    def plot(self, ax: Any = None, *, show_worth: bool = True) -> Self:
-        """Draw.
+    def plot(self, ax: Axes | None = None, *, show_worth: bool = True) -> Self:
+        """Draw the curves.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             Where to draw; None makes a figure.
         show_worth : bool, default=True
-            Write what it is worth at each set, if there is a baseline.
+            Write at each set what it is worth, if there is a baseline.
 
         Returns
         -------
@@ -207,14 +223,16 @@ class ComparisonDisplay:
         palette = dict(zip(others, colours(_OWNER, len(others)), strict=True))
         self.lines_, self.full_line_ = {}, None
         for name, curve in self.curves.items():
-            style = {"marker": "o", "markersize": 5, "capsize": 3, "linewidth": 1.5}
             container = ax.errorbar(
                 curve.n_rows,
                 curve.accuracy,
                 curve.deviation,
                 color=palette.get(name, GREY),
                 label=name,
-                **style,
+                marker="o",
+                markersize=5,
+                capsize=3,
+                linewidth=1.5,
             )
             self.lines_[name] = container.lines[0]
         if self.full is not None:
@@ -237,15 +255,18 @@ class ComparisonDisplay:
         return self
 
 
-def _write_worths(ax: Any, worths: list[Worth]) -> list[Any]:
-    """Write what sets are worth right below them (curves rise to the right), one below another."""
-    texts: list[Any] = []
-    ax.autoscale_view()  # the limits are final, so that heights are
+def _write_worths(ax: Axes, worths: list[Worth]) -> list[Annotation]:
+    """Write below each set what it is worth; texts that would touch go one below another.
+
+    Below and to the right of a set is free space, as curves rise to the right.
+    """
+    texts: list[Annotation] = []
+    ax.autoscale_view()  # heights on the page are known once the limits are final
     last_n, last_y = 0.0, np.inf
     for worth in sorted(worths, key=lambda worth: (worth.n_rows, -worth.accuracy)):
         point = worth.n_rows, worth.accuracy
         height = ax.transData.transform(point)[1] * 72 / ax.figure.dpi  # in points
-        is_near = worth.n_rows < 1.25 * last_n
+        is_near = worth.n_rows < _NEAR * last_n
         y = min(height, last_y) - _LINE if is_near else height - _LINE
         texts.append(
             ax.annotate(
@@ -261,30 +282,31 @@ def _write_worths(ax: Any, worths: list[Worth]) -> list[Any]:
     return texts
 
 
-def _is_missing(value: Any) -> bool:
+def _is_missing(value: object) -> bool:
     """Return whether a value is None, NaN or pandas.NA."""
     return not isinstance(value, Real) or math.isnan(value)
 
 
-def _only(
-    name: str, chosen: str | None, rows: list[dict[str, Any]]
-) -> tuple[list[dict[str, Any]], str | None]:
-    """Return the rows of a model or data set, and its name, which may be left out if it is one."""
-    there = list(dict.fromkeys(row.get(name) for row in rows))
+def _only(name: str, chosen: str | None, lines: list[_Line]) -> tuple[list[_Line], str | None]:
+    """Return the lines of one model or data set, and its name.
+
+    `chosen` may be None if the lines are all of the same model or data set.
+    """
+    there = list(dict.fromkeys(line.get(name) for line in lines))
     if chosen is None and len(there) == 1:
         chosen = there[0]
     if chosen not in there:
         raise refuse(_OWNER, name, f"one of {there}", chosen)
-    return [row for row in rows if row.get(name) == chosen], chosen
+    return [line for line in lines if line.get(name) == chosen], chosen
 
 
-def _number_sizes(ax: Any, sizes: set[float]) -> None:
-    """Write the sizes themselves below a logarithmic axis, unless they are many."""
+def _number_sizes(ax: Axes, sizes: set[float]) -> None:
+    """Label a logarithmic axis with the sizes themselves, unless there are more than ten."""
     from matplotlib.ticker import NullFormatter, NullLocator
 
     shown: list[float] = []
     for n in sorted(sizes):
-        if not shown or n > 1.25 * shown[-1]:
+        if not shown or n > _NEAR * shown[-1]:
             shown.append(n)
     if 0 < len(shown) <= 10:
         ax.set_xticks(shown, [f"{n:.0f}" for n in shown])

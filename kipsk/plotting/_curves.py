@@ -1,15 +1,20 @@
-"""Loss and validation score of runs."""
+"""The loss and the validation score of runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from kipsk._checks import check_option, refuse
-from kipsk.plotting._base import colours, distiller_of, pyplot
+from kipsk._types import Estimator, Given
+from kipsk.plotting._base import AnyFigure, Colour, colours, distiller_of, pyplot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 _OWNER = "DistillationCurveDisplay"
 _QUANTITIES = ("loss", "score")
@@ -23,30 +28,30 @@ class DistillationCurveDisplay:
     Parameters
     ----------
     losses : dict of str to array-like of shape (n_iter,)
-        By the run's name: the loss on the batch before each step.
+        For each run, by its name: the loss on the batch before each step.
     scores : dict of str to tuple (steps, scores), default=None
-        Of runs that were scored on held-out rows.
+        For each run that was scored on held-out rows, by its name.
     score_name : str, default="score"
-        What the scores are, for the axis.
+        What the scores are, to label the axis.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The first.
+        The first of `axes_`.
     axes_ : list of Axes
     figure_ : matplotlib Figure
     loss_lines_, score_lines_ : dict of str to Line2D
-        By the run's name.
+        The curve of each run, by its name.
     best_ : dict of str to Line2D
-        A mark at the best score of each run.
+        The mark at the best score of each run, by its name.
     """
 
-    ax_: Any
-    axes_: list[Any]
-    figure_: Any
-    loss_lines_: dict[str, Any]
-    score_lines_: dict[str, Any]
-    best_: dict[str, Any]
+    ax_: Axes
+    axes_: list[Axes]
+    figure_: AnyFigure
+    loss_lines_: dict[str, Line2D]
+    score_lines_: dict[str, Line2D]
+    best_: dict[str, Line2D]
 
     def __init__(
         self,
@@ -63,13 +68,19 @@ class DistillationCurveDisplay:
         self.score_name = score_name
 
     @classmethod
-    def from_estimator(cls, estimator: Any, *, ax: Any = None, **plot_params: Any) -> Self:
-        """Draw the run of a distiller, or of several.
+    def from_estimator(
+        cls,
+        estimator: Estimator | Mapping[str, Estimator],
+        *,
+        ax: Given = None,
+        **plot_params: Given,
+    ) -> Self:
+        """Draw the run of a distiller, or the runs of several.
 
         Parameters
         ----------
         estimator : KIPDistiller, KIPRegressor, Pipeline that ends with one, or dict of str to these
-            Fitted. There are scores with ``early_stopping=True``.
+            Fitted. A run with ``early_stopping=True`` has scores.
         ax : matplotlib Axes or two of them, default=None
             Where to draw; None makes a figure.
         **plot_params
@@ -95,16 +106,16 @@ class DistillationCurveDisplay:
         score_name = names.pop() if len(names) == 1 else "score"
         return cls(losses, scores, score_name=score_name).plot(ax, **plot_params)
 
-    def plot(self, ax: Any = None, *, show: str = "auto") -> Self:
-        """Draw.
+    def plot(self, ax: Given = None, *, show: str = "auto") -> Self:
+        """Draw the curves.
 
         Parameters
         ----------
         ax : matplotlib Axes or two of them, default=None
             Where to draw; None makes a figure.
         show : {"auto", "loss", "score"}, default="auto"
-            One of the two, or "auto": the loss, and on Axes of its own the score, if some run has
-            one. On a single `ax` that is the loss alone.
+            "loss" and "score" draw one of the two. "auto" draws the loss and, if any run has
+            scores, the score on Axes of its own; on a single `ax` it draws the loss alone.
 
         Returns
         -------
@@ -117,25 +128,16 @@ class DistillationCurveDisplay:
                 "which scores it on held-out rows."
             )
         given = None if ax is None else list(np.ravel(ax))
-        if show != "auto":
-            quantities = [show]
-        elif self.scores and (given is None or len(given) > 1):
-            quantities = ["loss", "score"]
-        else:
-            quantities = ["loss"]
-        if given is None:
-            plt = pyplot(_OWNER)
-            _, given = plt.subplots(
-                1, len(quantities), figsize=(5 * len(quantities), 3.6), layout="constrained"
-            )
-            given = list(np.ravel(given))
-        if len(given) != len(quantities):
+        quantities = self._quantities(show, given)
+        if given is not None and len(given) != len(quantities):
             rule = f"None or as many Axes as there are plots ({len(quantities)}: {quantities})"
             raise refuse(_OWNER, "ax", rule, ax)
-        self.axes_, self.ax_, self.figure_ = given, given[0], given[0].figure
+        self.axes_ = _new_axes(len(quantities)) if given is None else given
+        self.ax_ = self.axes_[0]
+        self.figure_ = self.ax_.figure
         self.loss_lines_, self.score_lines_, self.best_ = {}, {}, {}
         palette = dict(zip(self.losses, colours(_OWNER, len(self.losses)), strict=True))
-        for axis, quantity in zip(given, quantities, strict=True):
+        for axis, quantity in zip(self.axes_, quantities, strict=True):
             if quantity == "loss":
                 self._plot_losses(axis, palette)
             else:
@@ -146,24 +148,46 @@ class DistillationCurveDisplay:
                 axis.legend(frameon=False)
         return self
 
-    def _plot_losses(self, ax: Any, palette: dict[str, Any]) -> None:
+    def _quantities(self, show: str, given: list[Axes] | None) -> list[str]:
+        """Return what is drawn, one quantity for each of the Axes."""
+        if show != "auto":
+            return [show]
+        if self.scores and (given is None or len(given) > 1):
+            return list(_QUANTITIES)
+        return ["loss"]
+
+    def _plot_losses(self, ax: Axes, palette: dict[str, Colour]) -> None:
         for name, loss in self.losses.items():
-            style = {"color": palette[name], "linewidth": 1.2, "label": name}
-            (self.loss_lines_[name],) = ax.plot(np.arange(len(loss)), loss, **style)
+            (self.loss_lines_[name],) = ax.plot(
+                np.arange(len(loss)), loss, color=palette[name], linewidth=1.2, label=name
+            )
         values = np.concatenate([np.zeros(0), *self.losses.values()])
         if len(values) and values.min() > 0:
             ax.set_yscale("log")
         ax.set(ylabel="loss on the batch", title="Loss")
 
-    def _plot_scores(self, ax: Any, palette: dict[str, Any]) -> None:
+    def _plot_scores(self, ax: Axes, palette: dict[str, Colour]) -> None:
         for name, (steps, values) in self.scores.items():
             colour = palette.get(name, "black")
-            style = {"marker": "o", "markersize": 3, "linewidth": 1.2, "label": name}
-            (self.score_lines_[name],) = ax.plot(steps, values, color=colour, **style)
+            (self.score_lines_[name],) = ax.plot(
+                steps, values, color=colour, marker="o", markersize=3, linewidth=1.2, label=name
+            )
             if len(values):
                 best = int(np.argmax(values))
-                style = {"marker": "*", "markersize": 12, "markeredgecolor": "white", "zorder": 3}
                 (self.best_[name],) = ax.plot(
-                    steps[best], values[best], color=colour, linestyle="none", **style
+                    steps[best],
+                    values[best],
+                    color=colour,
+                    linestyle="none",
+                    marker="*",
+                    markersize=12,
+                    markeredgecolor="white",
+                    zorder=3,
                 )
         ax.set(ylabel=self.score_name, title="Score on held-out rows (star: the best)")
+
+
+def _new_axes(n: int) -> list[Axes]:
+    """Return the n Axes of a new figure, side by side."""
+    _, new = pyplot(_OWNER).subplots(1, n, figsize=(5 * n, 3.6), layout="constrained")
+    return list(np.ravel(new))

@@ -1,29 +1,36 @@
-"""The intrinsic dimension of support rows in a run."""
+"""The intrinsic dimension of support rows in the course of a run."""
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from kipsk._types import AnyArray, Estimator, Given, MatrixLike
 from kipsk.metrics import sample_dimension, snapshot_dimensions
-from kipsk.plotting._base import GREY, OKABE_ITO, axes, distiller_of, snapshots_of
+from kipsk.plotting._base import GREY, OKABE_ITO, AnyFigure, axes, distiller_of, snapshots_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 _OWNER = "IntrinsicDimensionDisplay"
 
 
 class IntrinsicDimensionDisplay:
-    """How many dimensions the support rows have, by two-NN, on the way of a run.
+    """The intrinsic dimension of the support rows in the course of a run, estimated by two-NN.
 
     Parameters
     ----------
     steps : array-like of shape (n_snapshots,)
-        After how many steps.
+        The number of steps before each snapshot.
     dimensions : array-like of shape (n_snapshots,)
-        See `kipsk.metrics.snapshot_dimensions`.
+        The dimension of the support rows at each snapshot, as
+        `kipsk.metrics.snapshot_dimensions` returns them.
     reference : float, default=None
-        That of as many real rows: the estimate depends on how many rows there are.
+        The dimension of as many real rows as there are support rows. The estimate depends on the
+        number of rows.
 
     Attributes
     ----------
@@ -33,10 +40,10 @@ class IntrinsicDimensionDisplay:
     reference_line_ : Line2D or None
     """
 
-    ax_: Any
-    figure_: Any
-    line_: Any
-    reference_line_: Any
+    ax_: Axes
+    figure_: AnyFigure
+    line_: Line2D
+    reference_line_: Line2D | None
 
     def __init__(
         self, steps: ArrayLike, dimensions: ArrayLike, *, reference: float | None = None
@@ -48,24 +55,24 @@ class IntrinsicDimensionDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
+        estimator: Estimator,
         X: ArrayLike | None = None,
         *,
-        random_state: Any = 0,
-        ax: Any = None,
-        **plot_params: Any,
+        random_state: Given = 0,
+        ax: Axes | None = None,
+        **plot_params: Given,
     ) -> Self:
-        """Draw the dimensions of a run's snapshots, in the units that the kernel sees.
+        """Draw the dimensions of a run's snapshots, of rows as the kernel sees them.
 
         Parameters
         ----------
         estimator : KIPDistiller or KIPRegressor, or Pipeline that ends with one
             Fitted with `snapshots`.
         X : array-like of shape (n_samples, n_features), default=None
-            Real rows, as in `fit`, to compare with: the mean of ten draws of as many of them as
-            there are support rows.
+            Real rows, as in `fit`, to compare with. As many of them as there are support rows are
+            drawn ten times, and the reference is the mean of the ten dimensions.
         random_state : int, RandomState or None, default=0
-            For these draws.
+            The seed of these draws.
         ax : matplotlib Axes, default=None
             Where to draw; None makes a figure.
         **plot_params
@@ -83,8 +90,8 @@ class IntrinsicDimensionDisplay:
             reference = sample_dimension(rows, len(distiller.X_s_), random_state=random_state)
         return cls(steps, dimensions, reference=reference).plot(ax, **plot_params)
 
-    def plot(self, ax: Any = None, **line_kw: Any) -> Self:
-        """Draw.
+    def plot(self, ax: Axes | None = None, **line_kw: Given) -> Self:
+        """Draw the dimension against the steps.
 
         Parameters
         ----------
@@ -98,7 +105,8 @@ class IntrinsicDimensionDisplay:
         display : IntrinsicDimensionDisplay
         """
         self.ax_ = ax = axes(_OWNER, ax, (5.2, 3.6))
-        style = {"marker": "o", "markersize": 4, "color": OKABE_ITO[0], "label": "support rows"}
+        style: dict[str, Given] = {"marker": "o", "markersize": 4, "color": OKABE_ITO[0]}
+        style["label"] = "support rows"
         (self.line_,) = ax.plot(self.steps, self.dimensions, **(style | line_kw))
         self.reference_line_ = None
         if self.reference is not None:
@@ -117,12 +125,12 @@ class IntrinsicDimensionDisplay:
         return self
 
 
-def _as_kernel_sees(estimator: Any, distiller: Any, X: Any) -> NDArray[Any]:
-    """Return rows of X after the Pipeline's transformers and the distiller's own."""
+def _as_kernel_sees(estimator: Estimator, distiller: Estimator, X: MatrixLike) -> AnyArray:
+    """Return the rows of X after the transformers of a Pipeline and the distiller's own."""
     transformers = [step for _, step in getattr(estimator, "steps", ())[:-1]]
     for transformer in transformers:
         if hasattr(transformer, "transform"):
             X = transformer.transform(X)
-    X = np.asarray(X)  # a distiller fits its own transformer on an array, without columns' names
+    X = np.asarray(X)  # a distiller's own transformer is fitted on an array without column names
     preprocess = getattr(distiller, "preprocess_", None)
     return X if preprocess is None else np.asarray(preprocess.transform(X))

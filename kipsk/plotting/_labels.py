@@ -1,25 +1,30 @@
-"""Learned labels as a matrix."""
+"""The labels of a support set as a matrix."""
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kipsk.plotting._base import axes, distiller_of, steps_before
+from kipsk._types import Estimator, Given
+from kipsk.plotting._base import AnyFigure, axes, distiller_of, steps_before
 from kipsk.plotting._table import name_columns
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
 
 _OWNER = "LabelDisplay"
 
 
 class LabelDisplay:
-    """The labels of a support set, a row for each support row and a column for each class.
+    """The labels of a support set: a line for each support row, a column for each class.
 
     Parameters
     ----------
     y_s : array-like of shape (n_support, n_classes)
-        Centred soft labels: a real one would be one-hot minus ``1 / n_classes``.
+        Centred soft labels. The label of a real row would be one-hot minus ``1 / n_classes``.
     classes : array-like of shape (n_classes,)
         The class of each column.
 
@@ -28,19 +33,21 @@ class LabelDisplay:
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
     image_ : AxesImage
-        The labels, on a scale with 0 in its middle.
+        The labels, in colours of a scale with 0 in its middle.
     """
 
-    ax_: Any
-    figure_: Any
-    image_: Any
+    ax_: Axes
+    figure_: AnyFigure
+    image_: AxesImage
 
     def __init__(self, y_s: ArrayLike, classes: ArrayLike) -> None:
         self.y_s = np.asarray(y_s)
         self.classes = np.asarray(classes)
 
     @classmethod
-    def from_estimator(cls, estimator: Any, *, ax: Any = None, **plot_params: Any) -> Self:
+    def from_estimator(
+        cls, estimator: Estimator, *, ax: Axes | None = None, **plot_params: Given
+    ) -> Self:
         """Draw the labels of a distiller.
 
         Parameters
@@ -65,8 +72,12 @@ class LabelDisplay:
         return cls(distiller.y_s_, distiller.classes_).plot(ax, **plot_params)
 
     @classmethod
-    def from_pipeline(cls, pipeline: Any, *, ax: Any = None, **plot_params: Any) -> Self:
-        """Draw the labels of a Pipeline's distiller; they have no units to go back to.
+    def from_pipeline(
+        cls, pipeline: Estimator, *, ax: Axes | None = None, **plot_params: Given
+    ) -> Self:
+        """Draw the labels of a Pipeline's distiller.
+
+        Labels do not go through the Pipeline's other steps, so there is no way back to be taken.
 
         Parameters
         ----------
@@ -84,15 +95,15 @@ class LabelDisplay:
         steps_before(_OWNER, pipeline)
         return cls.from_estimator(pipeline, ax=ax, **plot_params)
 
-    def plot(self, ax: Any = None, *, cmap: str = "RdBu_r") -> Self:
-        """Draw.
+    def plot(self, ax: Axes | None = None, *, cmap: str = "RdBu_r") -> Self:
+        """Draw the matrix of labels.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             Where to draw; None makes a figure.
         cmap : str, default="RdBu_r"
-            A diverging colour map; its middle is 0.
+            A diverging colour map, whose middle stands for 0.
 
         Returns
         -------
@@ -112,7 +123,7 @@ class LabelDisplay:
         )
         name_columns(ax, self.classes, "class")
         ax.set(ylabel="support row", title="Labels of the support")
-        ax.yaxis.get_major_locator().set_params(integer=True)
+        ax.yaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
         ax.figure.colorbar(self.image_, ax=ax, label="label (centred)")
         self.figure_ = ax.figure
         return self

@@ -2,50 +2,57 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from kipsk._checks import check_integer, check_option, refuse
 from kipsk._estimators._pictures import (
     as_images,
     before,
     captions,
+    evenly_spread,
     in_space,
     is_shape_of,
     known_image_shape,
 )
-from kipsk._estimators._pictures import spread as evenly
-from kipsk.plotting._base import GREY, OKABE_ITO, alone, axes, distiller_of, steps_before
+from kipsk._types import AnyArray, Estimator, Given, Ints
+from kipsk.plotting._base import AnyFigure, alone, axes, distiller_of, steps_before
 from kipsk.plotting._table import draw_heatmap, draw_parallel, names_height
+from kipsk.plotting._tiles import draw_bars, draw_tiles, tiles
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import PolyCollection
+    from matplotlib.image import AxesImage
+    from matplotlib.lines import Line2D
+    from matplotlib.text import Text
 
 _OWNER = "SupportDisplay"
-
-# In units of a tile's width: the gap between tiles, and the heights of bars and captions.
-_GAP, _BARS, _CAPTION = 0.14, 0.3, 0.27
-_INCHES = 0.72  # a tile's width
 
 
 class SupportDisplay:
     """The rows of a support set with their labels, as images or as a table.
 
     Make one with `from_estimator` or, if transformers stand before the distiller in a Pipeline,
-    with `from_pipeline`. Other rows, such as what ``fit_resample`` returned, are drawn by
-    ``SupportDisplay(X_s, y_s, classes=np.unique(y_s)).plot()``.
+    with `from_pipeline`. ``SupportDisplay(X_s, y_s, classes=np.unique(y_s)).plot()`` draws other
+    rows, such as those that ``fit_resample`` returns.
 
     Parameters
     ----------
     X_s : array-like of shape (n_support, n_features)
-        Rows.
+        The support rows.
     y_s : array-like of shape (n_support, n_classes), (n_support,) or (n_support, n_outputs)
-        With `classes` soft labels, or the class of each row; without them targets.
+        With `classes`, the soft labels of the rows or their classes; without `classes`, their
+        targets.
     classes : array-like of shape (n_classes,), default=None
-        None if y_s are targets of a regression. Words are classes in any case.
+        The class of each column of soft labels. None if y_s holds the targets of a regression;
+        words in y_s are classes in any case.
     image_shape : tuple (H, W, C), default=None
-        The images that rows are.
+        The shape of the images that the rows are. None if they are no images.
     feature_names : array-like of shape (n_features,), default=None
-        Names of the columns, for a heat map or parallel coordinates; None numbers them.
+        The names of the columns, for a heat map or parallel coordinates. None numbers them.
 
     Attributes
     ----------
@@ -54,15 +61,15 @@ class SupportDisplay:
     kind_ : str
         What was drawn: "images", "heatmap" or "parallel".
     indices_ : ndarray of shape (n_drawn,)
-        Rows of X_s in the order in which they were drawn.
+        The numbers of the rows of X_s, in the order in which they were drawn.
     images_ : list of AxesImage
-        Images: one for each row. Heat map: the one.
+        Of kind "images" the image of each row, of kind "heatmap" the heat map alone.
     bars_ : PolyCollection or None
-        Images: the soft labels, a bar for each row and class.
+        Of kind "images" the soft labels, a bar for each row and class.
     texts_ : list of Text
-        Images: the captions.
+        Of kind "images" the captions.
     lines_ : list of Line2D
-        Parallel coordinates: one for each row.
+        Of kind "parallel" the line of each row.
 
     Examples
     --------
@@ -76,14 +83,14 @@ class SupportDisplay:
     >>> plt.close()
     """
 
-    ax_: Any
-    figure_: Any
+    ax_: Axes
+    figure_: AnyFigure
     kind_: str
-    indices_: NDArray[np.intp]
-    images_: list[Any]
-    bars_: Any
-    texts_: list[Any]
-    lines_: list[Any]
+    indices_: Ints
+    images_: list[AxesImage]
+    bars_: PolyCollection | None
+    texts_: list[Text]
+    lines_: list[Line2D]
 
     def __init__(
         self,
@@ -91,7 +98,7 @@ class SupportDisplay:
         y_s: ArrayLike,
         *,
         classes: ArrayLike | None = None,
-        image_shape: tuple[int, int, int] | None = None,
+        image_shape: tuple[int, ...] | None = None,
         feature_names: ArrayLike | None = None,
     ) -> None:
         self.X_s = np.asarray(X_s)
@@ -103,8 +110,8 @@ class SupportDisplay:
         self.image_shape = image_shape
         self.feature_names = None if feature_names is None else np.asarray(feature_names)
 
-    def _as_labels(self) -> NDArray[Any]:
-        """Return y_s, classes as one-hot rows."""
+    def _as_labels(self) -> AnyArray:
+        """Return y_s, in which the class of a row has become a one-hot row."""
         if self.classes is None or self.y_s.ndim != 1:
             return self.y_s
         is_class = self.y_s[:, None] == self.classes
@@ -116,12 +123,12 @@ class SupportDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
+        estimator: Estimator,
         *,
         image_shape: tuple[int, int, int] | None = None,
         space: str = "original",
-        ax: Any = None,
-        **plot_params: Any,
+        ax: Axes | None = None,
+        **plot_params: Given,
     ) -> Self:
         """Draw the support set of a distiller.
 
@@ -130,10 +137,11 @@ class SupportDisplay:
         estimator : KIPDistiller, KIPRegressor or LabelSolver
             Fitted.
         image_shape : tuple (H, W, C), default=None
-            The images that rows are. None is what the estimator or its kernel was given.
+            The shape of the images that the rows are. None takes the shape that the estimator or
+            its kernel was given.
         space : {"original", "kernel"}, default="original"
-            Rows in the units of X, back through the inverse of the distiller's ``preprocess_``, or
-            as the kernel sees them.
+            "original" draws rows in the units of X: they go back through the inverse of the
+            distiller's ``preprocess_``. "kernel" draws them as the kernel sees them.
         ax : matplotlib Axes, default=None
             Where to draw; None makes a figure.
         **plot_params
@@ -148,22 +156,22 @@ class SupportDisplay:
     @classmethod
     def from_pipeline(
         cls,
-        pipeline: Any,
+        pipeline: Estimator,
         *,
         image_shape: tuple[int, int, int] | None = None,
-        ax: Any = None,
-        **plot_params: Any,
+        ax: Axes | None = None,
+        **plot_params: Given,
     ) -> Self:
         """Draw the support set of a Pipeline's distiller in the units of the Pipeline's X.
 
         Parameters
         ----------
         pipeline : Pipeline
-            Fitted, with a distiller as its last step. The rows go back through the
+            Fitted, with a distiller as its last step. Its rows go back through the
             ``inverse_transform`` of all other steps.
         image_shape : tuple (H, W, C), default=None
-            The images that rows of the Pipeline's X are. None is what the distiller or its kernel
-            was given.
+            The shape of the images that the rows of the Pipeline's X are. None takes the shape
+            that the distiller or its kernel was given.
         ax : matplotlib Axes, default=None
             Where to draw; None makes a figure.
         **plot_params
@@ -179,7 +187,13 @@ class SupportDisplay:
         return display.plot(ax, **plot_params)
 
     @classmethod
-    def _of(cls, distiller: Any, image_shape: Any, space: str, steps: Any) -> Self:
+    def _of(
+        cls,
+        distiller: Estimator,
+        image_shape: tuple[int, ...] | None,
+        space: str,
+        steps: Estimator,
+    ) -> Self:
         rows = before(steps, in_space(_OWNER, distiller, distiller.X_s_, space))
         if image_shape is None:
             known = known_image_shape(distiller)
@@ -196,7 +210,7 @@ class SupportDisplay:
 
     def plot(
         self,
-        ax: Any = None,
+        ax: Axes | None = None,
         *,
         kind: str = "auto",
         max_rows: int = 100,
@@ -205,26 +219,28 @@ class SupportDisplay:
         vmin: float | None = None,
         vmax: float | None = None,
     ) -> Self:
-        """Draw.
+        """Draw the rows.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            None makes a figure, as large as the rows need.
+            Where to draw; None makes a figure that is as large as the rows need.
         kind : {"auto", "images", "heatmap", "parallel"}, default="auto"
-            Images; a heat map with rows sorted by class, or by target, and features across; or
-            parallel coordinates, a line for each row. "auto" is images if their shape is known,
-            else a heat map. Of a table the colours and heights are of each feature's own range.
+            "images" draws each row as an image. "heatmap" draws a line for each row and a column
+            for each feature, the rows sorted by class or target. "parallel" draws parallel
+            coordinates: a line for each row. In both, colours and heights are within the range of
+            each feature. "auto" is "images" if the shape of the images is known, else "heatmap".
         max_rows : int, default=100
-            Rows to draw at most, evenly spread over all.
+            The largest number of rows that are drawn. If there are more, the drawn ones are
+            evenly spread over them.
         n_columns : int, default=10
-            Images across.
+            The number of images in a line.
         soft_labels : bool, default=True
-            Draw soft labels, if there are any, below each image: a bar for each class, the
-            largest, whose class is the caption, in colour.
+            Whether soft labels are drawn below each image, if there are any: a bar for each class.
+            The largest bar is in colour, and its class is the caption.
         vmin, vmax : float, default=None
-            Images: what is black and white. None are the 1st and 99th percentile of all rows drawn,
-            as learned rows leave the range of pixels.
+            The values that are drawn black and white in images. None takes the 1st and the 99th
+            percentile of all values drawn, because learned rows leave the range of pixels.
 
         Returns
         -------
@@ -236,7 +252,7 @@ class SupportDisplay:
         check_integer(_OWNER, "n_columns", n_columns, minimum=1)
         if kind == "auto":
             kind = "heatmap" if self.image_shape is None else "images"
-        self.kind_, self.indices_ = kind, evenly(len(self.X_s), max_rows)
+        self.kind_, self.indices_ = kind, evenly_spread(len(self.X_s), max_rows)
         self.images_, self.texts_, self.lines_, self.bars_ = [], [], [], None
         if kind == "images":
             self._plot_images(ax, n_columns, soft_labels, vmin, vmax)
@@ -250,35 +266,26 @@ class SupportDisplay:
         return f"{n} support rows" if drawn == n else f"{drawn} of {n} support rows"
 
     def _plot_images(
-        self, ax: Any, n_columns: int, soft_labels: bool, vmin: float | None, vmax: float | None
+        self,
+        ax: Axes | None,
+        n_columns: int,
+        soft_labels: bool,
+        vmin: float | None,
+        vmax: float | None,
     ) -> None:
         rows, y_s = self.X_s[self.indices_], self._labels[self.indices_]
         images = as_images(_OWNER, rows, self.image_shape, vmin, vmax)
-        names = captions(y_s, self.classes)
-        n, height = len(images), images.shape[1] / images.shape[2]
         has_bars = soft_labels and self.classes is not None and self.y_s.ndim > 1
-        n_across = min(n, n_columns)
-        bars = _BARS + 0.06 if has_bars else 0.0
-        cell = height + bars + _CAPTION + _GAP
-        extent = n_across * (1 + _GAP), -(-n // n_across) * cell
-        # At least as wide as the title.
-        size = max(extent[0] * _INCHES, 4.0), extent[1] * _INCHES + 0.35
-        self.ax_ = ax = axes(_OWNER, ax, size)
-        corners = [(i % n_across * (1 + _GAP), i // n_across * cell) for i in range(n)]
-        for image, name, (x, y) in zip(images, names, corners, strict=True):
-            box = (x, x + 1, y + height, y)
-            self.images_.append(ax.imshow(image, extent=box, interpolation="nearest"))
-            text = y + height + bars + 0.03
-            self.texts_.append(ax.text(x + 0.5, text, name, ha="center", va="top", fontsize=8))
+        places = tiles(len(images), n_columns, images.shape[1] / images.shape[2], has_bars)
+        self.ax_ = ax = axes(_OWNER, ax, places.figsize)
+        self.images_, self.texts_ = draw_tiles(ax, images, captions(y_s, self.classes), places)
+        title = self._title()
         if has_bars:
-            bottoms = [(x, y + height + bars) for x, y in corners]
-            self.bars_ = _add_bars(ax, y_s, bottoms)
-        ax.set(xlim=(-_GAP / 2, extent[0] - _GAP / 2), ylim=(extent[1], -_GAP / 2), aspect="equal")
-        ax.axis("off")
-        what = "; bars: their labels, and the class of the largest" if has_bars else ""
-        ax.set_title(self._title() + what, fontsize=10, pad=8)
+            self.bars_ = draw_bars(ax, y_s, places)
+            title += "; bars: their labels, and the class of the largest"
+        ax.set_title(title, fontsize=10, pad=8)
 
-    def _plot_table(self, ax: Any, kind: str) -> None:
+    def _plot_table(self, ax: Axes | None, kind: str) -> None:
         is_class = self.classes is not None
         labels = self._labels.reshape(len(self.y_s), -1)
         key = np.argmax(labels, axis=1) if is_class else labels[:, 0]
@@ -299,23 +306,3 @@ class SupportDisplay:
             self.ax_ = axes(_OWNER, ax, size)
             self.lines_ = draw_parallel(_OWNER, self.ax_, rows, key, self.classes, names)
         self.ax_.set_title(self._title(), fontsize=10)
-
-
-def _add_bars(ax: Any, y_s: NDArray[Any], corners: list[tuple[float, float]]) -> Any:
-    """Draw labels as bars, on one scale, in strips whose bottom left corners are given."""
-    from matplotlib.collections import PolyCollection
-
-    low, high = min(float(y_s.min()), 0.0), max(float(y_s.max()), 0.0)
-    scale = _BARS / ((high - low) or 1.0)
-    n_classes = y_s.shape[1]
-    boxes, colours = [], []
-    for labels, (x, bottom) in zip(y_s, corners, strict=True):
-        zero = bottom + low * scale  # y goes down
-        largest = int(np.argmax(labels))
-        for j, label in enumerate(labels):
-            left, right = x + (j + 0.1) / n_classes, x + (j + 0.9) / n_classes
-            top = zero - label * scale
-            boxes.append([(left, zero), (left, top), (right, top), (right, zero)])
-            colours.append(OKABE_ITO[0] if j == largest else GREY)
-    bars = PolyCollection(boxes, facecolors=colours, linewidths=0)
-    return ax.add_collection(bars, autolim=False)
