@@ -19,8 +19,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from kipsk._data import _support
+from kipsk._data._coding import ClassCoding, Data
 from kipsk._data._coresets import farthest_first, forgetting_events
-from kipsk._data._support import initial_support
+from kipsk._data._labels import one_hot
 from kipsk.baselines import CoresetSampler
 from kipsk.kernels import RBF, FullyConnected, RandomFeatures
 from kipsk.networks import FiniteNetworkClassifier
@@ -79,10 +80,11 @@ def test_determined_by_the_random_state(method, blobs):
     ("method", "init"), [("random", "sample"), ("herding", "herding"), ("k_means", "kmeans")]
 )
 def test_same_rows_as_the_initial_supports_of_kip(method, init, blobs):
-    """Oracle: `initial_support` (tests/test_support.py has its own, a naive loop for herding)."""
+    """Oracle: `draw` (tests/data/test_support.py has its own, a naive loop for herding)."""
     X, y = blobs
     codes = np.searchsorted(NAMES, y)
-    expected, _, _ = initial_support(X, codes, NAMES, 4, init, np.random.RandomState(0))
+    data = Data(X, ClassCoding(NAMES), codes, one_hot(codes, len(NAMES)))
+    expected = _support.draw(data, 4, init, np.random.RandomState(0)).X
     X_s, _ = make(method).fit_resample(X, y)
     assert_allclose(X_s, expected, rtol=1e-12)
 

@@ -16,6 +16,7 @@ from kipsk._distil._history import History, Params
 from kipsk._distil._objective import score
 from kipsk._distil._problem import Problem, Turn, drawn_kernels, drawn_turns
 from kipsk._distil._targets import Targets
+from kipsk._engine import EngineError
 from kipsk._storage._checkpoint import Checkpoint
 from kipsk._types import AnyArray, Floats, PyTree
 
@@ -66,7 +67,7 @@ class Watch(NamedTuple):
         return stops
 
 
-class _Looks(NamedTuple):
+class Looks(NamedTuple):
     """The looks at one run.
 
     Attributes
@@ -148,7 +149,7 @@ def descend(
         stored = [saved[f"state {i}"] for i in range(n_leaves)]
         history, state = History.from_arrays(saved), _step.restore(state, stored)
         done = len(saved["losses"])
-    looks = _Looks(problem, batches[0], watch, history, len(rates))
+    looks = Looks(problem, batches[0], watch, history, len(rates))
     if not state.failed:
         looks.record(state, done)
     if not (state.failed or history.is_stale(watch.patience)):
@@ -161,7 +162,7 @@ def descend(
 
 def _steps(
     take: Take,
-    looks: _Looks,
+    looks: Looks,
     batches: Sequence[Targets],
     rates: Floats,
     state: State,
@@ -189,7 +190,8 @@ def _steps(
     )
     state = ended.state
     if ended.error is not None:
-        looks.save(state, ended.done)
+        if isinstance(ended.error, KeyboardInterrupt | EngineError):  # a cluster that is gone
+            looks.save(state, ended.done)
         if not isinstance(ended.error, KeyboardInterrupt):
             raise ended.error
         history.interrupted = True

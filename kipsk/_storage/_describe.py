@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kipsk._engine._sizes import slices
+# Rows of an array that are hashed at a time.
+_BLOCK = 4096
 
 # Global values that count as part of a function.
 _PLAIN = (bool, int, float, str, tuple, np.ndarray, np.generic)
@@ -26,8 +27,8 @@ def fingerprint(values: ArrayLike) -> str:
         digest.update(repr(array.tolist()).encode())
     else:
         rows = np.atleast_1d(array)
-        for block in slices(len(rows), 4096):  # no second copy of the data
-            digest.update(np.ascontiguousarray(rows[block]).tobytes())
+        for start in range(0, len(rows), _BLOCK):  # no second copy of the data
+            digest.update(np.ascontiguousarray(rows[start : start + _BLOCK]).tobytes())
     return digest.hexdigest()
 
 

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from kipsk._distil._objective import Objective, Targets
+from kipsk._distil._objective import Objective
+from kipsk._distil._targets import Form
 from kipsk.kernels import FullyConnected
 from kipsk.kernels._stax import load_stax
 
@@ -55,8 +56,8 @@ def test_step_against_neural_tangents_and_matrix_products():
     params = {"X": X_s, "y": y_s}
 
     function = FullyConnected(depth=1).function()
-    objective = Objective(function, 1e-6, 0.0, 1.0, None, solves_labels=False)
-    targets = Targets(jax.jit(lambda f, X: f.prepare(X))(function, X_t), y_t)
+    objective = Objective(function, 1e-6, 1.0)
+    targets = Form(function)(X_t, y_t)
     ours_fn = jax.jit(lambda o, p, t: jax.value_and_grad(o, has_aux=True)(p, t))
     products_fn = jax.jit(lambda X_s, X_t, G: (X_s @ X_t.T, G @ X_t))
     peer_fn = _neural_tangents_loss()

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from kipsk._distil._objective import Objective, Targets
+from kipsk._distil._objective import Objective
+from kipsk._distil._targets import Form
 from kipsk.kernels import FullyConnected
-from kipsk.kernels._base import prepare
 from kipsk.kernels._duals import arccos_orders
 
 N_T, N_S, D, C = 5000, 100, 3072, 10
@@ -70,15 +70,15 @@ def test_parts_of_a_step():
         ),
     )
     y_t, y_s = (jnp.asarray(np.eye(C, dtype=np.float32)[np.arange(n) % C]) for n in (N_T, N_S))
-    objective = Objective(FullyConnected().function(), 1e-6, 0.0, 1.0, None, solves_labels=False)
+    objective = Objective(FullyConnected().function(), 1e-6, 1.0)
     params = {"X": normal(N_S, D), "y": y_s}
 
     def step(objective, params, targets):
         return jax.value_and_grad(objective, has_aux=True)(params, targets)
 
     with jax.enable_x64(True):
-        targets = Targets(prepare(objective.function, X_t), y_t)
-        small = Targets(prepare(objective.function, X_t[:1]), y_t[:1])
+        form = Form(objective.function)
+        targets, small = form(X_t, y_t), form(X_t[:1], y_t[:1])
         cases = {}
         for name, limit in (("one_blas_thread", 1), ("all_blas_threads", None)):
             with threadpool_limits(limit, user_api="blas"):

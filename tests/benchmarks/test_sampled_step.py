@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from kipsk._distil._objective import Objective, Targets
+from kipsk._distil._objective import Objective
+from kipsk._distil._targets import Targets
 from kipsk.kernels import RandomFeatures
 from kipsk.kernels import _random_features as sampled
 from kipsk.networks import features
@@ -73,9 +74,7 @@ def test_step_against_its_convolutions(monkeypatch):
         jnp.asarray(np.eye(C, dtype=np.float32)[np.arange(n) % C] - 1 / C) for n in (N_T, N_S)
     )
     kernel = RandomFeatures("convnet3", N_NETWORKS, WIDTH, image_shape=(32, 32, 3))
-    objective = Objective(
-        kernel.function(), 5e-3, 0.0, 1.0, None, False, loss="platt", key=jax.random.key(0)
-    )
+    objective = Objective(kernel.function(), 5e-3, 1.0, loss="platt")
     params = {"X": X_s, "y": y_s, "log_scale": jnp.float32(1.5)}
     targets = Targets(X_t, y_t)
     compiled = {}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from kipsk._data import _support
 from kipsk._data._coding import ClassCoding, Data, RealCoding
 
 X = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
@@ -61,7 +62,8 @@ def test_numbers_of_another_shape_are_not_alike(one, other):
 @pytest.mark.parametrize("init", ["sample", "herding", "kmeans", "noise"])
 def test_numbers_to_start_from(init):
     data = real(Y)
-    X_s, y_s, indices = data.coding.draw(data, 6, init, state())
+    support = _support.draw(data, 6, init, state())
+    X_s, y_s, indices = support.X, support.y, support.indices
     assert X_s.shape == (6, 4) and y_s.shape == (6, 2)
     assert X_s.dtype == y_s.dtype == np.float32
     if init in ("sample", "herding"):
@@ -78,19 +80,19 @@ def test_numbers_to_start_from(init):
 def test_more_rows_than_there_are():
     data = real(Y)
     with pytest.warns(UserWarning, match="Fewer rows than n_support=40: all 30 are taken. Lower"):
-        X_s, _, indices = data.coding.draw(data, 40, "sample", state())
-    assert_array_equal(np.sort(indices), np.arange(30))
-    assert len(X_s) == 30
+        support = _support.draw(data, 40, "sample", state())
+    assert_array_equal(np.sort(support.indices), np.arange(30))
+    assert len(support.X) == 30
 
 
 def test_numbers_of_another_size():
     """Oracle: the first rows stay, and the last of a new draw come behind them."""
     data = real(Y)
-    X_s, y_s, _ = data.coding.draw(data, 6, "sample", np.random.RandomState(1))
-    fewer = data.coding.resize(X_s, y_s, data, 4, "sample", state())
-    assert_array_equal(fewer[0], X_s[:4])
-    assert_array_equal(fewer[1], y_s[:4])
-    more = data.coding.resize(X_s, y_s, data, 9, "sample", state())
-    X_new, y_new, _ = data.coding.draw(data, 9, "sample", state())
-    assert_array_equal(more[0], np.concatenate([X_s, X_new[6:]]))
-    assert_array_equal(more[1], np.concatenate([y_s, y_new[6:]]))
+    support = _support.draw(data, 6, "sample", np.random.RandomState(1))
+    fewer = _support.resize(support, data, 4, "sample", state())
+    assert_array_equal(fewer.X, support.X[:4])
+    assert_array_equal(fewer.y, support.y[:4])
+    more = _support.resize(support, data, 9, "sample", state())
+    new = _support.draw(data, 9, "sample", state())
+    assert_array_equal(more.X, np.concatenate([support.X, new.X[6:]]))
+    assert_array_equal(more.y, np.concatenate([support.y, new.y[6:]]))

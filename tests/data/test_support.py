@@ -8,8 +8,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.cluster import KMeans
 
 from kipsk._data import _support
+from kipsk._data._coding import ClassCoding, Data
 from kipsk._data._labels import one_hot
-from kipsk._data._support import gaussian_noise, initial_support, resize_support, rows_per_class
+from kipsk._data._support import Support, gaussian_noise, rows_per_stratum
 
 INITS = ["sample", "herding", "noise", "kmeans"]
 CLASSES = np.array(["ant", "bee", "cat"])
@@ -21,6 +22,16 @@ def data():
     codes = rng.permutation(np.repeat([0, 1, 2], [30, 20, 10]))
     X = rng.normal(size=(60, 4)) + 10 * codes[:, None]
     return X.astype(np.float32), codes
+
+
+def as_data(X, codes, classes=CLASSES):
+    return Data(X, ClassCoding(classes), codes, one_hot(codes, len(classes), X.dtype))
+
+
+def initial_support(X, codes, classes, ipc, init, state):
+    """The rows, the class of each, and their indices."""
+    support = _support.draw(as_data(X, codes, classes), ipc, init, state)
+    return support.X, support.y.argmax(axis=1), support.indices
 
 
 def draw(data, init, ipc=3, seed=0):
@@ -187,7 +198,7 @@ def test_warning_lists_ten_classes_at_most():
     with pytest.warns(
         UserWarning, match=r"in 15 of 15 classes.* 9 \(1\), \.\.\.\. Lower"
     ) as record:
-        rows_per_class(codes, codes, 2, np.random.RandomState(0))
+        rows_per_stratum(codes, ClassCoding(codes), 2, np.random.RandomState(0))
     assert "10 (1)" not in str(record[0].message)
 
 
@@ -220,11 +231,15 @@ def support():
     """Learned rows, not sorted by class: two of "ant", three of "bee", one of "cat"."""
     rng = np.random.default_rng(3)
     codes_s = np.array([1, 0, 1, 2, 0, 1])
-    return rng.normal(size=(6, 4)).astype(np.float32), rng.normal(size=(6, 3)), codes_s
+    y_s = rng.uniform(size=(6, 3)) + one_hot(codes_s, 3)
+    return rng.normal(size=(6, 4)).astype(np.float32), y_s, codes_s
 
 
-def resize(support, data, ipc, init="sample", classes=CLASSES):
-    return resize_support(*support, *data, classes, ipc, init, np.random.RandomState(0))
+def resize(support, data, ipc, init="sample", state=None):
+    """The rows, labels and classes of a support set of another size."""
+    state = state or np.random.RandomState(0)
+    resized = _support.resize(Support(*support[:2]), as_data(*data), ipc, init, state)
+    return resized.X, resized.y, resized.y.argmax(axis=1)
 
 
 def test_resize_to_fewer_rows_keeps_the_first_of_each_class(support, data):
@@ -238,7 +253,7 @@ def test_resize_to_the_same_size_sorts_by_class_and_draws_nothing(support, data)
     support = tuple(array[[0, 1, 2, 3, 4]] for array in support)  # two, two and one
     support = tuple(np.concatenate([array, array[3:4]]) for array in support)
     state = np.random.RandomState(0)
-    X_s, y_s, codes_s = resize_support(*support, *data, CLASSES, 2, "kmeans", state)
+    X_s, y_s, codes_s = resize(support, data, 2, "kmeans", state)
     order = [1, 4, 0, 2, 3, 5]
     for actual, given in zip((X_s, y_s, codes_s), support, strict=True):
         assert_array_equal(actual, given[order])

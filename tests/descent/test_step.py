@@ -1,8 +1,8 @@
-"""Steps and the run. Oracle: hand-written numpy optimisers on a quadratic."""
+"""Steps. Oracle: hand-written numpy optimisers on a quadratic."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from kipsk import KIPDistiller
 from kipsk._descent import _schedule, _step
-from kipsk._distil import _loop
 from kipsk.kernels import RBF
 
 
@@ -35,30 +34,6 @@ class Quadratic:
         return 0.5 * jnp.sum(self.curvature * (params["x"] - batch) ** 2), batch[0]
 
 
-@register_dataclass
-@dataclass(frozen=True)
-class Cliff:
-    """A slope of 1 down to zero, and no number beyond."""
-
-    name: str = field(default="cliff", metadata={"static": True})  # see KernelFunction
-
-    def __call__(self, params, batch, n_steps):
-        x = params["x"]
-        return x * jnp.where(x < 0, jnp.nan, 1.0), jnp.float32(0)
-
-
-@register_dataclass
-@dataclass(frozen=True)
-class Root:
-    """Zero below zero, with a gradient of 0 * inf there."""
-
-    name: str = field(default="root", metadata={"static": True})
-
-    def __call__(self, params, batch, n_steps):
-        return jnp.sqrt(jnp.maximum(params["x"], 0)), jnp.float32(0)
-
-
-IDENTITY = optax.identity()
 CURVATURE = np.array([1.0, 0.3, 20.0])
 START = np.array([2.0, -1.0, 0.5])
 BATCH = np.array([0.25, 0.5, -0.5])
@@ -111,88 +86,6 @@ def test_learning_rates():
     schedule = optax.cosine_decay_schedule(0.3, 10)
     assert_allclose(rates, [schedule(i) for i in range(10)], rtol=1e-6)
     assert_allclose(_schedule.learning_rates("cosine", 0.3, 1), [0.3])
-
-
-def make_run(objective, batches, rates, start=START, optimizer=None, **params):
-    optimizer = optimizer or _schedule.get_optimizer("adam")
-    state = _step.initial_state(optimizer, {"x": jnp.asarray(start, jnp.float32)})
-    rng = np.random.RandomState(0)
-    return _loop.run([objective], optimizer, state, batches, rates, rng, **params)
-
-
-QUADRATIC = Quadratic(jnp.asarray(CURVATURE, jnp.float32))
-ONE_BATCH = [jnp.asarray(BATCH, jnp.float32)]
-
-
-def test_run_visits_every_batch_once_an_epoch():
-    batches = [jnp.full(3, float(i)) for i in range(5)]
-    run = make_run(QUADRATIC, batches, np.full(23, 0.01))
-    visited = [float(accuracy[0]) for _, (_, accuracy), n_steps in run if n_steps == 1]
-    assert len(visited) == 23
-    epochs = [visited[i : i + 5] for i in range(0, 20, 5)]
-    assert all(sorted(epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
-    assert len(set(map(tuple, epochs))) > 1  # a new order each time
-    assert len(set(visited[20:])) == 3
-
-
-@pytest.mark.parametrize("n_steps", [1, 32, 33, 70])
-def test_run_does_all_steps_with_their_own_rates(n_steps):
-    """Oracle: numpy, the sum of the rates (the gradient of this objective is 1)."""
-    rates = np.random.default_rng(0).uniform(size=n_steps)
-    calls = list(make_run(Cliff(), ONE_BATCH, rates, 1000.0, IDENTITY))
-    state = calls[-1][0]
-    losses = np.concatenate([loss[:n] for _, (loss, _), n in calls])
-    counts = [n for _, _, n in calls]
-    assert sum(counts) == len(losses) == n_steps
-    assert counts[-1] == 0 and state.n_steps == n_steps + 1  # a last look at the loss
-    assert max(counts) <= _loop.MAX_STEPS_PER_CALL
-    assert_allclose(losses, 1000 - np.append(0, np.cumsum(rates)[:-1]), rtol=1e-6)
-    assert_allclose(state.params["x"], 1000 - rates.sum(), rtol=1e-6)
-    assert state.good["x"] == state.params["x"]
-
-
-def test_result_does_not_depend_on_the_steps_per_call(monkeypatch):
-    results = []
-    for per_call in (32, 7, 1):
-        monkeypatch.setattr(_loop, "MAX_STEPS_PER_CALL", per_call)
-        rates = _schedule.learning_rates("cosine", 0.01, 40)
-        *_, (state, _, _) = make_run(QUADRATIC, ONE_BATCH, rates)
-        results.append(np.asarray(state.params["x"]))
-    assert_allclose(results[1], results[0], rtol=1e-6)
-    assert_allclose(results[2], results[0], rtol=1e-6)
-
-
-@pytest.mark.parametrize("per_call", [1, 2, 32])
-@pytest.mark.parametrize(
-    "objective, start, rate, expected, good",
-    [
-        (Cliff(), 2.5, 1.0, [2.5, 1.5, 0.5, np.nan], 0.5),
-        (Root(), 1.0, 4.0, [1.0, 0.0], 1.0),
-    ],
-    ids=["loss", "gradient"],
-)
-def test_a_non_finite_value_freezes_the_state(
-    objective, start, rate, expected, good, per_call, monkeypatch
-):
-    """The last entry of `expected` is where the loss or its gradient is not finite."""
-    monkeypatch.setattr(_loop, "MAX_STEPS_PER_CALL", per_call)
-    calls = list(make_run(objective, ONE_BATCH, np.full(9, rate), start, IDENTITY))
-    state = calls[-1][0]
-    losses = np.concatenate([loss[:n] for _, (loss, _), n in calls])
-    n_steps = len(expected) - 1
-    assert_array_equal(losses, expected + expected[-1:] * (9 - len(expected)))
-    assert state.failed and state.n_steps == n_steps
-    assert state.good["x"] == good
-    assert state.params["x"] == start - n_steps * rate * (
-        1 if isinstance(objective, Cliff) else 0.5
-    )
-
-
-def test_the_last_step_is_looked_at():
-    """Three steps of 1 lead from 2.5 to -0.5, where no step would have seen the loss."""
-    *_, (state, _, _) = make_run(Cliff(), ONE_BATCH, np.ones(3), 2.5, IDENTITY)
-    assert state.failed and state.n_steps == 3
-    assert state.good["x"] == 0.5
 
 
 def test_optimizers_are_cached():

@@ -15,10 +15,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from kipsk import KIPDistiller
 from kipsk._descent import _step
 from kipsk._distil import _block_step
-from kipsk._distil._objective import Objective, Targets
+from kipsk._distil._objective import Labels, Objective
+from kipsk._distil._problem import Problem, Turn
+from kipsk._distil._targets import Change, Form
 from kipsk.augment import Noise
 from kipsk.kernels import RBF, ConvNet
-from kipsk.kernels._base import JaxKernel, KernelFunction, prepare
+from kipsk.kernels._base import JaxKernel, KernelFunction
 
 OPTIMIZER = optax.scale_by_adam()
 
@@ -64,59 +66,63 @@ def quickly(quick_compilation):
     """Nothing here is about speed."""
 
 
-def problem(function=SlowFunction(20.0), n=23, n_s=6, d=16, **options):
-    """An objective with `options`, targets, and a state before the first step."""
+def problem(function=SlowFunction(20.0), n=23, n_s=6, d=16, optimizer=OPTIMIZER, **options):
+    """A problem with `options`, targets, and a state before the first step."""
     rng = np.random.default_rng(0)
     X, X_s = (rng.standard_normal((k, d)).astype(np.float32) for k in (n, n_s))
     y, y_s = (np.eye(3, dtype=np.float32)[np.arange(k) % 3] - 1 / 3 for k in (n, n_s))
-    options = {"label_reg": 0.1, "y_s": None, "solves_labels": False, **options}
-    objective = Objective(function, 1e-3, scale=1.3, **options)
+    prepares, change = options.pop("prepares", True), options.pop("change", None)
+    objective = Objective(function, 1e-3, 1.3, **options)
     params = {"X": jnp.asarray(X_s)}
-    if objective.solves_labels:
-        if objective.label_reg is None:
+    if objective.labels.are_solved:
+        if objective.labels.reg is None:
             params["log_label_reg"] = jnp.float32(-2)
-    elif objective.y_s is None:
+    elif objective.labels.fixed is None:
         params["y"] = jnp.asarray(y_s, jnp.float32)
     if objective.loss == "platt":
         params["log_scale"] = jnp.float32(0.5)
-    rows = jnp.asarray(X)
-    prepared = rows if objective.takes_rows else prepare(function, rows)
-    targets = Targets(prepared, jnp.asarray(y, jnp.float32))
-    return objective, targets, _step.initial_state(OPTIMIZER, params)
+    form = Form(function if prepares and change is None else None, change)
+    targets = form(X, y.astype(np.float32))
+    state = _step.initial_state(optimizer, params)
+    return Problem([objective], None, form, optimizer, params, rng, 5), targets, state
 
 
-def run(objective, targets, state, steps, n_steps=3, optimizer=OPTIMIZER):
+def run(take, turn, state, n_steps=3):
     losses = []
     for _ in range(n_steps):
-        rates = np.array([0.05], np.float32)
-        state, values = steps(objective, optimizer, state, targets, rates, 1)
+        state, values = take(turn, state, np.array([0.05], np.float32), 1)
         losses.append([float(value[0]) for value in values])
     return state, losses
 
 
-def in_blocks(objective, targets, state, block_size=5, *, known=True, **options):
-    batches = [targets] if known else []
-    given = [objective], batches, state.params, block_size
-    with _block_step.stepper(*given) as (steps, placed):
-        return run(objective, placed[0] if known else targets, state, steps, **options)
+def compiled(problem, targets, state, which=0, **options):
+    """The oracle."""
+
+    def take(turn, state, rates, n_steps):
+        objective = problem.objectives[which]
+        return _step.steps(objective, problem.optimizer, state, targets, rates, n_steps)
+
+    return run(take, None, state, **options)
+
+
+def in_blocks(problem, targets, state, block_size=5, *, known=True, **options):
+    problem = problem._replace(block_size=block_size)
+    with _block_step.stepper(problem, [targets] if known else []) as take:
+        return run(take, Turn(0, targets, 0 if known else None), state, **options)
 
 
 FIXED = jnp.asarray(np.eye(3)[np.arange(6) % 3] - 1 / 3, jnp.float32)
 FROZEN = (jnp.arange(6 * 16).reshape(6, 16) % 3 == 0, jnp.ones((6, 16), jnp.float32))
+KEY = jax.random.key(3, impl="threefry2x32")
 CASES = {
     "learned labels": {},
-    "fixed labels": {"y_s": FIXED},
-    "solved labels": {"solves_labels": True},
-    "solved labels, their ridge learned": {"solves_labels": True, "label_reg": None},
+    "fixed labels": {"labels": Labels(FIXED)},
+    "solved labels": {"labels": Labels(reg=0.1, are_solved=True)},
+    "solved labels, their ridge learned": {"labels": Labels(reg=None, are_solved=True)},
     "platt": {"loss": "platt"},
     "frozen": {"frozen": FROZEN},
-    "rows": {"takes_rows": True},
-    "augmented": {
-        "takes_rows": True,
-        "augmentation": Noise(0.3),
-        "augment_key": jax.random.key(3, impl="threefry2x32"),
-        "image_shape": (4, 4, 1),
-    },
+    "rows": {"prepares": False},
+    "augmented": {"change": Change(KEY, None, Noise(0.3), (4, 4, 1))},
 }
 
 
@@ -130,7 +136,7 @@ QUICK = ("learned labels", "solved labels", "augmented")
 def test_equals_the_compiled_step(case):
     """All numbers of the state after some steps: the gradient is in Adam's moments."""
     given = problem(**CASES[case])
-    expected, losses = run(*given, _step.steps)
+    expected, losses = compiled(*given)
     actual, values = in_blocks(*given)
     assert_allclose(values, losses, rtol=2e-5)
     for one, other in zip(_step.leaves(actual), _step.leaves(expected), strict=True):
@@ -140,13 +146,12 @@ def test_equals_the_compiled_step(case):
 
 def test_gradient_in_float64():
     """One step of plain descent of length one is the gradient; no rounding to hide behind."""
-    objective, targets, state = problem()
+    single, targets, state = problem(optimizer=optax.identity())
     to_double = lambda leaf: leaf.astype(jnp.float64)  # noqa: E731
     targets = jax.tree.map(to_double, targets)
     state = _step.initial_state(optax.identity(), jax.tree.map(to_double, state.params))
-    options = {"n_steps": 1, "optimizer": optax.identity()}
-    expected, _ = run(objective, targets, state, _step.steps, **options)
-    actual, _ = in_blocks(objective, targets, state, **options)
+    expected, _ = compiled(single, targets, state, n_steps=1)
+    actual, _ = in_blocks(single, targets, state, n_steps=1)
     for name, value in expected.params.items():
         moved = np.abs(value - state.params[name]).max()
         assert moved > 1e-5
@@ -157,7 +162,7 @@ def test_gradient_in_float64():
 def test_any_blocks(block_size):
     """Seven support rows fill no tiles of two or three."""
     given = problem(n_s=7)
-    expected, losses = run(*given, _step.steps)
+    expected, losses = compiled(*given)
     actual, values = in_blocks(*given, block_size=block_size)
     assert_allclose(values, losses, rtol=1e-5)
     assert_allclose(actual.params["X"], expected.params["X"], rtol=1e-5, atol=1e-6)
@@ -173,14 +178,15 @@ def test_batches_that_come_later_are_the_same(case):
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])
 def test_what_is_not_finite_changes_nothing(where):
-    objective, targets, state = problem()
+    given, targets, state = problem()
     if where == "loss":
-        targets = targets._replace(y_t=targets.y_t.at[3, 1].set(jnp.nan))
+        targets = replace(targets, y_t=targets.y_t.at[3, 1].set(jnp.nan))
     else:
-        objective = replace(objective, frozen=(FROZEN[0], FROZEN[1].at[0, 1].set(jnp.inf)))
-        objective = replace(objective, function=_Root(20.0))
-    expected, _ = run(objective, targets, state, _step.steps)
-    actual, _ = in_blocks(objective, targets, state)
+        frozen = FROZEN[0], FROZEN[1].at[0, 1].set(jnp.inf)
+        objective = replace(given.objectives[0], frozen=frozen, function=_Root(20.0))
+        given = given._replace(objectives=[objective])
+    expected, _ = compiled(given, targets, state)
+    actual, _ = in_blocks(given, targets, state)
     assert bool(actual.failed)
     for one, other in zip(_step.leaves(actual), _step.leaves(expected), strict=True):
         assert_array_equal(one, other)
@@ -200,30 +206,29 @@ class _Root(SlowFunction):
 
 def test_a_family_takes_both_steps():
     """Fast members go through the compiled step."""
-    slow, targets, state = problem(takes_rows=True)
+    family, targets, state = problem(prepares=False)
+    (slow,) = family.objectives
     fast = replace(slow, function=RBF(2.0).function())
-    with _block_step.stepper([slow, fast], [targets], state.params, 5) as (steps, placed):
-        for objective in (slow, fast):
-            actual, values = run(objective, placed[0], state, steps)
-            expected, losses = run(objective, targets, state, _step.steps)
+    family = family._replace(objectives=[slow, fast])
+    with _block_step.stepper(family, [targets]) as take:
+        for which in (0, 1):
+            actual, values = run(take, Turn(which, targets, 0), state)
+            expected, losses = compiled(family, targets, state, which)
             assert_allclose(values, losses, rtol=2e-5)
             assert_allclose(actual.params["X"], expected.params["X"], rtol=2e-4, atol=2e-5)
 
 
 def test_fast_kernels_are_not_cut():
-    _, targets, state = problem()
-    objective = Objective(RBF(2.0).function(), 1e-3, None, 1.0, None, False)
-    batches = [targets]
-    with _block_step.stepper([objective], batches, state.params) as (steps, placed):
-        assert steps is _step.steps
-        assert placed is batches
+    fast, targets, _ = problem(RBF(2.0).function())
+    with _block_step.stepper(fast, [targets]) as take:
+        assert not isinstance(take, _block_step.BlockSteps)
 
 
 @pytest.mark.slow
 def test_a_convolutional_kernel():
     function = ConvNet(1, image_shape=(4, 4, 1)).function()
-    given = problem(function, n=7, n_s=3, y_s=FIXED[:3])
-    expected, losses = run(*given, _step.steps, n_steps=2)
+    given = problem(function, n=7, n_s=3, labels=Labels(FIXED[:3]))
+    expected, losses = compiled(*given, n_steps=2)
     actual, values = in_blocks(*given, block_size=4, n_steps=2)
     assert_allclose(values, losses, rtol=2e-5)
     assert_allclose(actual.params["X"], expected.params["X"], rtol=2e-4, atol=2e-5)

@@ -14,7 +14,8 @@ from sklearn.metrics import log_loss
 from kipsk._closed_form import _label_solve
 from kipsk._data._labels import one_hot
 from kipsk._distil._label_solve import solve_labels_over
-from kipsk._distil._objective import Objective, Targets, mse, platt
+from kipsk._distil._objective import Labels, Objective, mse, platt
+from kipsk._distil._targets import Targets
 from kipsk.kernels import RBF, FullyConnected, RandomFeatures
 
 N_S, N_T, N_FEATURES, N_CLASSES = 5, 12, 3, 3
@@ -91,10 +92,11 @@ def numpy_loss(kernel, params, X_t, y_t, labels):
 
 def make(function, params, X_t, y_t, labels, dtype=np.float64):
     y_s = None if labels == "learned" else one_hot(CODES_S, N_CLASSES, dtype)
-    objective = Objective(function, REG, LABEL_REG, SCALE, y_s, solves_labels=labels == "solved")
+    objective = Objective(function, REG, SCALE, Labels(y_s, LABEL_REG, labels == "solved"))
     used = {"X", "y"} if labels == "learned" else {"X"}
     params = {name: jax.numpy.asarray(params[name], dtype) for name in used}
-    targets = Targets(function.prepare(jax.numpy.asarray(X_t, dtype)), y_t.astype(dtype))
+    prepared = function.prepare(jax.numpy.asarray(X_t, dtype))
+    targets = Targets(prepared, y_t.astype(dtype), is_prepared=True)
     return objective, params, targets
 
 
@@ -157,8 +159,8 @@ def test_published_formula_by_hand():
     """
     function = FullyConnected(depth=0, w_std=1.0, b_std=0.0).function()
     y_t = one_hot(np.array([1, 0]), 2)
-    targets = Targets(function.prepare(jax.numpy.array([[3.0], [1.0]])), y_t)
-    objective = Objective(function, 0.25, 0.0, 1.0, one_hot(np.array([0]), 2), False)
+    targets = Targets(function.prepare(jax.numpy.array([[3.0], [1.0]])), y_t, is_prepared=True)
+    objective = Objective(function, 0.25, 1.0, Labels(one_hot(np.array([0]), 2)))
     params = {"X": jax.numpy.array([[2.0]])}
     loss, accuracy = jax.jit(Objective.__call__)(objective, params, targets)
     assert_allclose(loss, 0.5 * np.mean([1.1**2, 1.1**2, 0.3**2, 0.3**2]))
@@ -243,13 +245,13 @@ def test_random_kernel_is_drawn_by_the_step(data):
     objective, params, targets = make(function, *data, "learned")
     X_t = jax.numpy.asarray(data[1])
     key = jax.random.key(5)
-    random = replace(objective, key=key, takes_rows=True)
+    random = replace(objective, function=function.draw(key))
+    raw = Targets(X_t, targets.y_t)
     for step in (0, 3):
         drawn = function.draw(jax.random.fold_in(key, step))
         fixed = replace(objective, function=drawn)
-        expected = fixed(params, targets._replace(prepared=drawn.prepare(X_t)))
-        raw = targets._replace(prepared=X_t)
+        expected = fixed(params, replace(targets, rows=drawn.prepare(X_t)))
         actual = jax.jit(Objective.__call__)(random, params, raw, step)
         assert_allclose(actual[0], expected[0], rtol=1e-6)
-    again = random(params, targets._replace(prepared=X_t), 0)
+    again = random(params, raw, 0)
     assert abs(again[0] - actual[0]) > 1e-4  # another step, other networks

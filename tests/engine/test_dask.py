@@ -15,7 +15,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from kipsk import KIPDistiller
-from kipsk._distil import _block_step
+from kipsk._distil import _pair_blocks
 from kipsk._engine import LOCAL, Block, current, indices
 from kipsk._engine._dask._engine import _IN_USE, Dask
 from kipsk._engine._dask._worker import dumps
@@ -83,7 +83,7 @@ class TestEngine:
 
     def test_jitted_functions_are_found_again(self):
         """By name only where the name is theirs."""
-        assert pickle.loads(dumps(_block_step._forward)) is _block_step._forward
+        assert pickle.loads(dumps(_pair_blocks.forward)) is _pair_blocks.forward
         jitted = jax.jit(product)
         assert pickle.loads(dumps(jitted)) is not product
 

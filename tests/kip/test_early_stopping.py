@@ -38,7 +38,7 @@ def stopped(overlapping):
 
 def held_out_rows(distiller, X, y):
     rng = np.random.RandomState(0)
-    return hold_out(distiller, distiller._validate(X, y), rng)[1]
+    return hold_out(distiller._settings(), distiller._validate(X, y), rng)[1]
 
 
 def test_scores_are_the_accuracy_on_held_out_rows(stopped, overlapping):

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from kipsk import KernelRidgeNTKClassifier, KIPDistiller
 from kipsk._data._labels import one_hot
-from kipsk._distil import _loop
+from kipsk._distil._problem import Problem, drawn_kernels
 from kipsk.kernels import RBF, FullyConnected
 
 from ._runs import FAST, ROWS, assert_same_fit, loss_by_hand
@@ -72,8 +72,9 @@ def test_each_step_is_under_one_member(images):
 def test_members_are_drawn_as_often_as_their_weights_say():
     """Oracle: the binomial distribution; five deviations of 4000 draws are 0.04."""
     for weights in (np.array([0.5, 0.3, 0.2]), None):
-        draws = _loop.draws(3, weights, 1, np.random.RandomState(0))
-        shares = np.bincount([next(draws)[0] for _ in range(4000)]) / 4000
+        problem = Problem([None] * 3, weights, None, None, None, np.random.RandomState(0))
+        draws = drawn_kernels(problem)
+        shares = np.bincount([next(draws) for _ in range(4000)]) / 4000
         assert_allclose(shares, [1 / 3] * 3 if weights is None else weights, atol=0.04)
 
 

@@ -13,8 +13,8 @@ from numpy.testing import assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
 from kipsk import KIPDistiller
-from kipsk._descent import _step
-from kipsk._distil import _loop, _run
+from kipsk._descent import _loop, _step
+from kipsk._distil import _problem, _run
 
 from ._runs import FAST, SEVERAL, assert_same_run, interrupt, saved_steps
 
@@ -25,7 +25,7 @@ def interrupted_at(line):
     files = {
         sys.modules[name].__file__ for name in ("kipsk._distil._run", "kipsk._storage._checkpoint")
     }
-    functions = {_loop.run.__code__, _loop.draws.__code__, _step.leaves.__code__}
+    functions = {_loop.run.__code__, _problem.drawn_turns.__code__, _step.leaves.__code__}
     left, has_begun = line, False
 
     def trace(frame, event, _):

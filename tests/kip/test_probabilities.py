@@ -53,7 +53,8 @@ def test_held_out_rows_are_a_share_of_each_class_and_train_nothing(blobs, monkey
     distiller = KIPDistiller(loss="platt", validation_fraction=0.25, **FAST).fit(X, codes)
     assert_array_equal(seen, [[12, 10, 7]])
     data = distiller._validate(X, codes)
-    _, held_out = hold_out(distiller, data, np.random.RandomState(FAST["random_state"]))
+    rng = np.random.RandomState(FAST["random_state"])
+    _, held_out = hold_out(distiller._settings(), data, rng)
     rows = (data.X[:, None] == held_out.X).all(axis=2).any(axis=1)
     assert rows.sum() == 29
     other = KIPDistiller(loss="platt", validation_fraction=0.25, **FAST)

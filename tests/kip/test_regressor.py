@@ -235,7 +235,8 @@ def test_early_stopping_scores_r2_on_held_out_rows(rows):
     X, y = rows
     params = FAST | {"early_stopping": True, "validation_fraction": 0.2, "n_iter_no_change": 25}
     regressor = KIPRegressor(**params).fit(X, y)
-    _, held_out = hold_out(regressor, regressor._validate(X, y), np.random.RandomState(0))
+    data, rng = regressor._validate(X, y), np.random.RandomState(0)
+    _, held_out = hold_out(regressor._settings(), data, rng)
     expected = r2_score(held_out.labels(), regressor.predict(held_out.X))
     assert len(held_out.X) == 24
     best = regressor.validation_scores_.max()
@@ -274,13 +275,13 @@ def test_checkpoint(rows, fitted, tmp_path, monkeypatch):
     """Oracle: the fit that was not interrupted, bit for bit."""
     saving = KIPRegressor(checkpoint_path=tmp_path / "run.npz", checkpoint_interval=5, **FAST)
 
-    def killed(problem, watch, history, state, done, look=_run._look):
-        look(problem, watch, history, state, done)
+    def killed(looks, state, done, look=_run.Looks.__call__):
+        look(looks, state, done)
         if done == 10:
             raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(_run, "_look", killed)
+        patch.setattr(_run.Looks, "__call__", killed)
         with pytest.raises(MemoryError):
             saving.fit(*rows)
     assert_same_fit(clone(saving).fit(*rows), fitted)

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from kipsk import KIPDistiller, LabelSolver
 from kipsk._data._labels import one_hot
-from kipsk._data._support import initial_support
+from kipsk._data._support import draw
 from kipsk.kernels import ConvNet, RandomFeatures
 
 from ._runs import FAST, ROWS, SHAPE, assert_same_fit, loss_by_hand
@@ -121,14 +121,14 @@ def test_warm_start_needs_the_classes_and_features_of_the_fit_before(plain, imag
 
 @pytest.mark.parametrize("init", ["noise", "herding"])
 def test_initial_support(init, images):
-    """Oracle: `initial_support`, which has tests of its own."""
+    """Oracle: `draw`, which has tests of its own."""
     X, y = images
     distiller = KIPDistiller(init=init, snapshots=[0], **FAST).fit(X, y)
     rng = np.random.RandomState(0)
-    expected, codes, _ = initial_support(X, y, np.arange(3), 2, init, rng)
+    expected = draw(distiller._validate(X, y), 2, init, rng)
     X_s, y_s = distiller.snapshots_[0]
-    assert_allclose(X_s, expected, rtol=1e-6)
-    assert_array_equal(y_s.argmax(axis=1), codes)
+    assert_allclose(X_s, expected.X, rtol=1e-6)
+    assert_array_equal(y_s.argmax(axis=1), expected.y.argmax(axis=1))
     assert distiller.loss_curve_[-1] < 0.9 * distiller.loss_curve_[0]
 
 

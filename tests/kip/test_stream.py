@@ -234,15 +234,15 @@ def test_pass_whose_cluster_is_lost_keeps_what_it_reached(begun, blobs, monkeypa
 
     @contextmanager
     def failing(*args):
-        with stepper(*args) as (step, batches):
+        with stepper(*args) as take:
 
             def count(*given):
                 calls.append(given)
                 if len(calls) == 3:
                     raise EngineError("No block came back")
-                return step(*given)
+                return take(*given)
 
-            yield count, batches
+            yield count
 
     monkeypatch.setattr(_block_step, "stepper", failing)
     with pytest.raises(EngineError, match="No block"):
