@@ -25,7 +25,7 @@ def data():
 
 
 def as_data(X, codes, classes=CLASSES):
-    return Data(X, ClassCoding(classes), codes, one_hot(codes, len(classes), X.dtype))
+    return Data(X, ClassCoding(classes), codes, one_hot(codes, len(classes)))
 
 
 def initial_support(X, codes, classes, ipc, init, state):
