@@ -22,22 +22,22 @@ extensions = [
     "myst_parser",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
-    # our own, in _ext
+    # extensions of kipsk, in _ext
     "coverage_check",
     "own_headings",
     "own_members",
     "own_names",
 ]
 templates_path = ["_templates"]
-# Pages of the gallery are the .rst files; what it leaves beside them is for download.
+# The pages of the gallery are its .rst files. The files beside them are for download.
 exclude_patterns = ["_build", "gallery/**.md5", "gallery/**.ipynb", "gallery/**.py"]
 nitpicky = True
-# Single backticks are code, and links where they name something of kipsk. Parameters are no
-# links; `own_names` looks at what may be a class.
+# Single backticks are code, and become links if they name something of kipsk. Names of parameters
+# are no links; `own_names` checks the names that may be classes.
 default_role = "py:obj"
 nitpick_ignore_regex = [("py:obj", r"(?!kipsk\b).*")]
 
-# Pages are Markdown that also reads well on a code host.
+# Pages are Markdown that can also be read on a code host.
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
 
@@ -46,20 +46,20 @@ toc_object_entries_show_parents = "hide"
 # Docstrings are numpydoc.
 autosummary_generate = True
 autodoc_typehints = "none"  # types stand in the docstrings, with shapes
-numpydoc_show_class_members = False  # the template of a class lists them
+numpydoc_show_class_members = False  # the template of a class lists its members
 numpydoc_use_plots = False
-# Sections in order; every parameter of a public name there, in order, and described; what is
-# returned.
+# The sections are in order, every parameter of a public name is described, in order, and so is what
+# is returned.
 numpydoc_validation_checks = {"GL07", "PR01", "PR02", "PR03", "PR07", "RT01", "SA04"}
 numpydoc_validation_exclude = {
-    # Fields of named tuples have comments.
+    # Comments describe the fields of named tuples.
     r"\.(Compression|DistanceToTraining|Images|Worth)$",
-    # What a kernel is inside, and what an augmentation does: their base classes say it.
+    # The base classes of kernels and augmentations describe these methods.
     r"^kipsk\.kernels\.\w+\.(for_prediction|function|is_stationary|resolve)$",
     r"^kipsk\.augment\.\w+\.(change|needs_images|with_targets)$",
 }
 
-# Easy questions first.
+# The examples in the order of the gallery, easy questions first.
 ORDER = (
     "moons",
     "support",
@@ -84,20 +84,20 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "filename_pattern": r"plot_",
     "ignore_pattern": r"(^|[/\\])(?!plot_)[^/\\]*\.py$",  # scripts for the command line
-    "ignore_repr_types": r"matplotlib\.|kipsk\.plotting|kipsk\._displays",
+    "ignore_repr_types": r"matplotlib\.|kipsk\.plotting",
     "within_subsection_order": ExplicitOrder([f"plot_{name}.py" for name in ORDER]),
     "nested_sections": False,
     # Pages of public names list the examples that use them.
     "backreferences_dir": "gallery/backreferences",
     "doc_module": ("kipsk",),
-    "abort_on_example_error": False,  # the build fails after all have run, and names who failed
+    "abort_on_example_error": False,  # the build fails after all examples have run
     "show_memory": False,
     "download_all_examples": False,
     "remove_config_comments": True,
     "reset_modules": ("matplotlib",),
 }
 
-highlight_language = "none"  # an indented block is a formula; doctests and fences say what they are
+highlight_language = "none"  # indented blocks are formulas; doctests and fences name their language
 
 html_theme = "pydata_sphinx_theme"
 html_title = "kipsk"

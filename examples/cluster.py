@@ -2,9 +2,9 @@
 
     python examples/cluster.py [--workers 2]
 
-``--workers 0`` does the same without a cluster: the small run to try first. Digits are too small
-to gain by a cluster; this shows that it works. It takes about a minute and a half on one core, most
-of it compiling, and needs dask (``pip install ".[dask]"``), no network.
+``--workers 0`` does the same without a cluster: try this small run first. Digits are too small to
+gain from a cluster; the script only shows that a cluster works. It takes about a minute and a half
+on one core, most of it for compilation. It needs dask (``pip install ".[dask]"``) and no network.
 """
 
 import argparse
@@ -19,14 +19,14 @@ from kipsk import KIPDistiller
 
 
 def start_cluster(n_workers):
-    """Return the client of a cluster of processes of one thread each."""
+    """Return the client of a cluster of processes with one thread each."""
     import dask
     from distributed import Client, LocalCluster
 
     settings = {
-        # Else each of them starts threads for all cores.
+        # Without this, each worker starts threads for all cores.
         "distributed.nanny.environ": {"NPROC": "1"},
-        # Else each gives memory back at once, and needs it again at once.
+        # Without this, workers return memory to the system that they need again at once.
         "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
     }
     with dask.config.set(settings):
@@ -49,7 +49,7 @@ def main(n_workers):
     client = start_cluster(n_workers) if n_workers else None
     start = time.perf_counter()
     try:
-        # Inside of this context the kernel's blocks are computed by the workers.
+        # Within this context the workers compute the blocks of the kernel.
         with joblib.parallel_config("dask") if client else nullcontext():
             distiller.fit(X_train, y_train)
             accuracy = distiller.score(X_test, y_test)
@@ -62,7 +62,7 @@ def main(n_workers):
     print(f"10 images of {len(X_train)} {where}: accuracy {accuracy:.4f}, {seconds:.0f} s")
 
 
-# Workers are processes that load this file: without the guard each would start a cluster.
+# Workers are processes that load this file. Without the guard, each would start a cluster.
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=2, help="processes; 0: no cluster")

@@ -1,10 +1,11 @@
-"""Distil images with a sampled convolutional kernel and train a network on what was learned.
+"""Distil images with a sampled convolutional kernel, and train a network on the learned images.
 
     python examples/distill_images.py [--data DIR --set cifar10] [--output images.png]
 
-Without `--data` it takes scikit-learn's digits (about two minutes on 2 CPU cores). DIR is a folder
-with fashion_mnist.npz or cifar10.npz, arrays x_train, y_train, x_test, y_test with images as
-(N, H, W) or (N, H, W, C). Needs matplotlib (``pip install ".[plot]"``).
+Without `--data` the images are scikit-learn's digits, and the script takes about two minutes on 2
+CPU cores. DIR is a folder with fashion_mnist.npz or cifar10.npz, which hold the arrays x_train,
+y_train, x_test and y_test, with images as (N, H, W) or (N, H, W, C). The script needs matplotlib
+(``pip install ".[plot]"``).
 """
 
 import argparse

@@ -3,13 +3,13 @@ Can a set learn from images that are moved?
 ===========================================
 
 Digits in a photograph are not always in the middle, nor always white on black. ``augment`` changes
-the targets of every step at random. Does a set learned that way recognise what another one does
-not?
+the targets of every step at random. Does a set that is learned this way recognise images that
+another set does not?
 """
 
 # %%
-# Shifts of ``kipsk.augment``, and an augmentation of one's own: a function of a key and a batch of
-# images, written with ``jax.numpy``. Here it makes a negative of every second image or so.
+# One augmentation is ``Shift`` of ``kipsk.augment``. Another is a function of our own, of a key and
+# a batch of images, written with ``jax.numpy``: it turns about every second image into a negative.
 
 import jax
 import jax.numpy as jnp
@@ -39,8 +39,8 @@ for distiller in distillers.values():
     distiller.fit(X_train, y_train)
 
 # %%
-# Three test sets: the images as they are, moved by a pixel to the left or to the right, and their
-# negatives.
+# There are three test sets: the images as they are, the images moved by a pixel to the left or to
+# the right, and their negatives.
 
 images = X_test.reshape(-1, 8, 8)
 left, right = np.zeros_like(images), np.zeros_like(images)
@@ -56,7 +56,7 @@ for name, values in scores.items():
     print(f"{name:<16}", *(f"{test} {value:.3f}," for test, value in found))
 
 # %%
-# Test accuracy on each of them.
+# The test accuracy of each learned set on each test set:
 
 figure, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
 places = np.arange(len(tests))
@@ -69,10 +69,11 @@ ax.legend(title="augmentation", loc="center left", bbox_to_anchor=(1, 0.5), fram
 ax.spines[["top", "right"]].set_visible(False)
 
 # %%
-# Some of the rows learned from images that move.
+# These are some of the rows that were learned from shifted images.
 
 SupportDisplay.from_estimator(distillers["Shift"], max_rows=20)
 
 # %%
-# The set that saw moved images knows moved images, and the one that saw negatives knows these too.
-# Both pay for it on images as they are: 50 rows have more to tell.
+# The set that saw shifted images recognises shifted images, and the set that also saw negatives
+# recognises these too. Both lose accuracy on the images as they are, because the same 50 rows have
+# to stand for more.

@@ -3,12 +3,13 @@ Are the probabilities of a distilled set any good?
 ==================================================
 
 ``loss="platt"`` learns with the cross-entropy, and keeps a tenth of the rows to set the temperature
-of ``predict_proba``. Is a class predicted with 80 % right in 80 % of the cases?
+of ``predict_proba``. If a class is predicted with a probability of 80 %, is it correct in 80 % of
+the cases?
 """
 
 # %%
-# A noisy problem, so that probabilities between 0 and 1 are called for: 20 features, of which 5
-# tell something, and a tenth of the labels wrong.
+# The problem is noisy, so that probabilities between 0 and 1 are needed: 5 of its 20 features are
+# informative, and a tenth of its labels are wrong.
 
 import matplotlib.pyplot as plt
 from sklearn.calibration import CalibratedClassifierCV, CalibrationDisplay
@@ -26,9 +27,9 @@ options = {"ipc": 5, "max_iter": 200, "random_state": 0}
 platt = KIPDistiller(loss="platt", **options).fit(X_train, y_train)
 
 # %%
-# A set learned with squared error predicts no probabilities. Scikit-learn's
-# ``CalibratedClassifierCV`` fits a logistic function of its decisions, out of three folds, and so
-# distils four times.
+# A set that is learned with squared error predicts no probabilities. Scikit-learn's
+# ``CalibratedClassifierCV`` fits a logistic function of its decisions by cross-validation with
+# three folds, and therefore distils four times.
 
 mse = CalibratedClassifierCV(KIPDistiller(**options), cv=3, ensemble=False).fit(X_train, y_train)
 models = {'loss="platt"': platt, 'loss="mse", calibrated': mse}
@@ -39,7 +40,7 @@ for name, p in probabilities.items():
     print(f"{name:<24}accuracy {accuracy:.3f}, {scores}")
 
 # %%
-# On the diagonal a probability is what it says.
+# On the diagonal, a probability equals the share of cases in which the class is correct.
 
 figure, ax = plt.subplots(figsize=(5.6, 4.6), layout="constrained")
 styles = ("#0072B2", "o"), ("#E69F00", "s")
@@ -50,5 +51,5 @@ for (name, p), (colour, marker) in zip(probabilities.items(), styles, strict=Tru
 ax.set_title("Ten learned rows")
 
 # %%
-# The calibrated probabilities lie near the diagonal. The logistic function of a squared error's
-# decision never comes near to 0 or 1, however sure the case.
+# The calibrated probabilities lie near the diagonal. The logistic function of decisions that were
+# learned with squared error never comes near 0 or 1, however clear a case is.

@@ -2,12 +2,12 @@
 Do learned rows stay near the data?
 ===================================
 
-Learned rows start as real ones, and may go anywhere. How far do they go, and are they still of as
-low a dimension as digits are?
+Learned rows start as real rows, and may move anywhere. How far do they move, and do they keep the
+low dimension of digits?
 """
 
 # %%
-# Ten rows for each class, with snapshots of the run.
+# Ten rows are learned for each class, with snapshots of the run.
 
 import matplotlib.pyplot as plt
 from sklearn.datasets import load_digits
@@ -22,8 +22,8 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.3, random_
 distiller = KIPDistiller(ipc=10, snapshots="log", random_state=0).fit(X_train, y_train)
 
 # %%
-# The distance of each learned row to the nearest training row, over that of real rows never seen: 0
-# is a copy of a training row, 1 is as far as another digit would be.
+# The distance from each learned row to the nearest training row is divided by that of real rows
+# that the run never saw. A copy of a training row has 0, and a new digit would have about 1.
 
 ratios, nearest = [], []
 for X_s, _ in distiller.snapshots_.values():
@@ -45,11 +45,11 @@ ax.legend(frameon=False)
 ax.spines[["top", "right"]].set_visible(False)
 
 # %%
-# The dimension of the set, estimated from the distances to the two nearest neighbours, against that
-# of as many real rows.
+# The dimension of the set is estimated from the distances to the two nearest neighbours, and
+# compared with that of equally many real rows.
 
 IntrinsicDimensionDisplay.from_estimator(distiller, X_train)
 
 # %%
-# Learned rows leave the data: at the end no row is a copy of a training row, and they spread into
-# more dimensions than real digits have.
+# Learned rows leave the data: at the end no row is a copy of a training row, and the rows spread
+# into more dimensions than real digits have.

@@ -2,13 +2,14 @@
 Do other models learn from distilled rows?
 ==========================================
 
-A support set is made for kernel regression. Does it train a forest or a support vector machine as
-well, better than as many rows at random or the centres of clusters?
+A support set is made for kernel regression. Does it also train a forest or a support vector machine
+better than equally many random rows, or than the centres of clusters?
 """
 
 # %%
-# ``fit_resample`` returns rows and class labels for any model, and with ``downstream=`` those that
-# train one model best, tried on training rows. ``downstream="last"`` is what a run ends with.
+# ``fit_resample`` returns rows and class labels for any model. With ``downstream=model`` it returns
+# those that train this model best, judged on training rows, and with ``downstream="last"`` those
+# that a run ends with.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -41,7 +42,7 @@ for name, (X_s, y_s) in sets.items():
     print(f"{name:<20}{len(X_s):>5} rows:", *(f"{m} {accuracy[name, m]:.3f}" for m in models))
 
 # %%
-# Test accuracy of both models, trained on ten rows of each class.
+# The test accuracy of both models, trained on ten rows of each class:
 
 figure, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
 places = np.arange(len(sets))
@@ -56,12 +57,12 @@ ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 ax.spines[["top", "right"]].set_visible(False)
 
 # %%
-# The constructor of ``SupportDisplay`` takes what ``fit_resample`` returned.
+# The constructor of ``SupportDisplay`` takes the rows and labels that ``fit_resample`` returned.
 
 display = SupportDisplay(*sets["KIP"], classes=np.unique(y), image_shape=(8, 8, 1))
 display.plot(max_rows=40, n_columns=20)
 
 # %%
-# The end of a run is for its own kernel, and other models learn less from it than from random rows.
-# The stage that ``fit_resample`` chooses is nearer to real digits, and better than random rows for
-# both.
+# The end of a run suits its own kernel, and other models learn less from it than from random rows.
+# The stage that ``fit_resample`` chooses is nearer to real digits, and trains both models better
+# than random rows do.

@@ -2,15 +2,15 @@
 How much does the choice of a kernel matter?
 ============================================
 
-The kernel says which rows are alike, and so what a learned row has to look like. Do the images
-differ, and do the accuracies?
+The kernel says which rows are alike, and therefore what a learned row has to look like. Do the
+images differ from kernel to kernel, and do the accuracies?
 """
 
 # %%
-# The kernel of a wide network with one hidden layer (the default), a Gaussian one, and that of a
-# small convolutional network, which knows neighbouring pixels and is sampled by 4 random networks
-# at every step. ``load_images`` splits the digits, and gives the pixels of all training images one
-# mean and one deviation.
+# There are three kernels: that of a wide network with one hidden layer (the default), a Gaussian
+# kernel, and that of a small convolutional network, which knows which pixels are neighbours and is
+# sampled by 4 random networks at every step. ``load_images`` splits the digits, and standardises
+# all pixels with one mean and one deviation.
 
 import time
 
@@ -38,7 +38,7 @@ for name, kernel in kernels.items():
     print(f"{name:<18} accuracy {scores[name]:.3f}, {seconds:.1f} s with compilation")
 
 # %%
-# One image of each class.
+# Each kernel has learned one image of each class:
 
 figure, axes = plt.subplots(len(kernels), figsize=(7.5, 4.2), layout="constrained")
 for ax, (name, distiller) in zip(axes, distillers.items(), strict=True):
@@ -46,5 +46,5 @@ for ax, (name, distiller) in zip(axes, distillers.items(), strict=True):
     ax.set_title(f"{name}: test accuracy {scores[name]:.3f}", fontsize=10)
 
 # %%
-# Every kernel has images of its own. On digits this small the kernels that see pixels in no order
-# are good enough; photographs are where convolutional ones are far ahead.
+# The images differ from kernel to kernel. On digits this small, the kernels that see pixels in no
+# order are good enough; on photographs, convolutional kernels are far ahead.

@@ -3,11 +3,13 @@ What can labels alone do?
 =========================
 
 :class:`kipsk.LabelSolver` keeps real rows and solves for the labels with which they predict all
-others best: one linear system, no steps. How much better is that than the labels the rows have?
+other rows best. This takes one linear system and no steps. How much better are these labels than
+the real ones?
 """
 
 # %%
-# One real row of each class with its own label, with solved labels, and learned rows beside them.
+# Sets of several sizes are compared: real rows with their own labels, the same rows with solved
+# labels, and learned rows.
 
 import matplotlib.pyplot as plt
 from sklearn.datasets import load_digits
@@ -31,7 +33,7 @@ for ipc in sizes:
     print(f"{10 * ipc:>4} rows:", *(f"{name} {scores[name][-1]:.3f}," for name in scores))
 
 # %%
-# Test accuracy of the same real rows with both kinds of labels.
+# The test accuracy of the same real rows with both kinds of labels, and of learned rows:
 
 figure, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
 for (name, values), colour in zip(scores.items(), ("0.55", "#0072B2", "#E69F00"), strict=True):
@@ -44,15 +46,15 @@ ax.legend(frameon=False)
 ax.spines[["top", "right"]].set_visible(False)
 
 # %%
-# Real digits, and what their labels have become.
+# These are the real digits with their solved labels.
 
 SupportDisplay.from_estimator(solvers[1], image_shape=(8, 8, 1))
 
 # %%
-# The same labels on one scale.
+# The same labels on one scale:
 
 LabelDisplay.from_estimator(solvers[1])
 
 # %%
-# With few rows solved labels help much; with many the real ones are nearly as good, and learning
-# the rows is what helps.
+# If there are few rows, solved labels help much. If there are many, the real labels are nearly as
+# good, and only learning the rows helps.

@@ -2,13 +2,13 @@
 What boundary do six learned points draw?
 =========================================
 
-Two half moons in the plane, a thousand points. Six points at random are too few to tell them apart;
-are six learned ones enough?
+A thousand points in the plane lie on two half moons. Six random points are too few to tell the
+moons apart. Are six learned points enough?
 """
 
 # %%
-# Both models are the same kernel regression on six points. What differs is where these are, and
-# their labels.
+# Both models are the same kernel regression on six points. They differ in the places of the points,
+# and in their labels.
 
 import matplotlib.pyplot as plt
 from sklearn.datasets import make_moons
@@ -29,7 +29,7 @@ models = {
 }
 
 # %%
-# Large marks are the six points, and the line is where the prediction changes from one class to the
+# The large marks are the six points. On the line, the prediction changes from one class to the
 # other.
 
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
@@ -47,5 +47,5 @@ for ax, (name, (model, points, classes)) in zip(axes, models.items(), strict=Tru
     ax.set_title(f"{name}: test accuracy {accuracy:.3f}", fontsize=10)
 
 # %%
-# Learned points bend the line around both moons. Some of them lie outside of the data, where no
-# real point could be drawn.
+# The learned points bend the line around both moons. Some of them lie outside the data, where no
+# real point could have been drawn.

@@ -3,12 +3,12 @@ Does a network learn from distilled digits?
 ===========================================
 
 The kernel of a distiller is that of an infinitely wide network. What does a network of finite width
-make of a few learned rows, compared with as many real ones?
+learn from a few learned rows, compared with equally many real rows?
 """
 
 # %%
-# Ten rows for each class. The network has the architecture of the kernel, and learns the soft
-# labels as they are; ``centering=True`` takes its random start out.
+# Ten rows are learned for each class. The network has the architecture of the kernel and learns the
+# soft labels as they are; ``centering=True`` subtracts its random function at the start.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -48,7 +48,7 @@ for name, (X_s, y_s) in sets.items():
 print(f"{'the distiller itself':<28}{distiller.score(Z_test, y_test):.3f}")
 
 # %%
-# The same network, three training sets of 100 rows.
+# The same network was trained on three training sets of 100 rows:
 
 figure, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
 for (name, curve), colour in zip(curves.items(), ("#0072B2", "#56B4E9", "0.55"), strict=True):
@@ -59,5 +59,5 @@ ax.legend(frameon=False)
 ax.spines[["top", "right"]].set_visible(False)
 
 # %%
-# Learned rows train the network better than real ones, and best with their soft labels: the class
-# of the largest is not all that these say.
+# Learned rows train the network better than real rows do, and best with their soft labels, which
+# say more than the class of their largest entry.

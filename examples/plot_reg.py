@@ -2,12 +2,12 @@
 How large should the ridge be?
 ==============================
 
-``reg`` is the ridge of the kernel regression, relative to the kernel's own size. Does it matter,
-and how does one find it?
+``reg`` is the ridge of the kernel regression, relative to the size of the kernel's entries. Does it
+matter, and how is a good value found?
 """
 
 # %%
-# A distiller is a classifier, so it is searched over as any other: in a Pipeline, by
+# A distiller is a classifier, so a search works as for any other classifier: in a Pipeline, by
 # cross-validation that scores held-out rows. Two rows are learned for each class.
 
 import numpy as np
@@ -27,7 +27,7 @@ print(f"best: {search.best_params_}, cross-validation {search.best_score_:.3f}")
 print(f"test accuracy: {search.score(X_test, y_test):.3f}")
 
 # %%
-# The whole curve.
+# The accuracy for a whole range of ridges:
 
 display = ValidationCurveDisplay.from_estimator(
     pipeline,
@@ -41,5 +41,5 @@ display = ValidationCurveDisplay.from_estimator(
 display.ax_.set_title("Four learned rows of breast_cancer")
 
 # %%
-# Over many orders of magnitude ``reg`` makes little difference: the rows are learned for the ridge
-# that there is. Only the largest ones take accuracy away.
+# Over many orders of magnitude ``reg`` makes little difference, because the rows are learned for
+# the ridge that they are used with. Only the largest ridges cost accuracy.

@@ -2,12 +2,12 @@
 Where does a regression put its rows?
 =====================================
 
-:class:`kipsk.KIPRegressor` learns rows and real targets. On a curve of one variable one can see
-them: where do twelve points go that are to stand for a thousand?
+:class:`kipsk.KIPRegressor` learns rows and real targets. With one variable they can be seen on a
+curve: where do twelve points move that have to stand for a thousand?
 """
 
 # %%
-# A curve that is flat on the left and wild on the right, with noise.
+# The curve is flat on the left and wild on the right, and the targets are noisy.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -41,7 +41,8 @@ for name, prediction in predictions.items():
     print(f"12 {name} points: root mean square error {error:.3f}")
 
 # %%
-# The learned points and the curve they give, beside twelve of the thousand at random.
+# On the left are the learned points with the curve that they predict, on the right twelve random
+# points of the thousand with theirs.
 
 points = {"learned": (regressor.X_s_, regressor.y_s_), "random": (X[some], y[some])}
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True, layout="constrained")
@@ -56,7 +57,7 @@ axes[0].set_ylabel("y")
 axes[1].legend(loc="lower left", frameon=False)
 
 # %%
-# And a table: ten learned rows of diabetes, cross-validated.
+# The same can be done with a table: ten rows of diabetes are learned and cross-validated.
 
 table = make_pipeline(
     StandardScaler(), KIPRegressor("rbf", n_support=10, max_iter=20, random_state=0)
@@ -65,5 +66,6 @@ scores = cross_val_score(table, *load_diabetes(return_X_y=True), cv=3)
 print(f"diabetes, 10 rows: R2 {scores.mean():.2f} over 3 folds")
 
 # %%
-# Twelve learned points give the whole curve, where twelve random ones leave gaps. They need not lie
-# on it: their places and targets are whatever makes the regression right in between.
+# Twelve learned points give the whole curve, while twelve random points leave gaps. The learned
+# points need not lie on the curve: their places and targets are those that make the regression
+# correct between them.

@@ -1,15 +1,15 @@
 """
-How does a run come about, and when does it stop?
-=================================================
+What happens in a run, and when does it stop?
+=============================================
 
-A distiller takes some hundred steps. Which of them matter, what do the images look like on the way,
-and how does early stopping choose?
+A distiller takes some hundred steps. Which of them matter, what do the images look like after some
+of them, and how does early stopping choose?
 """
 
 # %%
-# Two runs that may take 300 steps. ``early_stopping=True`` holds a tenth of the training rows out,
-# scores the support on them, keeps the best and ends when that has not improved for
-# ``n_iter_no_change`` steps. ``snapshots="log"`` keeps the support after 0, 1, 2, 4, ... steps.
+# There are two runs of at most 300 steps. ``early_stopping=True`` holds out a tenth of the training
+# rows, scores the support on them, keeps the best support and ends when no score has been better
+# for ``n_iter_no_change`` steps. ``snapshots="log"`` keeps the support after 0, 1, 2, 4, ... steps.
 
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -29,15 +29,15 @@ for name, run in runs.items():
     print(f"test accuracy {run.score(X_test, y_test):.3f}")
 
 # %%
-# Most of the loss is gone after a few steps. The star is the support that was kept.
+# Most of the loss is gone after a few steps. The star marks the support that was kept.
 
 DistillationCurveDisplay.from_estimator(runs)
 
 # %%
-# The same images at several steps: they start as real digits.
+# The same images after several numbers of steps; they start as real digits:
 
 SnapshotDisplay.from_estimator(runs["1 per class"])
 
 # %%
-# The set of one row per class goes on learning for long after its rows no longer look like those it
-# started from; that of five per class is soon as good as it gets.
+# The set with one row per class goes on learning long after its rows no longer look like those that
+# it started from. The set with five rows per class soon reaches its best accuracy.

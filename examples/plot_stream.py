@@ -2,12 +2,12 @@
 Can data larger than memory be distilled?
 =========================================
 
-``partial_fit`` takes one step on each batch of what it is given. Does a stream end where ``fit``
-does, and how many passes does that take?
+``partial_fit`` takes one step on each batch of the rows that it is given. Does it reach the
+accuracy of ``fit``, and how many passes over the data does that take?
 """
 
 # %%
-# The training rows lie in a file, and are read a batch at a time.
+# The training rows are in a file, and are read a batch at a time.
 
 import tempfile
 from pathlib import Path
@@ -27,7 +27,7 @@ np.save(path, X_train)
 on_disk = np.load(path, mmap_mode="r")
 
 # %%
-# Twelve passes over the file, in batches of 100 rows.
+# There are twelve passes over the file, in batches of 100 rows.
 
 stream = KIPDistiller(ipc=1, batch_size=100, learning_rate=0.03, random_state=0)
 scores = []
@@ -38,7 +38,7 @@ whole = KIPDistiller(ipc=1, random_state=0).fit(X_train, y_train).score(X_test, 
 print(f"after one pass {scores[0]:.3f}, after {len(scores)} {scores[-1]:.3f}; fit {whole:.3f}")
 
 # %%
-# Test accuracy of ten learned rows.
+# The test accuracy of the ten learned rows after each pass:
 
 figure, ax = plt.subplots(figsize=(5.6, 3.4), layout="constrained")
 ax.plot(np.arange(1, len(scores) + 1), scores, "o-", color="#0072B2", label="partial_fit")
@@ -48,8 +48,8 @@ ax.legend(frameon=False)
 ax.spines[["top", "right"]].set_visible(False)
 
 # %%
-# A stream comes near to ``fit`` within some passes. Its steps see 100 rows each, so its curve is
-# not smooth, and its rate is constant because no one tells it when the stream ends.
+# The stream comes near ``fit`` within some passes. Its curve is not smooth, because each step sees
+# only 100 rows. Its learning rate is constant, because it does not know when the stream ends.
 
 del on_disk
 folder.cleanup()

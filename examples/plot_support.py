@@ -2,12 +2,12 @@
 What do learned digits look like?
 =================================
 
-A distiller learns rows, and for each of them a label. Are they still pictures of digits, and what
-do the labels say?
+A distiller learns rows, and a label for each of them. Are the rows still pictures of digits, and
+what do the labels say?
 """
 
 # %%
-# Five rows for each class of scikit-learn's digits.
+# Five rows are learned for each class of scikit-learn's digits.
 
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
@@ -28,18 +28,19 @@ print(f"test accuracy of {len(distiller.X_s_)} rows: {distiller.score(X_test, y_
 print(f"{ratio.rows:.0f} times fewer rows, {ratio.bytes:.0f} times fewer bytes")
 
 # %%
-# The images, each with a bar for the label of each class. The caption is the class of the largest.
+# These are the images. Below each, there is a bar for the label of each class; the caption is the
+# class of the largest bar.
 
 SupportDisplay.from_estimator(distiller)
 
 # %%
-# All labels on one scale. A real label would be red in one place and a pale blue in all others.
+# All labels on one scale; a real label would be red in one place and pale blue in all others:
 
 LabelDisplay.from_estimator(distiller)
 
 # %%
 # In a Pipeline the distiller sees what the transformers make of the pixels, here 20 principal
-# components. ``from_pipeline`` takes the learned rows back through all of them.
+# components. ``from_pipeline`` takes the learned rows back through all transformers.
 
 pipeline = make_pipeline(
     StandardScaler(with_std=False), PCA(20), KIPDistiller(ipc=1, max_iter=100, random_state=0)
@@ -47,5 +48,6 @@ pipeline = make_pipeline(
 SupportDisplay.from_pipeline(pipeline, image_shape=(8, 8, 1))
 
 # %%
-# Learned rows are digits of high contrast, with strokes that no one wrote; their labels mix
-# classes. Without the noise that 64 free pixels can hold, 20 components give smoother images.
+# Learned rows are digits of high contrast, with strokes that no one wrote, and their labels mix
+# classes. 20 components give smoother images, as they cannot hold the noise that 64 free pixels
+# can.

@@ -2,12 +2,12 @@
 Can a table with categories be distilled?
 =========================================
 
-Most tables have columns of very different units, and some of words. A distiller takes numbers. What
-stands before it, and what do the learned rows look like?
+Most tables have columns of very different units, and some columns hold words. A distiller takes
+numbers. Which transformers have to stand before it, and what do the learned rows look like?
 """
 
 # %%
-# Wine, with one column made into words.
+# The table is wine, with one column turned into words.
 
 import pandas as pd
 from sklearn.compose import make_column_selector, make_column_transformer
@@ -40,7 +40,7 @@ distiller = pipeline[-1]
 print(f"{len(distiller.X_s_)} rows, test accuracy {pipeline.score(test, y_test):.3f}")
 
 # %%
-# A ColumnTransformer has no way back, so the rows are drawn in the units that the distiller sees,
+# A ColumnTransformer has no inverse, so the rows are drawn in the units that the distiller sees,
 # with the names of the columns. ``SupportDisplay`` takes any rows and labels.
 
 display = SupportDisplay(
@@ -52,7 +52,7 @@ display = SupportDisplay(
 display.plot()
 
 # %%
-# With numbers alone ``StandardScaler`` takes the rows back into the units of the table.
+# If the table has numbers only, ``StandardScaler`` takes the rows back to the units of the table.
 
 numbers = make_pipeline(StandardScaler(), KIPDistiller(ipc=2, max_iter=50, random_state=0))
 numbers.fit(train.drop(columns="hue"), y_train)
@@ -61,10 +61,10 @@ learned = pd.DataFrame(rows, columns=train.columns.drop("hue"))
 print(learned[["alcohol", "magnesium", "proline"]].astype(float).round(1))
 
 # %%
-# A line for each of these rows.
+# Each of these rows is drawn as a line:
 
 SupportDisplay.from_pipeline(numbers, kind="parallel")
 
 # %%
-# Two learned rows for each class tell the three wines apart. They have the units of wines, and
-# stand for many; of the words they learn how much of each.
+# Two learned rows for each class tell the three wines apart. They have the units of the table, and
+# each stands for many wines. In place of a word, they learn a share of each word.

@@ -3,12 +3,12 @@ What does whitening do to images?
 =================================
 
 Neighbouring pixels are nearly equal, so a kernel of whole images sees little but brightness and
-large shapes. :class:`kipsk.RegularizedZCA` evens that out. What is left of the image, and is the
-way back open?
+large shapes. :class:`kipsk.RegularizedZCA` gives small structures more weight. What is left of the
+images, and is there a way back?
 """
 
 # %%
-# ``reg`` says how much: the larger, the less is changed. 10 is the default.
+# ``reg`` says how mild the whitening is: the larger it is, the less is changed. The default is 10.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -33,7 +33,7 @@ lines["and back"] = back
 print(f"the way there and back changes a pixel by {np.abs(back - shown).max():.0e} at most")
 
 # %%
-# Ten digits, each line on a grey scale of its own.
+# These are ten digits; each line has a grey scale of its own.
 
 figure, axes = plt.subplots(len(lines), 10, figsize=(7.5, 4.2), layout="constrained")
 figure.suptitle("Ten digits, whitened more and more, and taken back", fontsize=10)
@@ -45,7 +45,7 @@ for row, (name, images) in zip(axes, lines.items(), strict=True):
     row[0].set_ylabel(name, rotation=0, ha="right", va="center")
 
 # %%
-# How much the directions of largest and smallest variance differ, before and after.
+# The variance of the rows along each direction, before and after:
 
 figure, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
 colours = {"pixels": "black", 10: "#0072B2", 1: "#E69F00", 0.1: "#009E73"}
@@ -65,7 +65,7 @@ ax.legend(frameon=False)
 ax.spines[["top", "right"]].set_visible(False)
 
 # %%
-# Whitened rows are distilled in a Pipeline, and looked at through its inverse.
+# Whitened rows are distilled in a Pipeline, and drawn through its inverse.
 
 for reg in regs:
     pipeline = make_pipeline(RegularizedZCA(reg), KIPDistiller(ipc=1, max_iter=100, random_state=0))
@@ -75,5 +75,6 @@ for reg in regs:
         SupportDisplay.from_pipeline(pipeline, image_shape=(8, 8, 1))
 
 # %%
-# The more it whitens, the more edges and noise stand out, and nothing is lost: the way back gives
-# the same pixels. It was made for colour images under convolutional kernels; digits do not need it.
+# The stronger the whitening, the more edges and noise stand out. Nothing is lost: the way back
+# gives the same pixels. Whitening was made for colour images and convolutional kernels; digits do
+# not need it.

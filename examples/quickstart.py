@@ -1,8 +1,8 @@
-"""Distil scikit-learn's digits to 1 and 10 images per class and look at what was learned.
+"""Distil scikit-learn's digits to 1 and 10 images per class, and look at what was learned.
 
     python examples/quickstart.py [--output digits.png]
 
-Needs matplotlib (``pip install ".[plot]"``), no network, and takes less than a minute.
+The script needs matplotlib (``pip install ".[plot]"``) and no network. It takes less than a minute.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import matplotlib.pyplot as plt
 
 
 def save_images(models, path):
-    """Draw the support of each model, ten images a line, each with its class; keys are titles."""
+    """Draw the support of each model, ten images a line, with their classes; keys are titles."""
     n_lines = [len(model.X_s_) // 10 for model in models.values()]
     figure, axes = plt.subplots(
         len(models),

@@ -1,4 +1,4 @@
-"""Fail the build on public names without a docstring or without a place on the API pages."""
+"""Fail the build on public names that have no docstring or no place on the API pages."""
 
 import importlib
 import inspect
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 def public_modules():
-    """Return the modules that have `__all__` and no private name in their path."""
+    """Return the modules that define `__all__` and have no private name in their path."""
     names = ["kipsk"]
     for module in pkgutil.walk_packages(kipsk.__path__, "kipsk."):
         if not any(part.startswith("_") for part in module.name.split(".")):
@@ -22,9 +22,9 @@ def public_modules():
 
 
 def without_docstring(name, value):
-    """Return the names of what lacks a docstring: the object, and its public methods."""
+    """Return the names without a docstring: of the object itself and of its public methods."""
     if not (inspect.isclass(value) or inspect.isroutine(value)):
-        return []  # an alias of a type: the API page describes it
+        return []  # an alias of a type, which the API page describes
     missing = [] if (value.__doc__ or "").strip() else [name]
     if inspect.isclass(value):
         own = [base for base in value.__mro__ if base.__module__.startswith("kipsk.")]
@@ -38,7 +38,7 @@ def without_docstring(name, value):
 
 
 def check(app, env):
-    """Warn of each public name that is not documented."""
+    """Warn about each public name that is not documented."""
     documented = set(env.get_domain("py").objects)
     for module in public_modules():
         for key in module.__all__:

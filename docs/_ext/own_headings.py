@@ -1,7 +1,7 @@
-"""Fail the build on links within a page, ``[text](#heading)``, to a heading that it lacks.
+"""Fail the build on a link within a page, ``[text](#heading)``, whose heading the page lacks.
 
-MyST looks for such a target in the whole project, so it takes ``#tables`` for the page `tables`,
-where a code host finds nothing.
+MyST looks for such a target in the whole project, so it takes ``#tables`` for the page `tables`. A
+code host finds nothing there.
 """
 
 from sphinx import addnodes
@@ -11,12 +11,12 @@ logger = logging.getLogger(__name__)
 
 
 def check(app, doctree):
-    """Warn of each link that MyST has not found on its own page."""
+    """Warn about each link whose target MyST has not found on the page of the link."""
     for node in doctree.findall(addnodes.pending_xref):
         if node.get("reftype") != "myst" or node.get("refdomain") == "doc":
             continue
         target = node["reftarget"]
-        if "." not in target:  # else a file that is not there: MyST says so itself
+        if "." not in target:  # MyST itself warns about a file that is missing
             logger.warning("no heading of this page: #%s", target, location=node, type="links")
 
 

@@ -1,10 +1,10 @@
-"""Leave out of API pages what is not written in kipsk: scikit-learn's methods, fields of tuples."""
+"""Leave out members that are not written in kipsk: scikit-learn's methods, fields of tuples."""
 
 import inspect
 
 
 def skip(app, what, name, obj, skip, options):
-    """Return True for a member from elsewhere, None where autodoc shall decide."""
+    """Return True to leave a member from elsewhere out, and None to let autodoc decide."""
     if what != "class":
         return None
     if isinstance(obj, property):

@@ -1,7 +1,7 @@
-"""Link `KIPDistiller` on every page, and fail the build on a `CamelCase` name that there is not.
+"""Link names such as `KIPDistiller` on every page, and fail the build on one that does not exist.
 
-Sphinx finds a name of kipsk by itself only within its module. Names that do not begin with a
-capital may be parameters, and are left alone.
+Sphinx itself finds a name of kipsk only within the module of the name. Names that do not begin with
+a capital may be parameters, and are left alone.
 """
 
 import pydoc
@@ -16,7 +16,7 @@ CLASS = re.compile(r"(\w+\.)*[A-Z]+[a-z][A-Za-z]*(\.\w+)?")
 
 
 def resolve(app, env, node, contnode):
-    """Return a link to the one public name that ends so, or warn of a name that cannot be."""
+    """Return a link to the only public name that ends like this, or warn about the name."""
     target = node["reftarget"]
     if node.get("refdomain") != "py" or not CLASS.fullmatch(target):
         return None
@@ -27,8 +27,8 @@ def resolve(app, env, node, contnode):
         return make_refnode(
             app.builder, node["refdoc"], place.docname, place.node_id, contnode, found[0]
         )
-    if found or pydoc.locate(target) is None:  # what is not kipsk's is given with its module
-        reason = f"several names end so: {found}" if found else "there is no such name"
+    if found or pydoc.locate(target) is None:  # names of other packages are given with a module
+        reason = f"several names end like this: {found}" if found else "there is no such name"
         logger.warning("`%s`: %s", target, reason, location=node, type="names")
     return None
 

@@ -13,13 +13,14 @@
 # %% [markdown]
 # # CIFAR-10: photographs
 #
-# The story of `story_digits` on photographs, where kernels that know neighbouring pixels, and
-# mirror images, are far ahead of those that do not.
+# This is the story of `story_digits` with photographs. Here kernels that know which pixels are
+# neighbours, and that mirror images mean the same, are far ahead of those that do not.
 #
-# `DATA` is a folder with `cifar10.npz` (`x_train`, `y_train`, `x_test`, `y_test`), or where it will
-# be downloaded to, from OpenML, once. Without one, in the notebook or in the environment
-# (`KIPSK_DATA=DIR`), the digits stand in, so that it runs anywhere: their size is then that of 8 x
-# 8 images, and the results say nothing about photographs.
+# `DATA` is a folder with the file `cifar10.npz` (`x_train`, `y_train`, `x_test`, `y_test`), or the
+# folder to which the images are downloaded from OpenML, once. If there is no such folder, neither
+# in the notebook nor in the environment (`KIPSK_DATA=DIR`), the digits take the place of the
+# photographs, so that the notebook runs anywhere. They are 8 x 8 images, so the results then say
+# nothing about photographs.
 
 # %%
 import os
@@ -64,7 +65,7 @@ def draw(rows, y_s, classes, **options):
 
 
 # %% [markdown]
-# ## A few images at random
+# ## A few random images
 
 # %%
 few = CoresetSampler("random", ipc=IPC, random_state=0).fit_resample(X_train, y_train)
@@ -74,7 +75,7 @@ _ = draw(*few, np.unique(y_train))
 # %% [markdown]
 # ## Label Solve
 #
-# The same images with solved labels: one pass over the training set.
+# The same images get solved labels, in one pass over the training set.
 
 # %%
 solver = LabelSolver("fc1_nngp", ipc=IPC, random_state=0).fit(X_train, y_train)
@@ -83,8 +84,8 @@ score("Label Solve", solver)
 # %% [markdown]
 # ## KIP, a kernel of whole images
 #
-# The fully connected kernel sees pixels in no order. It may be told that an image and its mirror
-# image mean the same (`Invariant`), which photographs allow, and digits do not.
+# The fully connected kernel sees pixels in no order. `Invariant` tells it that an image and its
+# mirror image mean the same, which is true for photographs, but not for digits.
 
 # %%
 kernel = Invariant("fc1") if name == "cifar10" else "fc1"
@@ -98,12 +99,13 @@ _ = draw(kip.X_s_, kip.y_s_, kip.classes_)
 # %% [markdown]
 # ## KIP, a sampled ConvNet on whitened images
 #
-# Convolutional kernels want colour images whitened. `preprocess` does it within the fit: `predict`
-# takes images as they are, and `SupportDisplay` goes back by itself. Grey images need none.
+# Convolutional kernels want colour images to be whitened. `preprocess` whitens within the fit:
+# `predict` takes images as they are, and `SupportDisplay` takes the rows back by itself. Grey
+# images need no whitening.
 
 # %%
 is_colour = shape[2] == 3
-depth = 3 if shape[0] >= 32 else 2  # a side is halved so often
+depth = 3 if shape[0] >= 32 else 2  # how often a side is halved
 architecture = f"convnet{depth}"
 kernel = RandomFeatures(architecture, n_networks=4, width=32 if is_colour else 16)
 whitening = RegularizedZCA(reg=0.1, layer_norm=False) if is_colour else None
@@ -116,8 +118,8 @@ score("KIP, sampled ConvNet", conv)
 _ = SupportDisplay.from_estimator(conv, max_rows=20)
 
 # %% [markdown]
-# How sure it is: the largest probability of each test image, of those that are right and those that
-# are not.
+# How certain is the distiller? This is the mean of the largest probability, over the test images
+# whose class is predicted correctly and over the others.
 
 # %%
 some = slice(0, 1000)
@@ -130,7 +132,8 @@ for what, chosen in (("right", right), ("wrong", ~right)):
 # %% [markdown]
 # ## A network trained on the learned images
 #
-# The finite ConvNet of the kernel's architecture, on the same whitened images.
+# The network is the finite ConvNet with the architecture of the kernel, on the same whitened
+# images.
 
 
 # %%
@@ -151,7 +154,7 @@ score("network on random images", network().fit(whitened(few[0]), few[1]), Z_tes
 score("network on KIP's", network().fit(conv.X_s_, conv.y_s_), Z_test)
 
 # %% [markdown]
-# ## All of it
+# ## All results
 
 # %%
 width = max(map(len, scores))

@@ -13,12 +13,13 @@
 # %% [markdown]
 # # Digits: 100 images in place of 1257
 #
-# A training set is shrunk to ten images for each class: chosen at random, with solved labels,
-# learned under a kernel of whole images, learned under a sampled convolutional one. Then other
-# models train on them.
+# A training set is shrunk to ten images for each class in several ways: with images that are chosen
+# at random, with solved labels, with images that are learned under a kernel of whole images, and
+# with images that are learned under a sampled convolutional kernel. Then other models are trained
+# on them.
 #
-# `jupytext --to ipynb story_digits.py` makes a notebook of this file, `python story_digits.py` runs
-# it. It takes less than two minutes on a core; `IPC` and `STEPS` make it shorter or longer.
+# `jupytext --to ipynb story_digits.py` makes a notebook of this file, and `python story_digits.py`
+# runs it. It takes less than two minutes on a core; `IPC` and `STEPS` make it shorter or longer.
 
 # %%
 import time
@@ -46,9 +47,9 @@ X_train, X_test, y_train, y_test, shape = images[:5]
 print(f"{len(X_train)} training images of {shape}, {len(X_test)} test images")
 
 # %% [markdown]
-# ## What all images give, and a few at random
+# ## The accuracy of all images, and of a few random ones
 #
-# The model is kernel ridge regression with the kernel of an infinitely wide network of one hidden
+# The model is kernel ridge regression with the kernel of an infinitely wide network with one hidden
 # layer.
 
 # %%
@@ -67,8 +68,8 @@ score("random images", KernelRidgeNTKClassifier().fit(*few))
 # %% [markdown]
 # ## Label Solve: real images, better labels
 #
-# The images stay as they are. Their labels are the solution of a linear system: those with which
-# they predict the whole training set best.
+# The images stay as they are. Their labels are the solution of a linear system: with these labels,
+# the images predict the whole training set best.
 
 # %%
 solver = LabelSolver(ipc=IPC, image_shape=shape, random_state=0).fit(X_train, y_train)
@@ -78,7 +79,7 @@ _ = SupportDisplay.from_estimator(solver, max_rows=10)
 # %% [markdown]
 # ## KIP: learned images and labels
 #
-# Gradient descent on the pixels, and on the labels. Images start as real ones, at random.
+# Gradient descent changes the pixels and the labels. The images start as random real ones.
 
 # %%
 start = time.perf_counter()
@@ -101,8 +102,8 @@ _ = DistillationCurveDisplay.from_estimator(kip)
 # %% [markdown]
 # ## A convolutional kernel, sampled
 #
-# A kernel that knows neighbouring pixels. Every step draws new random networks, whose features
-# estimate it, and `loss="platt"`, the cross-entropy, gives probabilities.
+# This kernel knows which pixels are neighbours. Every step draws new random networks, whose
+# features estimate the kernel. `loss="platt"`, the cross-entropy, gives probabilities.
 
 # %%
 kernel = RandomFeatures("convnet2", n_networks=4, width=16)
@@ -113,10 +114,10 @@ score("KIP, sampled ConvNet", conv)
 _ = SupportDisplay.from_estimator(conv, max_rows=20)
 
 # %% [markdown]
-# ## A network trained on them
+# ## A network trained on the learned images
 #
-# The finite network of the same kind as the kernel, on as many images at random and on the learned
-# ones with their soft labels.
+# The network has finite width and the architecture of the kernel. It is trained on the learned
+# images with their soft labels, and on equally many random images.
 
 
 # %%
@@ -130,10 +131,10 @@ score("network on random images", network().fit(*few))
 score("network on KIP's", network().fit(kip.X_s_, kip.y_s_))
 
 # %% [markdown]
-# ## What other models learn from them
+# ## What other models learn
 #
-# `fit_resample` returns images and classes that suit most models: not the end of a run, but the
-# stage of one that is best for them, tried on training images.
+# `fit_resample` returns images and classes that suit most models. They are not the end of a run,
+# but the stage of a run that is best for these models, judged on training images.
 
 # %%
 X_s, y_s = KIPDistiller(ipc=IPC, random_state=0).fit_resample(X_train, y_train)
@@ -147,7 +148,7 @@ for name, model in models.items():
     score(f"{name} on fit_resample's", model.fit(X_s, y_s))
 
 # %% [markdown]
-# ## All of it
+# ## All results
 
 # %%
 figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")

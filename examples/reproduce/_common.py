@@ -1,4 +1,4 @@
-"""What the reproduction scripts share: image sets in rows, and the line that dates a table."""
+"""What the reproduction scripts share: image sets as rows, and the line that dates a table."""
 
 import argparse
 import importlib.metadata
@@ -66,7 +66,7 @@ def independent_noise(X, y, ipc, seed):
 
 
 def random_rows(X, y, ipc, seed):
-    """Return the numbers of as many random rows of each class."""
+    """Return the numbers of `ipc` random rows of each class."""
     rng = np.random.RandomState(seed)
     return np.concatenate([rng.permutation(np.flatnonzero(y == c))[:ipc] for c in np.unique(y)])
 

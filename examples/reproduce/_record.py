@@ -1,4 +1,4 @@
-"""The tables of the talk: what their scripts have in common, and the CSV that each cell goes to."""
+"""What the scripts of the talk's tables share, and the CSV that each of their cells goes to."""
 
 import csv
 import datetime

@@ -1,12 +1,12 @@
-"""What faults of a dask cluster cost a fit, and that they change nothing of its result.
+"""What faults of a dask cluster cost a fit, and a check that they do not change its result.
 
     python examples/reproduce/cluster_faults.py [--cache] [--faults FAULT ...]
 
-KIP with the exact NTK of ConvNet2 on digits (50 support images, batches of 200), on two worker
-processes of one thread each; first in this process, whose bits all others must have. Each fault
-comes at 40 % of the time of an undisturbed fit on the same cluster, which comes before. Worker
-processes come back by themselves, and compile anew unless --cache gives all of them a common
-JAX_COMPILATION_CACHE_DIR.
+The fit is KIP with the exact NTK of ConvNet2 on digits (50 support images, batches of 200), on two
+worker processes with one thread each. The first fit is in this process, and all others must have
+the same bits. Each fault comes after 40 % of the time of an undisturbed fit on the same cluster,
+which is run before. Worker processes are started again by themselves, and compile anew unless
+--cache gives all of them a common JAX_COMPILATION_CACHE_DIR.
 """
 
 import argparse

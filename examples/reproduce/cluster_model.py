@@ -1,12 +1,12 @@
-"""What 10, 100 and 1000 workers give: a model of a step in blocks, and the engine tried at it.
+"""What 10, 100 and 1000 workers gain: a model of a step in blocks, and a trial of the engine.
 
     python examples/reproduce/cluster_model.py [--runs measure model simulate]
 
 `measure` times blocks of 31 x 31 pairs of the exact NTK of ConvNet3, and the loss, on one core.
-`model` computes the seconds of a step from those constants and from what cluster_speed.py prints of
-a task.
-`simulate` drives the engine of kipsk over thousands of blocks whose work is to sleep, on a cluster
-of threads of this process, some of whose workers are closed on the way and replaced.
+`model` computes the seconds of a step from those constants and from the time of a task that
+cluster_speed.py prints.
+`simulate` runs the engine of kipsk over thousands of blocks that only sleep, on a cluster whose
+workers are threads of this process. Some workers are closed during the run and replaced.
 """
 
 import argparse

@@ -1,13 +1,13 @@
-"""What a dask cluster of two processes costs and gains: overhead of a task, time of a step.
+"""What a dask cluster of two processes costs and gains: the overhead of a task, the time of a step.
 
     python examples/reproduce/cluster_speed.py [--runs overhead step] [--places PLACE ...]
         [--ipc 2] [--block-size 5]
 
-A step is one of KIP with the exact NTK of ConvNet3, 20 support images (--ipc for each of ten
-classes) and 60 targets of 32 x 32 x 3 (noise: the cost does not depend on the pixels), in one
-process on one core, in two such processes at a time, in one process on all cores, and on clusters
-of one and two worker processes of one thread each. A warm step is what each of three more steps
-takes.
+The step is one of KIP with the exact NTK of ConvNet3, with 20 support images (--ipc for each of ten
+classes) and 60 targets of 32 x 32 x 3. The images are noise, as the cost does not depend on the
+pixels. Steps are timed in one process on one core, in two such processes at the same time, in one
+process on all cores, and on clusters of one and two worker processes with one thread each. The time
+of a warm step is what each of three more steps takes.
 """
 
 import argparse

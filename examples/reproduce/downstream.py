@@ -4,10 +4,11 @@
     python examples/reproduce/downstream.py --sets large --shares 0.001 0.01
     python examples/reproduce/downstream.py --sets digits wine --ipc 10 --csv results
 
-Sets of scikit-learn and made ones, preprocessed in each split, reduced to 1 % and 5 % of the rows
-for training. Sets of fewer than 2000 rows have five folds, others a fifth of the rows, for each
-seed; the imbalanced one has a test set of as many rows of each class. "large" has 100000 rows and
-takes an hour. With --csv the rows are kept as they come, and the same command goes on after a kill.
+The sets are some of scikit-learn and some generated ones. They are preprocessed in each split and
+reduced to 1 % and 5 % of the rows for training. Sets of fewer than 2000 rows have five folds,
+others a fifth of the rows to test on, for each seed; the imbalanced set has a test set with equally
+many rows of each class. "large" has 100000 rows and takes an hour. With --csv each row of the
+results is kept as soon as it is known, and the same command goes on after a kill.
 """
 
 import argparse

@@ -3,9 +3,9 @@
     python examples/reproduce/exact_kernels.py --runs digits
     python examples/reproduce/exact_kernels.py --data DIR --runs fashion_ls_1 fashion_ls_10
 
-digits: a two-layer ConvNet's NTK beside FC1's, 3 seeds; the same 540 rows of 1797 are the test set,
-and all other rows with the same kernel are the ceiling. fashion_ls: Label Solve with ConvNet3 on
-`--targets` training rows, scored on all 10000 test images.
+digits: the NTK of a two-layer ConvNet is compared with that of FC1, with 3 seeds. The test set is
+the same 540 rows of 1797 for all, and all other rows with the same kernel are the ceiling.
+fashion_ls: Label Solve with ConvNet3 on `--targets` training rows, scored on all 10000 test images.
 """
 
 import time

@@ -2,8 +2,8 @@
 
     python examples/reproduce/fc_choices.py --data DIR
 
-CIFAR-10, FC1 NTK, 300 steps; 45000 rows to train on and 5000 held out. No test image is read.
-About eight minutes on 2 CPU cores.
+The runs are on CIFAR-10, with the FC1 NTK and 300 steps, with 45000 rows to train on and 5000 held
+out. No test image is read. The script takes about eight minutes on 2 CPU cores.
 """
 
 from _common import load, mean_std, parser, provenance, standardise_channels

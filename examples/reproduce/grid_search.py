@@ -2,9 +2,10 @@
 
     python examples/reproduce/grid_search.py
 
-Made data, standardised. On all rows GridSearchCV has three folds. On a reduced set every candidate
-is trained on the reduced rows and scored on real ones, then the best is trained on the reduced
-rows, after KIP also once on all. Seconds are of everything: reduction, search, last fit.
+The data are generated and standardised. On all rows, GridSearchCV has three folds. On a reduced
+set, every candidate is trained on the reduced rows and scored on real ones. Then the best candidate
+is trained on the reduced rows, and for KIP also once on all rows. The seconds include everything:
+reduction, search and last fit.
 """
 
 import argparse

@@ -2,9 +2,10 @@
 
     python examples/reproduce/other_models.py
 
-Test accuracy of scikit-learn's models trained on class labels, and of an MLP trained on soft labels
-where a set has them. The stages of KIP's run that `fit_resample` returns, by itself and with the
-model as `downstream`, are beside its start and its end. About five minutes on 2 CPU cores.
+The script prints the test accuracy of scikit-learn's models that are trained on class labels, and
+of an MLP that is trained on soft labels where a set has them. The start and the end of a run of KIP
+are compared with the stages that `fit_resample` returns, by itself and with the model as
+`downstream`. It takes about five minutes on 2 CPU cores.
 """
 
 import warnings

@@ -1,10 +1,11 @@
-"""Ten ways to make a set for other models, compared on training rows alone.
+"""Ten ways to make a set for other models, compared on training rows only.
 
     python examples/reproduce/other_models_choices.py --data DIR
 
-Made tables, digits and rows of Fashion-MNIST (30 principal components), reduced to 1 % and 5 %.
-Printed is what six models gain, in points, over k-means centres on rows that nothing was learned
-from. "Chosen": the stage of a run that `KIPDistiller(downstream="auto")` would return.
+Generated tables, digits and rows of Fashion-MNIST (30 principal components) are reduced to 1 % and
+5 %. The script prints the gain of six models over k-means centres, in points, on rows that nothing
+was learned from. "Chosen" is the stage of a run that `KIPDistiller(downstream="auto")` would
+return.
 """
 
 import warnings

@@ -2,8 +2,9 @@
 
     python examples/reproduce/random_features_choices.py --data DIR
 
-CIFAR-10, 10 images per class, whitened; 4000 of the training rows are held out and scored. One
-seed; about twenty minutes on 2 CPU cores. Every line changes one thing of the first.
+The runs are on whitened CIFAR-10, with 10 images per class and one seed; 4000 of the training rows
+are held out and scored. Every line of the table changes the first line in one respect. The script
+takes about twenty minutes on 2 CPU cores.
 """
 
 import numpy as np

@@ -1,12 +1,13 @@
-"""Regression: what a few rows, learned or chosen, are worth, by R2 on test rows.
+"""Regression: what a few learned or chosen rows are worth, measured by R2 on test rows.
 
     python examples/reproduce/regression.py [--choices]
 
-scikit-learn's diabetes (442 rows, noisy; 3 splits, 30 % test rows) and make_friedman1 with noise
-(50000 rows to train on, 10000 test rows; 3 draws), both standardised. Kernel ridge regression and
-SVR on random rows, on the centres of k-means with the mean y of their rows, and on all rows (5000
-of the large set) choose their ridge or C by cross-validation on the same rows.
-`--choices` prints what ridge and learning rate do on held-out training rows instead.
+The sets are scikit-learn's diabetes (442 noisy rows; 3 splits, 30 % test rows) and make_friedman1
+with noise (50000 rows to train on, 10000 test rows; 3 draws), both standardised. Kernel ridge
+regression and SVR are trained on random rows, on the centres of k-means with the mean y of their
+rows, and on all rows (5000 of the large set); their ridge or C is chosen by cross-validation on the
+same rows.
+`--choices` prints instead what the ridge and the learning rate do on held-out training rows.
 """
 
 import argparse

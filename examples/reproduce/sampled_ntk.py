@@ -1,9 +1,9 @@
-"""The sampled NTK beside the sampled NNGP kernel: accuracy on digits, and time.
+"""The sampled NTK compared with the sampled NNGP kernel: accuracy on digits, and time.
 
     python examples/reproduce/sampled_ntk.py
 
-KIP with sampled two-layer ConvNets on scikit-learn's digits, 1 image per class, 150 steps, Platt
-loss, 3 seeds. Seconds are those of a second fit, without compilation.
+The runs are KIP with sampled two-layer ConvNets on scikit-learn's digits, with 1 image per class,
+150 steps, the Platt loss and 3 seeds. The seconds are those of a second fit, without compilation.
 """
 
 import time

@@ -2,9 +2,10 @@
 
     python examples/reproduce/streaming.py --data DIR --repeats 10 --folder TEMPORARY
 
-Writes CIFAR-10's training images, standardised per channel, `--repeats` times to a file (0.6 GB
-each, every other time mirrored), and distils it in one pass. The memory told is the process's own
-(anonymous) memory at its peak, sampled: pages of the file are the operating system's to drop.
+The script writes the training images of CIFAR-10, standardised for each channel, `--repeats` times
+to a file (0.6 GB each, every other time mirrored), and distils the file in one pass. It prints the
+largest sampled value of the process's own (anonymous) memory, without the pages of the file, which
+the operating system may drop.
 """
 
 import tempfile

@@ -2,9 +2,9 @@
 
     python examples/reproduce/table_ablation.py --data DIR --dataset cifar10 --ipc 10 --budget 2
 
-KIP with sampled ConvNet kernels as in table_convnet.py, with and without each of the three; the
-network of table_transfer.py, narrower, is trained on each set. Without whitening pixels are
-standardised.
+KIP runs with sampled ConvNet kernels as in table_convnet.py, with and without each of the three. A
+narrower network than that of table_transfer.py is trained on each set. Without whitening, pixels
+are standardised.
 """
 
 import time

@@ -1,10 +1,10 @@
-"""Distilled images against real ones of six choices, under KRR and for a network.
+"""Distilled images against real ones that are chosen in six ways, under KRR and for a network.
 
     python examples/reproduce/table_baselines.py --data DIR --dataset cifar10 --sets SETS
 
-Kernel ridge regression with the kernel that table_convnet.py predicts with, and the network of
-table_transfer.py at width 32, on the same sets: those that SETS holds (table_convnet.py makes
-them), or that are made here.
+Kernel ridge regression, with the kernel that table_convnet.py predicts with, and the network of
+table_transfer.py at width 32 are trained on the same sets: those that SETS holds (table_convnet.py
+makes them), or sets that are made here.
 """
 
 import time

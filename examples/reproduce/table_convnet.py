@@ -2,10 +2,10 @@
 
     python examples/reproduce/table_convnet.py --data DIR --dataset cifar10 --ipc 1 10 --budget 3
 
-Test accuracy on all test images of kernel ridge regression on the distilled ones, made from the
-whole training set. ConvNet3 for 32 x 32 images, two layers for smaller ones. Colour images are
-whitened as in the talk, grey ones standardised. `--sets` keeps the distilled sets, which
-table_transfer.py trains networks on.
+The table has the accuracy on all test images of kernel ridge regression on distilled images, which
+are made from the whole training set. The network is ConvNet3 for 32 x 32 images, and has two layers
+for smaller ones. Colour images are whitened as in the talk, grey ones standardised. `--sets` keeps
+the distilled sets, on which table_transfer.py trains networks.
 """
 
 import time

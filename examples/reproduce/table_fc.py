@@ -2,10 +2,11 @@
 
     python examples/reproduce/table_fc.py --data DIR --dataset cifar10 --ipc 1 10
 
-Test accuracy on all test images; pixels are standardised per channel. Rows with "a" (augmented
-targets) take the training images and eight copies of each, mirrored (CIFAR) and shifted at random,
-in 400 principal components: a fully connected kernel does not see a rotation of its inputs, and
-hardly the loss of the directions without variance, and a step takes a seventh of its time.
+The table has the accuracy on all test images; pixels are standardised for each channel. Rows with
+"a" (augmented targets) take the training images and eight copies of each, mirrored (CIFAR) and
+shifted at random, in 400 principal components: a rotation of its inputs makes no difference to a
+fully connected kernel, losing the directions without variance makes hardly any, and a step takes a
+seventh of the time.
 """
 
 import time

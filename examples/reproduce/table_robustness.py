@@ -2,8 +2,9 @@
 
     python examples/reproduce/table_robustness.py --data DIR --dataset cifar10 --sets SETS
 
-Each row changes one thing of the settings of table_transfer.py, which also has the distilled sets:
-KIP's with a sampled ConvNet kernel, made with table_convnet.py's settings where SETS has none.
+Each row changes one of the settings of table_transfer.py. The distilled sets are also those of
+table_transfer.py: sets of KIP with a sampled ConvNet kernel, which are made with the settings of
+table_convnet.py if SETS does not hold them.
 """
 
 import table_transfer as transfer

@@ -1,10 +1,10 @@
-"""Networks of finite width trained on distilled sets, on random rows and on those of herding.
+"""Networks of finite width that are trained on distilled sets, on random rows and on herding rows.
 
     python examples/reproduce/table_convnet.py --data DIR --sets SETS
     python examples/reproduce/table_transfer.py --data DIR --sets SETS
 
-A distilled set that is not in SETS is made, with the settings of table_convnet.py. All networks
-are trained alike; how was chosen on held-out training rows.
+A distilled set that SETS does not hold is made with the settings of table_convnet.py. All networks
+are trained in the same way, which was chosen on held-out training rows.
 """
 
 import time

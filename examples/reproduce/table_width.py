@@ -2,8 +2,8 @@
 
     python examples/reproduce/table_width.py --data DIR --dataset cifar10 --sets SETS
 
-The networks of table_transfer.py at several widths, on the distilled sets that it takes and on as
-many random rows.
+The networks of table_transfer.py are trained at several widths, on the same distilled sets and on
+equally many random rows.
 """
 
 import table_transfer as transfer

@@ -2,9 +2,9 @@
 
     python examples/reproduce/variations.py --data DIR --runs table
 
-Test accuracy on all 10000 test images of kernel ridge regression on the distilled rows; pixels are
-standardised per channel. Whitening is of the standardised pixels, inside of the fit and after the
-augmentation.
+The tables have the accuracy on all 10000 test images of kernel ridge regression on the distilled
+rows. Pixels are standardised for each channel. Whitening is applied to the standardised pixels,
+within the fit and after the augmentation.
 """
 
 import time

@@ -1,10 +1,11 @@
-"""What whitening does to FC1 KIP on digits and CIFAR-10: with, without, and how strongly.
+"""What whitening of several strengths does to FC1 KIP on digits and CIFAR-10.
 
     python examples/reproduce/whitening.py --data DIR
 
-Test accuracy of `make_pipeline(RegularizedZCA(reg), KIPDistiller(kernel="fc1", ipc=10))` over a
-grid of `reg`, beside the distiller on raw features, on standardised ones, and on rows that are
-layer-normalised but not whitened. About fifteen minutes on 2 CPU cores for three seeds.
+The script prints the test accuracy of
+`make_pipeline(RegularizedZCA(reg), KIPDistiller(kernel="fc1", ipc=10))` over a grid of `reg`, and
+of the distiller on raw features, on standardised features, and on rows that are layer-normalised
+but not whitened. It takes about fifteen minutes on 2 CPU cores for three seeds.
 """
 
 import numpy as np

@@ -2,7 +2,8 @@
 
     python examples/reproduce/whitening_memory.py
 
-"On top" is the peak of the process above what it held before the call, in GB of 1e9 bytes.
+"On top" is the peak of the process minus the memory that it held before the call, in GB of 1e9
+bytes.
 """
 
 import time
