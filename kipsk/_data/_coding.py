@@ -185,7 +185,7 @@ class ClassCoding(Coding):
         if "classes" not in arrays:
             coding, _, targets = cls.encode("load_support", labels, np.float64)
             return coding, targets
-        coding = cls(np.unique(arrays["classes"]))
+        coding = cls(encode("load_support", arrays["classes"])[0])
         unknown = np.setdiff1d(labels, coding.classes)
         if len(unknown):
             raise ValueError(

@@ -65,33 +65,53 @@ class Bar(NamedTuple):
     more: Callable[[], dict[str, str]] | None = None
 
 
-def ends_of_calls(
-    n_steps: int, per_call: int, stops: Collection[int] = (), done: int = 0
-) -> Iterator[int]:
-    """Yield the number of steps done after each call of compiled code.
+class Plan(NamedTuple):
+    """The steps of a run, and the calls of compiled code that take them.
 
-    A call takes at most `per_call` steps, and ends at every one of the `stops`.
+    Attributes
+    ----------
+    rates : ndarray of shape (n_steps,)
+        The size of every step, from the first one of the run.
+    per_call : int
+        The most steps of one call. All calls run the same compiled code.
+    stops : collection of int
+        Numbers of steps after which a call has to end. What is computed does not depend on it.
+    done : int
+        Steps that were taken earlier.
     """
-    ends = np.unique([n_steps, *(stop for stop in stops if 0 < stop < n_steps)])
-    while done < n_steps:
-        done = min(done + per_call, int(ends[np.searchsorted(ends, done, side="right")]))
-        yield done
+
+    rates: Floats
+    per_call: int = 1
+    stops: Collection[int] = ()
+    done: int = 0
+
+    def ends(self) -> Iterator[int]:
+        """Yield the number of steps done after each call."""
+        n_steps, done = len(self.rates), self.done
+        stops = np.unique([n_steps, *(stop for stop in self.stops if 0 < stop < n_steps)])
+        while done < n_steps:
+            next_stop = int(stops[np.searchsorted(stops, done, side="right")])
+            done = min(done + self.per_call, next_stop)
+            yield done
+
+    def sizes(self, start: int, end: int) -> Floats:
+        """Return the rates of some steps, padded with zeros to those of a whole call."""
+        part = np.zeros(self.per_call, np.float32)
+        part[: end - start] = self.rates[start:end]
+        return part
 
 
 def run(
     take: Take,
     source: Iterable[Any],
     state: State,
-    rates: Floats,
-    ends: Iterable[int],
+    plan: Plan,
     losses: list[Any],
     *,
     bar: Bar,
-    per_call: int = 1,
-    done: int = 0,
     look: Look | None = None,
 ) -> Ended:
-    """Take steps until the rates or the source end, a loss is not finite, or a look ends the run.
+    """Take steps until the plan or the source ends, a loss is not finite, or a look ends the run.
 
     The result of a call is looked at when the next call is on its way, so the device never waits
     for the host, and no more than two turns of the source are in memory.
@@ -102,35 +122,28 @@ def run(
     source : iterable
         Yields what each call is taken on. It is read when it is needed, so it may be lazy.
     state : State
-        After `done` steps.
-    rates : ndarray of shape (n_steps,)
-        The size of every step, from the first one of the run.
-    ends : iterable of int
-        As `ends_of_calls` yields them.
+        After ``plan.done`` steps.
+    plan : Plan
     losses : list
         Gets the losses of each call, before each step. It is the caller's, so that nothing of it
         is lost, however the run ends.
     bar : Bar
-    per_call : int
-        The most steps of one call. All calls run the same compiled code.
-    done : int
     look : callable or None
         Called after every call. It may wait for the state, or not.
     """
-    turn, early = None, False
+    turn, early, done, n_all = None, False, plan.done, len(plan.rates)
     error: BaseException | None = None
     with tqdm(
-        total=len(rates), initial=done, disable=not bar.is_shown, desc=bar.name, unit="step"
+        total=n_all, initial=done, disable=not bar.is_shown, desc=bar.name, unit="step"
     ) as progress:
         try:
-            for end, turn in zip(ends, source, strict=False):
+            for end, turn in zip(plan.ends(), source, strict=False):
                 before, n_steps = state, end - done
-                part = _padded(rates[done:end], per_call)
-                state, history = take(turn, state, part, n_steps)
+                state, history = take(turn, state, plan.sizes(done, end), n_steps)
                 losses.append(history[0][:n_steps])
                 done = end
                 # tqdm returns True a few times a second: only then the numbers are waited for.
-                if progress.update(n_steps) or (bar.is_shown and done == len(rates)):
+                if progress.update(n_steps) or (bar.is_shown and done == n_all):
                     progress.set_postfix(_shown(bar, history, n_steps))
                 if before.failed:
                     break
@@ -149,12 +162,6 @@ def look_again(take: Take, turn: Any, state: State, per_call: int = 1) -> State:
     whose loss was.
     """
     return take(turn, state, np.zeros(per_call, np.float32), 1)[0]
-
-
-def _padded(rates: Floats, per_call: int) -> Floats:
-    part = np.zeros(per_call, np.float32)
-    part[: len(rates)] = rates
-    return part
 
 
 def _shown(bar: Bar, history: Sequence[Array], n_steps: int) -> dict[str, str]:

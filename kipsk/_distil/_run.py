@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kipsk._descent import _loop, _step
-from kipsk._descent._loop import Bar, Ended, Take
+from kipsk._descent._loop import Bar, Ended, Plan, Take
 from kipsk._descent._step import State
 from kipsk._distil import _block_step
 from kipsk._distil._history import History, Params
@@ -176,18 +176,9 @@ def _steps(
     turns = drawn_turns(problem, batches)
     for _ in range(0 if is_single else done):
         next(turns)
-    ended = _loop.run(
-        take,
-        turns,
-        state,
-        rates,
-        _loop.ends_of_calls(len(rates), per_call, watch.stops(len(rates)), done),
-        history.losses,
-        bar=Bar("KIP", bool(watch.verbose), first.score_name, partial(_best_score, history)),
-        per_call=per_call,
-        done=done,
-        look=looks.__call__,
-    )
+    plan = Plan(rates, per_call, watch.stops(len(rates)), done)
+    bar = Bar("KIP", bool(watch.verbose), first.score_name, partial(_best_score, history))
+    ended = _loop.run(take, turns, state, plan, history.losses, bar=bar, look=looks.__call__)
     state = ended.state
     if ended.error is not None:
         if isinstance(ended.error, KeyboardInterrupt | EngineError):  # a cluster that is gone
@@ -220,9 +211,8 @@ def pass_over(
     losses: list[Floats] = []
     turns: Iterator[Turn] = map(Turn, drawn_kernels(problem), batches)
     with _block_step.stepper(problem) as take:
-        ends = range(1, len(rates) + 1)
         bar = Bar("KIP", bool(verbose))
-        ended = _loop.run(take, turns, state, rates, ends, losses, bar=bar)
+        ended = _loop.run(take, turns, state, Plan(rates), losses, bar=bar)
         if losses and not isinstance(ended.error, Exception):
             looked = _loop.look_again(take, ended.turn, ended.state)
             # The optimiser's state stays as it is: the next pass goes on from it.

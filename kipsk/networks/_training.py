@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 
 from kipsk._descent import _step
-from kipsk._descent._loop import Bar, ends_of_calls, look_again, run
+from kipsk._descent._loop import Bar, Plan, look_again, run
 from kipsk._descent._step import State
 from kipsk._types import Floats
 from kipsk.architectures import Architecture, Shape
@@ -252,8 +252,8 @@ def train(
     per_call = 1 if problem.architecture.needs_images else MAX_STEPS_PER_CALL
     looks = () if epoch is None else range(epoch, n_steps + 1, epoch)
     # A call ends with the rows that were drawn for it, and at every look.
-    ends = list(ends_of_calls(n_steps, per_call, {*looks, *range(per_call, n_steps, per_call)}))
-    turns = _turns(ends, _batches(len(data.X), batch_size, per_call, rng), per_call)
+    plan = Plan(rates, per_call, {*looks, *range(per_call, n_steps, per_call)})
+    turns = _turns(plan, _batches(len(data.X), batch_size, per_call, rng))
 
     def take(
         rows: Array | None, state: State, rates: Floats, n_steps: int
@@ -269,7 +269,7 @@ def train(
         return False
 
     parts: list[Floats] = []
-    ended = run(take, turns, state, rates, ends, parts, bar=bar, per_call=per_call, look=look_at)
+    ended = run(take, turns, state, plan, parts, bar=bar, look=look_at)
     if ended.error is not None:
         raise ended.error
     state = ended.state
@@ -278,16 +278,14 @@ def train(
     return state, np.concatenate(parts)
 
 
-def _turns(
-    ends: Sequence[int], batches: Iterator[np.ndarray | None], per_call: int
-) -> Iterator[np.ndarray | None]:
-    """Yield the rows of each call that ends so, and once more for a last look."""
+def _turns(plan: Plan, batches: Iterator[np.ndarray | None]) -> Iterator[np.ndarray | None]:
+    """Yield the rows of each call of a plan, and once more for a last look."""
     rows = None
-    for start in (0, *ends[:-1]):
-        if start % per_call == 0:
+    for start in (0, *plan.ends()):
+        offset = start % plan.per_call
+        if offset == 0 or start == len(plan.rates):
             rows = next(batches)
-        yield None if rows is None else np.roll(rows, -(start % per_call), axis=0)
-    yield from batches
+        yield None if rows is None else np.roll(rows, -offset, axis=0)
 
 
 def _batches(

@@ -78,11 +78,9 @@ def run(objective, rates, start=START, optimizer=None, *, source=None, per_call=
         take,
         repeat(BATCH) if source is None else source,
         state,
-        rates,
-        _loop.ends_of_calls(len(rates), per_call),
+        _loop.Plan(rates, per_call),
         losses,
         bar=_loop.Bar("test", False),
-        per_call=per_call,
         **params,
     )
     if ended.error is not None:
@@ -118,10 +116,12 @@ def test_run_does_all_steps_with_their_own_rates(n_steps):
 
 def test_calls_end_at_stops():
     """Oracle: by hand."""
-    assert list(_loop.ends_of_calls(10, 4)) == [4, 8, 10]
-    assert list(_loop.ends_of_calls(10, 4, {0, 3, 9, 10, 12})) == [3, 7, 9, 10]
-    assert list(_loop.ends_of_calls(10, 4, {5}, done=3)) == [5, 9, 10]
-    assert list(_loop.ends_of_calls(10, 4, done=10)) == []
+    rates = np.arange(10.0)
+    assert list(_loop.Plan(rates, 4).ends()) == [4, 8, 10]
+    assert list(_loop.Plan(rates, 4, {0, 3, 9, 10, 12}).ends()) == [3, 7, 9, 10]
+    assert list(_loop.Plan(rates, 4, {5}, done=3).ends()) == [5, 9, 10]
+    assert list(_loop.Plan(rates, 4, done=10).ends()) == []
+    assert_array_equal(_loop.Plan(rates, 4).sizes(8, 10), [8, 9, 0, 0])
 
 
 def test_result_does_not_depend_on_the_steps_per_call():
@@ -203,6 +203,6 @@ def test_no_more_than_two_turns_are_alive():
         return state, (np.zeros(1), np.zeros(1))
 
     state = _step.initial_state(IDENTITY, {"x": jnp.zeros(())})
-    ends, bar = range(1, 6), _loop.Bar("test", False)
-    _loop.run(take, source(), state, np.ones(5), ends, [], bar=bar)
+    bar = _loop.Bar("test", False)
+    _loop.run(take, source(), state, _loop.Plan(np.ones(5)), [], bar=bar)
     assert read == list(range(5)) == taken
