@@ -231,8 +231,8 @@ class SupportDisplay:
             coordinates: a line for each row. In both, colours and heights are within the range of
             each feature. "auto" is "images" if the shape of the images is known, else "heatmap".
         max_rows : int, default=100
-            The largest number of rows that are drawn. If there are more, the drawn ones are
-            evenly spread over them.
+            The largest number of rows that are drawn. If there are more, those that are drawn
+            are evenly spread over them.
         n_columns : int, default=10
             The number of images in a line.
         soft_labels : bool, default=True
