@@ -223,7 +223,7 @@ class CoresetSampler(BaseEstimator):
         drawn: list[Ints],
         rng: np.random.RandomState,
     ) -> AnyArray:
-        """Return the centres of the clusters of each class, as many as rows are `drawn`."""
+        """Return the centres of each class, as many as rows of the class are `drawn`."""
         dtype = X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)
         centres = []
         for code, spare in enumerate(drawn):

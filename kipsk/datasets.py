@@ -261,8 +261,8 @@ def _checked(published: _Published, arrays: list[AnyArray]) -> list[NDArray[np.u
             digest.update(np.ascontiguousarray(array).data)
         if digest.hexdigest() != published.sha256:
             raise ValueError(
-                f"its SHA-256 must be {published.sha256}. Got {digest.hexdigest()} instead: other "
-                "rows, or in another order."
+                f"its SHA-256 must be {published.sha256}. Got {digest.hexdigest()} instead: its "
+                "rows are others, or in another order."
             )
     elif shape[2] > 1 and not _is_channels_last(result[0][:1000]):
         raise ValueError("its pixels must be in the order height, width, channel.")

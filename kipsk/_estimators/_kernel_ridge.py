@@ -122,7 +122,10 @@ class _BaseKernelRidge(BaseEstimator):
         grid = [self.reg] if np.ndim(self.reg) == 0 else list(self.reg)  # type: ignore[arg-type]
         values = [check_positive(name, "reg", reg, zero=True, also=_REG_ALSO) for reg in grid]
         if not values:
-            raise ValueError(f"The 'reg' parameter of {name} must not be empty. Got {self.reg!r}.")
+            raise ValueError(
+                f"The 'reg' parameter of {name} must not be empty. Got {self.reg!r} instead: pass "
+                'a number, "auto" or a sequence of numbers.'
+            )
         return np.array(values)
 
     def _predict_targets(self, X: MatrixLike) -> Float64s:

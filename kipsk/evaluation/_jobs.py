@@ -27,7 +27,7 @@ _TEST_SIZE = 0.2
 
 
 class Cell(NamedTuple):
-    """What tells one row of the results from all others."""
+    """What identifies one row of the results."""
 
     reducer: str
     model: str

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from numbers import Real
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from kipsk._checks import refuse
-from kipsk._types import Float64s, Given
+from kipsk._types import Given
 from kipsk.evaluation import summary
 from kipsk.plotting._base import GREY, AnyFigure, axes, colours
+from kipsk.plotting._worth import Curve, Worth, worths_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,36 +27,6 @@ _NEAR = 1.25  # sizes whose ratio is smaller have texts that would touch
 
 #: A line of a summary: the names of its columns and their values.
 _Line: TypeAlias = dict[str, Any]
-
-
-class Curve(NamedTuple):
-    """The accuracy of one reducer's sets.
-
-    Attributes
-    ----------
-    n_rows : ndarray of shape (n_sizes,)
-        The sizes of the sets, ascending.
-    accuracy, deviation : ndarrays of shape (n_sizes,)
-        Mean and standard deviation of the accuracy over seeds and splits.
-    """
-
-    n_rows: Float64s
-    accuracy: Float64s
-    deviation: Float64s
-
-
-class Worth(NamedTuple):
-    """How many rows of the baseline a set is worth."""
-
-    reducer: str  #: the name of the reducer that made the set
-    n_rows: float  #: the number of rows of the set
-    accuracy: float  #: the accuracy of the model trained on the set
-    relation: str  #: "=", or ">" and "<" where the baseline does not reach the accuracy
-    times: float  #: the rows of the baseline that give this accuracy, over `n_rows`
-
-    def __str__(self) -> str:
-        times = f"×{self.times:.0f}" if self.times >= 9.5 else f"×{self.times:.2g}"
-        return {"=": "", ">": "more than ", "<": "less than "}[self.relation] + times
 
 
 class ComparisonDisplay:
@@ -183,26 +154,8 @@ class ComparisonDisplay:
         if self.baseline is None:
             return []
         natural = self.curves[self.baseline]
-        sizes, accuracies = natural.n_rows, natural.accuracy
-        if self.full is not None:
-            inside = sizes < self.full[0]
-            sizes = np.append(sizes[inside], self.full[0])
-            accuracies = np.append(accuracies[inside], self.full[1])
-        # The best accuracy of all sets up to a size: noise may lower that of a larger set.
-        reached, first = np.unique(np.maximum.accumulate(accuracies), return_index=True)
-        needed = np.log(sizes[first])
-        found = []
-        for name, curve in self.curves.items():
-            if name == self.baseline:
-                continue
-            for n, accuracy in zip(curve.n_rows, curve.accuracy, strict=True):
-                relation = ">" if accuracy > reached[-1] else "<" if accuracy < reached[0] else "="
-                # Above the whole curve not even the largest set is enough.
-                rows = (
-                    sizes[-1] if relation == ">" else np.exp(np.interp(accuracy, reached, needed))
-                )
-                found.append(Worth(name, float(n), float(accuracy), relation, float(rows / n)))
-        return found
+        others = {name: curve for name, curve in self.curves.items() if name != self.baseline}
+        return worths_of(others, natural, self.full)
 
     def plot(self, ax: Axes | None = None, *, show_worth: bool = True) -> Self:
         """Draw the curves.

@@ -29,8 +29,8 @@ class IntrinsicDimensionDisplay:
         The dimension of the support rows at each snapshot, as
         `kipsk.metrics.snapshot_dimensions` returns them.
     reference : float, default=None
-        The dimension of as many real rows as there are support rows. The estimate depends on the
-        number of rows.
+        The dimension of equally many real rows. The estimate depends on the number of rows, so that
+        only sets of equal size can be compared.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ class IntrinsicDimensionDisplay:
         self.reference_line_ = None
         if self.reference is not None:
             self.reference_line_ = ax.axhline(
-                self.reference, color=GREY, linestyle="--", label="as many real rows"
+                self.reference, color=GREY, linestyle="--", label="equally many real rows"
             )
             ax.legend(frameon=False)
         if len(self.steps) > 2 and self.steps.max() > 20:

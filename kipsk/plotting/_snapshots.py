@@ -193,10 +193,10 @@ class SnapshotDisplay:
         ax.set_ylabel("steps")
         names = [""] * n if self.names is None else self.names
         ax.set_xticks(np.arange(n) * width + (W - 1) / 2, names)
-        ax.set_xlabel("support row" if self.names is None else "label after the last of these")
+        ax.set_xlabel("support row" if self.names is None else "label at the last snapshot")
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
-        ax.set_title("Support rows on the way", fontsize=10)
+        ax.set_title("Support rows during the run", fontsize=10)
         self.figure_ = ax.figure
         return self
 

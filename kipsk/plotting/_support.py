@@ -63,13 +63,13 @@ class SupportDisplay:
     indices_ : ndarray of shape (n_drawn,)
         The numbers of the rows of X_s, in the order in which they were drawn.
     images_ : list of AxesImage
-        Of kind "images" the image of each row, of kind "heatmap" the heat map alone.
+        The image of each row, if the kind is "images"; the heat map, if it is "heatmap".
     bars_ : PolyCollection or None
-        Of kind "images" the soft labels, a bar for each row and class.
+        The soft labels, a bar for each row and class, if the kind is "images".
     texts_ : list of Text
-        Of kind "images" the captions.
+        The captions, if the kind is "images".
     lines_ : list of Line2D
-        Of kind "parallel" the line of each row.
+        The line of each row, if the kind is "parallel".
 
     Examples
     --------
@@ -231,8 +231,8 @@ class SupportDisplay:
             coordinates: a line for each row. In both, colours and heights are within the range of
             each feature. "auto" is "images" if the shape of the images is known, else "heatmap".
         max_rows : int, default=100
-            The largest number of rows that are drawn. If there are more, the drawn ones are
-            evenly spread over them.
+            The largest number of rows that are drawn. If there are more, those that are drawn
+            are evenly spread over them.
         n_columns : int, default=10
             The number of images in a line.
         soft_labels : bool, default=True

@@ -117,7 +117,7 @@ def draw_parallel(
 
 
 def _colours_of(owner: str, ax: Axes, key: AnyArray, classes: AnyArray | None) -> list[Colour]:
-    """Return the colour of each row; a scale of targets is drawn beside the Axes."""
+    """Return the colour of each row; without classes, draw the scale of targets beside the Axes."""
     if classes is not None:
         palette = colours(owner, len(classes))
         return [palette[code] for code in key]
@@ -128,7 +128,7 @@ def _colours_of(owner: str, ax: Axes, key: AnyArray, classes: AnyArray | None) -
 
 
 def _add_legend(ax: Axes, lines: list[Line2D], key: AnyArray, classes: AnyArray) -> None:
-    """Name the classes that rows are of, beside the Axes."""
+    """Add a legend with the classes of the rows beside the Axes."""
     first = {code: line for code, line in zip(key[::-1], lines[::-1], strict=True)}
     codes = sorted(first)
     ax.legend(
