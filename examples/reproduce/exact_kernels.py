@@ -74,7 +74,7 @@ def digits(arguments):
 def fashion(arguments, ipc):
     X_train, X_test, y_train, y_test = load("fashion_mnist", arguments.data)
     X_train, X_test = standardise_channels(X_train, X_test, n_channels=1)
-    kernel = ConvNet(3, image_shape=(28, 28, 1), crop=True)
+    kernel = ConvNet(3, image_shape=(28, 28, 1))
     print("| Fashion-MNIST | images | targets | test accuracy | minutes: fit, test |")
     print("|---|---|---|---|---|")
     for seed in range(arguments.seeds):

@@ -223,13 +223,12 @@ def convnet(
     first_conv: bool = False,
     global_pool: bool = False,
     normalize: bool = False,
-    crop: bool = False,
     **options: Unpack[Options],
 ) -> Architecture:
     """Return ``depth`` times (Conv, activation, AvgPool), Flatten, Dense.
 
     "ConvNet3" of the papers (arXiv 2107.13034) is ``convnet(3)``, their "ConvNet"
-    ``convnet(3, first_conv=True)``. Images must divide by ``2**depth``, or `crop`.
+    ``convnet(3, first_conv=True)``. Images need ``2**depth`` pixels a side at least.
 
     Parameters
     ----------
@@ -243,8 +242,6 @@ def convnet(
         GlobalAvgPool instead of Flatten.
     normalize : bool, default=False
         Normalize after each convolution.
-    crop : bool, default=False
-        Leave out pixels beyond the last whole window where a side is odd, as other libraries do.
     **options : float or str
         ``w_std``, ``b_std`` and ``parameterization`` of `Architecture`.
 
@@ -261,14 +258,14 @@ def convnet(
     conv: tuple[Layer, ...] = (Conv(), *middle, Activation(activation))
     first: tuple[Layer, ...] = conv if first_conv else ()
     end: Layer = GlobalAvgPool() if global_pool else Flatten()
-    return Architecture((*first, *(*conv, AvgPool(crop=crop)) * depth, end, Dense()), **options)
+    return Architecture((*first, *(*conv, AvgPool()) * depth, end, Dense()), **options)
 
 
 def myrtle(depth: int = 5, activation: str = "relu", **options: Unpack[Options]) -> Architecture:
     """Return Myrtle5, 7 or 10 (Shankar et al. 2020, arXiv 2003.02237).
 
     (Conv, activation), three blocks of these with AvgPool in between, GlobalAvgPool, Dense.
-    Images must divide by 4.
+    Images need 4 pixels a side at least.
 
     Parameters
     ----------

@@ -205,7 +205,7 @@ def apply_layer(
             n, height, breadth, channels = x.shape
             s = layer.size
             height, breadth = height // s, breadth // s
-            x = x[:, : height * s, : breadth * s]  # what `crop` leaves
+            x = x[:, : height * s, : breadth * s]  # whole windows
             windows = x.reshape(n, height, s, breadth, s, channels)
             return jnp.mean(windows, axis=(2, 4))
         case GlobalAvgPool():

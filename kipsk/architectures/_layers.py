@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-import numpy as np
-
 from kipsk._checks import check_integer, check_option, refuse
 
 ACTIVATIONS = ("relu", "erf", "gelu")
@@ -71,23 +69,19 @@ class Activation:
 class AvgPool:
     """Mean over windows of ``size`` x ``size`` pixels that do not overlap.
 
+    Pixels beyond the last whole window, to the right and below, are left out: of ``n`` pixels a
+    side ``floor(n / size)`` remain, as in other libraries.
+
     Parameters
     ----------
     size : int, default=2
-        Pixels of a window's side.
-    crop : bool, default=False
-        Leave out pixels beyond the last whole window. Otherwise sides that do not divide are
-        refused.
+        Pixels of a window's side; at most those of the image's shorter side.
     """
 
     size: int = 2
-    crop: bool = False
 
     def __post_init__(self) -> None:
         set_field(self, "size", check_integer("AvgPool", "size", self.size, minimum=1))
-        if not isinstance(self.crop, bool | np.bool_):
-            raise refuse("AvgPool", "crop", "True or False", self.crop)
-        set_field(self, "crop", bool(self.crop))
 
 
 @dataclass(frozen=True)
@@ -183,12 +177,6 @@ def output_shape(number: int, layer: Layer, shape: Shape, units: int) -> Shape:
                 raise ValueError(
                     f"Layer {number}, {layer}, must get images at least as large as its window. "
                     f"{got}: use larger images or fewer pooling layers."
-                )
-            if any(n % layer.size for n in pixels) and not layer.crop:
-                raise ValueError(
-                    f"Layer {number}, {layer}, must get images whose sides it divides. {got}: pad "
-                    "or resize the images, use fewer pooling layers, or leave the rest out with "
-                    "AvgPool(crop=True), which ConvNet(crop=True) has."
                 )
             return (*(n // layer.size for n in pixels), channels)
         case Normalize():

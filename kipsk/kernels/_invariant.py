@@ -98,7 +98,7 @@ class Invariant(JaxKernel):
     K(x, x') it is kernel ridge regression with K on the support together with its images under T,
     with the same labels and twice the ridge: a support row counts for two. A step takes twice the
     time; four times with an exact convolutional kernel that tells left from right (by strides, or
-    pooling with ``crop=True``), or under another `transform`.
+    by a pooling that leaves out pixels on the right), or under another `transform`.
 
     Parameters
     ----------

@@ -91,6 +91,8 @@ def test_published_deviations_and_options(make):
         ((Conv(3, 2, "VALID"),), (7, 6, 3), [(3, 2, 9)]),
         ((Conv(4, 3, "VALID"),), (10, 4, 1), [(3, 1, 9)]),
         ((AvgPool(3), Conv(2)), (9, 6, 3), [(3, 2, 3), (3, 2, 9)]),
+        ((AvgPool(), AvgPool(3)), (7, 10, 3), [(3, 5, 3), (1, 1, 3)]),
+        ((AvgPool(4),), (4, 7, 3), [(1, 1, 3)]),
         ((Conv(), Normalize(), AvgPool()), (2, 2, 1), [(2, 2, 9), (2, 2, 9), (1, 1, 9)]),
         ((GlobalAvgPool(),), (7, 6, 3), [(3,)]),
     ],
@@ -113,6 +115,8 @@ def test_shapes_of_published_networks():
     assert conv_vec(3).shapes((32, 32, 3), 64)[-2] == (32 * 32 * 64,)
     assert myrtle(10).shapes((32, 32, 3), 64)[-3:] == [(8, 8, 64), (64,), (1,)]
     assert convnet(5).shapes((32, 32, 3), 64)[-2] == (64,)
+    # MNIST: 28 pixels, then 14, 7 and 3.
+    assert convnet(3).shapes((28, 28, 1), 64)[-2] == (3 * 3 * 64,)
 
 
 def test_equal_descriptions_are_equal_keys():
@@ -198,6 +202,7 @@ def test_refuses_a_description(call, parts):
         assert part in message
 
 
+POOL5 = Architecture((AvgPool(5), Flatten(), Dense()))
 VALID5 = Architecture((Conv(5, padding="VALID"), Flatten(), Dense()))
 TINY = Architecture((AvgPool(), Normalize(), Flatten(), Dense()))
 
@@ -205,9 +210,9 @@ TINY = Architecture((AvgPool(), Normalize(), Flatten(), Dense()))
 @pytest.mark.parametrize(
     ("call", "parts"),
     [
-        (lambda: convnet(3).shapes((28, 28, 1), 8), ["Layer 8, AvgPool(size=2", "7 x 7", "pad"]),
+        (lambda: convnet(3).shapes((7, 7, 1), 8), ["Layer 8, AvgPool(size=2)", "1 x 1", "larger"]),
         (lambda: convnet(3).shapes((4, 4, 1), 8), ["Layer 8", "1 x 1", "fewer pooling"]),
-        (lambda: convnet(1).shapes((4, 5, 1), 8), ["Layer 2", "4 x 5"]),
+        (lambda: POOL5.shapes((4, 5, 1), 8), ["Layer 0, AvgPool(size=5)", "its window", "4 x 5"]),
         (lambda: VALID5.shapes((6, 4, 1), 8), ["Layer 0, Conv(size=5", "6 x 4", "larger images"]),
         (lambda: TINY.shapes((2, 2, 1), 8), ["Layer 1, Normalize()", "1 x 1", "larger images"]),
         (lambda: convnet(1).shapes((3072,), 8), ["'input_shape'", "(3072,)", "reshape"]),

@@ -126,6 +126,7 @@ NETWORKS = {
     "VALID": (VALID, (9, 7, 2)),
     "strides": (STRIDED, (9, 8, 2)),
     "conv vec": (conv_vec(2, "erf", parameterization="standard", **OTHER), (5, 4, 1)),
+    "odd sides": (convnet(2, **OTHER), (7, 9, 2)),
     "pool of 3": (Architecture((AvgPool(3), Flatten(), Dense(), RELU, Dense())), (6, 9, 2)),
     "rows": (fully_connected(2, **OTHER), (11,)),
 }
@@ -331,7 +332,7 @@ def test_no_rows():
     [
         ((4, 4, 3), ["'input_shape'", "(4, 3)"]),
         ((2, 48), ["'input_shape'", "(48,)", "reshape"]),
-        ((2, 5, 4, 3), ["Layer 2, AvgPool(size=2", "5 x 4"]),
+        ((2, 1, 4, 3), ["Layer 2, AvgPool(size=2)", "1 x 4"]),
         ((2, 4, 4, 1), ["Layer 0, Conv(", "3 channels", "1 instead", "draw the parameters"]),
         ((2, 8, 4, 3), ["Layer 4, Dense()", "20 channels or features", "40 instead"]),
     ],
@@ -353,7 +354,7 @@ def test_refuses_parameters_of_another_architecture():
 
 def test_init_refuses_what_does_not_fit():
     for args, part in [
-        ((4, (5, 4, 3)), "AvgPool"),
+        ((4, (1, 4, 3)), "AvgPool"),
         ((0, (4, 4, 3)), "'width'"),
         ((4, (4, 4, 3), 0), "'n_outputs'"),
     ]:

@@ -32,8 +32,8 @@ pytestmark = pytest.mark.benchmark
 
 NETWORKS = {
     "Conv3": conv_vec(3),
-    "ConvNet3": convnet(3, crop=True),
-    "ConvNet": convnet(3, first_conv=True, crop=True),
+    "ConvNet3": convnet(3),
+    "ConvNet": convnet(3, first_conv=True),
     "Myrtle5": myrtle(5),
 }
 SHAPES = [(8, 8, 1), (28, 28, 1), (32, 32, 3)]

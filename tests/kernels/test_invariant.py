@@ -34,8 +34,8 @@ rng = np.random.RandomState(0)
 X, Z = rng.standard_normal((5, 32)), rng.standard_normal((3, 32))
 
 
-def mirror(X):
-    return X.reshape(len(X), *SHAPE)[:, :, ::-1].reshape(len(X), -1)
+def mirror(X, shape=SHAPE):
+    return X.reshape(len(X), *shape)[:, :, ::-1].reshape(len(X), -1)
 
 
 def negative(X):
@@ -96,13 +96,24 @@ def test_is_invariant_symmetric_and_positive(base):
         (Invariant(CONVOLUTIONAL, image_shape=SHAPE), 2),
         (Invariant(POOLED, image_shape=SHAPE), 2),
         (Invariant(POOLED, negative), 4),
-        (Invariant(ConvNet(1, image_shape=SHAPE, crop=True), image_shape=SHAPE), 4),
+        (Invariant(ConvNet(1), image_shape=(4, 5, 2)), 4),
+        (Invariant(ConvNet(1), image_shape=(5, 4, 2)), 2),
+        (Invariant(ConvNet(2), image_shape=(4, 6, 2)), 4),
+        (Invariant(Convolutional("fc1"), image_shape=(4, 5, 2)), 2),
         (Invariant(STRIDED, image_shape=SHAPE), 4),
     ],
 )
 def test_terms_that_are_equal_are_computed_once(kernel, n_terms):
     """Which are equal is in `test_is_the_mean_of_four_matrices`."""
     assert kernel.function().is_equivariant == (n_terms == 2)
+
+
+@pytest.mark.parametrize("shape", [(5, 4, 1), (4, 5, 1)], ids=["odd height", "odd breadth"])
+def test_sides_that_pooling_does_not_divide(shape):
+    """Oracle: the mean of four matrices; pixels on the right, or below, count for nothing."""
+    base, (X, Z) = ConvNet(1, image_shape=shape), np.random.RandomState(1).randn(2, 3, 20)
+    parts = [base(A, B) for A in (X, mirror(X, shape)) for B in (Z, mirror(Z, shape))]
+    np.testing.assert_allclose(Invariant(base, image_shape=shape)(X, Z), sum(parts) / 4, 1e-12)
 
 
 def test_is_training_with_the_mirror_images_too():

@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.kernel_approximation import Nystroem
 from sklearn.svm import SVC
 
-from kipsk import KernelRidgeNTKClassifier, LabelSolver
+from kipsk import KernelRidgeNTKClassifier, KIPDistiller, LabelSolver
 from kipsk.architectures import (
     Activation,
     Architecture,
@@ -36,6 +36,7 @@ OTHER = {"w_std": 1.3, "b_std": 0.5}
 RELU = Activation("relu")
 NETWORKS = {
     "ConvNet": (convnet(2), (8, 8, 3)),
+    "odd sides": (convnet(2), (7, 5, 2)),
     "wide input": (convnet(1, "gelu", first_conv=True, **OTHER), (4, 6, 9)),
     "normalised": (convnet(1, normalize=True), (4, 4, 2)),
     "Myrtle": (myrtle(5), (8, 8, 2)),
@@ -275,6 +276,15 @@ def test_in_other_models(model, digits):
     kernel = RandomFeatures("convnet2", 2, 16, image_shape=(8, 8, 1))
     fitted = model(kernel).fit(X[:500], y[:500])
     assert fitted.score(X_test, y_test) > 0.85
+
+
+@pytest.mark.slow
+def test_distils_images_of_28_pixels():
+    """MNIST's shape: a name, the shape, and no other parameter is needed."""
+    X = np.random.RandomState(0).rand(20, 28 * 28).astype(np.float32)
+    distiller = KIPDistiller(kernel="rf_convnet", ipc=1, max_iter=1, image_shape=(28, 28, 1))
+    distiller.fit(X, np.arange(20) % 2)
+    assert (distiller.X_s_ != X[:2]).any() and np.isfinite(distiller.X_s_).all()
 
 
 def test_nystroem(digits):

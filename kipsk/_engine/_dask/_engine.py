@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 from kipsk._engine._base import Block, EngineError, Placed, to_numpy
 from kipsk._engine._dask._cluster import Cluster, Limits
@@ -51,23 +52,24 @@ class Dask:
         check_open(self.client)
         payload = dumps(Placed(list(constants), to_numpy(list(trees))))
         self._check_memory(len(payload), task_bytes)
-        # One client forgets nothing that another one needs.
-        name = f"kipsk-{hashlib.blake2b(payload, digest_size=16).hexdigest()}-{self.client.id}"
+        content = self.client.id, hashlib.blake2b(payload, digest_size=16).hexdigest()
         with _LOCK:
-            use = _IN_USE.setdefault(name, _Use())
+            use = _IN_USE.setdefault(content, _Use())
             use.number += 1
         try:
             with use.lock:
                 if not use.is_there:
-                    self._register(name, payload)
+                    self._register(use.name, payload)
                     use.is_there = True
-            yield name
+            yield use.name
         finally:
             with _LOCK:
                 use.number -= 1
-                if not use.number:
-                    del _IN_USE[name]
-                    self._forget(name)
+                is_last = not use.number
+                if is_last:
+                    del _IN_USE[content]
+            if is_last:
+                self._forget(use.name)
             self._cluster.clear()
 
     def map(
@@ -147,17 +149,27 @@ class Dask:
                 )
 
 
+def _new_name() -> str:
+    return f"kipsk-{uuid4().hex}"
+
+
 @dataclass
 class _Use:
-    """How many runs of this process need what is placed under a name."""
+    """How many runs of this process need what is placed under a name.
 
+    No name is used twice. A worker that hangs forgets what was placed when it goes on, and by then
+    the same content may have been placed again.
+    """
+
+    name: str = field(default_factory=_new_name)
     number: int = 0
     is_there: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 _LOCK = threading.Lock()
-_IN_USE: dict[str, _Use] = {}
+# By client and content.
+_IN_USE: dict[tuple[str, str], _Use] = {}
 
 
 def _mib(n_bytes: float) -> str:

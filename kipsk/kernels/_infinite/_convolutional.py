@@ -57,11 +57,18 @@ class ConvolutionalFunction(KernelFunction):
 
     @property
     def is_mirrored(self) -> bool:
-        """Whether two images have the kernel of their mirror images, for images of any size.
+        """Whether two images have the kernel of their mirror images, left to right.
 
-        Strides and cropping begin at the left; so does the padding of an even window.
+        Strides and the windows of a pooling begin at the left, the padding of an even filter has
+        one pixel more on the right.
         """
-        return all(_is_mirrored(layer) for layer in self.architecture.layers)
+        if not self.architecture.needs_images:
+            return True
+        if self.image_shape is None:
+            return False
+        shapes = self.architecture.shapes(self.image_shape, self.width)
+        pairs = zip(self.architecture.layers, shapes[:-1], strict=True)
+        return all(_is_mirrored(layer, shape) for layer, shape in pairs)
 
     def _propagation(self, n_features: int) -> Propagation:
         shape = self.architecture.input_shape(n_features, self.image_shape, owner=self.owner)
@@ -117,12 +124,13 @@ class ConvolutionalFunction(KernelFunction):
         return self._propagation(n_features).pair_size
 
 
-def _is_mirrored(layer: Layer) -> bool:
+def _is_mirrored(layer: Layer, shape: Shape) -> bool:
+    """Return whether a layer makes mirror images of mirror images of this shape."""
     match layer:
         case Conv():
             return layer.strides == 1 and (layer.size % 2 == 1 or layer.padding == "VALID")
         case AvgPool():
-            return not layer.crop
+            return shape[1] % layer.size == 0
         case _:
             return True
 
@@ -257,7 +265,7 @@ class ConvNet(_ExactKernel):
         The neural tangent kernel of a network whose layers all learn, or that of one whose readout
         alone does (a Gaussian process).
     image_shape : tuple (H, W, C), default=None
-        The images whose pixels are a row of X. Must be given.
+        The images whose pixels are a row of X. Must be given; ``2**depth`` pixels a side at least.
     activation : {"relu", "erf", "gelu"}, default="relu"
         The nonlinearity; "gelu" is the exact one, not its tanh form.
     first_conv : bool, default=False
@@ -265,8 +273,6 @@ class ConvNet(_ExactKernel):
         several times as much.
     global_pool : bool, default=False
         The mean over all pixels before the readout, instead of Flatten.
-    crop : bool, default=False
-        Leave out pixels beyond the last whole window where a side is odd. Otherwise an error.
     w_std : float, default=sqrt(2)
         Standard deviation of the weights.
     b_std : float, default=0.1
@@ -294,7 +300,6 @@ class ConvNet(_ExactKernel):
         activation: str = "relu",
         first_conv: bool = False,
         global_pool: bool = False,
-        crop: bool = False,
         w_std: float = 2**0.5,
         b_std: float = 0.1,
         parameterization: str = "ntk",
@@ -306,7 +311,6 @@ class ConvNet(_ExactKernel):
         self.activation = activation
         self.first_conv = first_conv
         self.global_pool = global_pool
-        self.crop = crop
         self.w_std = w_std
         self.b_std = b_std
         self.parameterization = parameterization
@@ -318,7 +322,6 @@ class ConvNet(_ExactKernel):
             self.activation,
             first_conv=self.first_conv,
             global_pool=self.global_pool,
-            crop=self.crop,
             w_std=self.w_std,
             b_std=self.b_std,
             parameterization=self.parameterization,
@@ -339,7 +342,7 @@ class Myrtle(_ExactKernel):
         The neural tangent kernel of a network whose layers all learn, or that of one whose readout
         alone does (a Gaussian process).
     image_shape : tuple (H, W, C), default=None
-        The images whose pixels are a row of X. Must be given; sides that 4 divides.
+        The images whose pixels are a row of X. Must be given; 4 pixels a side at least.
     activation : {"relu", "erf", "gelu"}, default="relu"
         The nonlinearity; "gelu" is the exact one, not its tanh form.
     w_std : float, default=sqrt(2)

@@ -27,6 +27,7 @@ from kipsk.architectures import (
     convnet,
     fully_connected,
     get_architecture,
+    myrtle,
 )
 from kipsk.kernels import Convolutional, FullyConnected
 from kipsk.kernels._stax import load_stax
@@ -119,7 +120,7 @@ def architectures(draw):
         layers += [Conv(size, draw(st.sampled_from([1, 1, 2]))), Activation(name)]
         side = -(-side // layers[-2].strides)
         if side >= 2 and draw(st.booleans()):
-            layers.append(AvgPool(2, crop=True))
+            layers.append(AvgPool(2))
             side //= 2
     layers.append(draw(st.sampled_from([Flatten(), GlobalAvgPool()])))
     if draw(st.booleans()):
@@ -166,13 +167,31 @@ POOLED_INPUT = (AvgPool(2), Conv(), RELU, AvgPool(3), Flatten(), Dense())
     [
         (convnet(2, **OTHER), (8, 8, 2), "ntk"),
         slow(convnet(1, first_conv=True, global_pool=True, **OTHER), (6, 4, 1), "ntk"),
-        slow(convnet(2, crop=True), (7, 9, 1), "nngp"),
+        (convnet(1, **OTHER), (5, 7, 2), "ntk"),
+        slow(convnet(2), (7, 9, 1), "nngp"),
+        slow(convnet(1, "gelu", parameterization="standard", **OTHER), (5, 7, 2), "ntk"),
+        slow(myrtle(5), (6, 7, 1), "ntk"),
+        slow(Architecture(POOLED_INPUT), (7, 9, 2), "ntk"),
+        slow(Architecture((Conv(), RELU, AvgPool(4), Flatten(), Dense())), (5, 7, 2), "ntk"),
         (conv_vec(2, **OTHER), (5, 7, 2), "ntk"),
         slow(convnet(1, "gelu", parameterization="standard", **OTHER), (4, 6, 2), "ntk"),
         slow(Architecture(STRIDED), (9, 8, 1), "ntk"),
         slow(Architecture(POOLED_INPUT), (6, 6, 2), "ntk"),
     ],
-    ids=["ConvNet2", "first conv", "crop", "Conv2", "standard", "strides", "pooled input"],
+    ids=[
+        "ConvNet2",
+        "first conv",
+        "odd",
+        "odd twice",
+        "odd standard",
+        "odd Myrtle5",
+        "odd pooled input",
+        "odd window of 4",
+        "Conv2",
+        "standard",
+        "strides",
+        "pooled input",
+    ],
 )
 def test_agrees_with_neural_tangents(architecture, shape, kind):
     check_agreement(architecture, shape, kind)

@@ -55,10 +55,10 @@ class TestBadInput:
             Convolutional(image_shape=(8, 8, 1))(self.X)
 
     def test_too_small_for_the_pooling(self):
-        with pytest.raises(ValueError, match=r"Layer 2, AvgPool.* Got 3 x 3 pixels .*crop=True"):
-            ConvNet(1, image_shape=(3, 3, 4))(self.X)
-        with pytest.raises(ValueError, match=r"Layer 5, AvgPool.* at least as large .* 1 x 1"):
-            ConvNet(2, image_shape=(3, 3, 4), crop=True)(self.X)
+        with pytest.raises(ValueError, match=r"Layer 5, AvgPool\(size=2\).* as large .* 1 x 1"):
+            ConvNet(2, image_shape=(3, 3, 4))(self.X)
+        with pytest.raises(ValueError, match=r"Layer 2, AvgPool.* its window.* 1 x 9 pixels"):
+            ConvNet(1, image_shape=(1, 9, 4))(self.X)
 
     def test_layers_without_an_exact_kernel(self):
         network = convnet(1, normalize=True)
