@@ -79,8 +79,8 @@ def solve_labels(
     Parameters
     ----------
     normal : ndarray of shape (n_s, n_s)
-        ``A^T A`` summed over all targets. Not ``K_st K_ts``: its condition number would be that of
-        A times the square of that of K_ss.
+        ``A^T A`` summed over all targets. ``K_st K_ts`` would not do: its condition number is that
+        of A^T A times the square of that of K_ss.
     moments : ndarray of shape (n_s, n_outputs)
         ``A^T y_t``.
     regularised : ndarray of shape (n_s, n_s)
@@ -99,7 +99,7 @@ def solve_labels(
         labels = regularised @ np.asarray(alpha)
         if np.isfinite(labels).all():
             return labels
-        # A penalty below rounding: its limit, the exact labels.
+        # The penalty is below rounding: what follows is its limit, the exact labels.
     # Eigenvalues of A^T A are squared singular values, rounded at eps of the largest.
     rtol = len(normal) * np.finfo(float).eps
     return np.asarray(np.linalg.pinv(normal, rtol=rtol, hermitian=True) @ moments)
@@ -122,14 +122,15 @@ def best_label_reg(
     y_squared : float
         Sum of the squares of all targets.
     n_rows : int
-        Targets.
+        The number of targets.
     """
     L = np.linalg.cholesky(regularised)
     eigenvalues, Q = np.linalg.eigh(L.T @ normal @ L)
     squares = np.sum((Q.T @ (L.T @ moments)) ** 2, axis=1)
     kept = eigenvalues > len(eigenvalues) * np.finfo(float).eps * eigenvalues[-1]
     eigenvalues, explained = eigenvalues[kept], squares[kept] / eigenvalues[kept]
-    # What no labels explain; nothing where there are no more targets than directions.
+    # The part of the targets that no labels explain. There is none where the targets are no more
+    # than the directions.
     left = max(n_rows - len(eigenvalues), 0)
     unexplained = max(y_squared - np.sum(explained), 0.0) if left else 0.0
     unit = np.trace(regularised @ normal @ regularised) / np.trace(regularised)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike
 from sklearn.utils.multiclass import check_classification_targets
 
 from kipsk._checks import refuse
+from kipsk._types import AnyArray, Float64s, Floats, Ints, MatrixLike
 
 
-def one_hot(codes: NDArray[np.integer], n_classes: int, dtype: Any = np.float64) -> NDArray[Any]:
+def one_hot(codes: Ints, n_classes: int, dtype: DTypeLike = np.float64) -> Floats:
     """Return one-hot rows minus ``1 / n_classes``, of shape (n, n_classes)."""
     targets = np.full((len(codes), n_classes), -1 / n_classes, dtype=dtype)
     targets[np.arange(len(codes)), codes] += 1
     return targets
 
 
-def encode(owner: str, y: Any) -> tuple[NDArray[Any], NDArray[np.intp]]:
+def encode(owner: str, y: MatrixLike) -> tuple[AnyArray, Ints]:
     """Return the sorted classes and the code of each label; refuse y with fewer than two."""
     check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
@@ -29,10 +28,10 @@ def encode(owner: str, y: Any) -> tuple[NDArray[Any], NDArray[np.intp]]:
     return classes, codes
 
 
-def is_target_matrix(y: Any, classes: ArrayLike | None) -> bool:
+def is_target_matrix(y: MatrixLike, classes: ArrayLike | None) -> bool:
     """Return whether y is a matrix with a column for each of the `classes`, not labels.
 
-    Refuses a matrix without `classes`. What is neither an array nor a list is left to
+    A matrix without `classes` is refused. Anything that is neither an array nor a list is left to
     scikit-learn's own validation.
     """
     is_sequence = isinstance(y, list | tuple)
@@ -46,12 +45,12 @@ def is_target_matrix(y: Any, classes: ArrayLike | None) -> bool:
 
 
 def class_targets(
-    owner: str, y: Any, classes: ArrayLike | None, is_matrix: bool
-) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    owner: str, y: MatrixLike, classes: ArrayLike | None, is_matrix: bool
+) -> tuple[AnyArray, Float64s]:
     """Return the classes and, for each row, y itself if it is a matrix, or its centred one-hot."""
     if not is_matrix:
         found, codes = encode(owner, y)
-        return found, one_hot(codes, len(found))
+        return found, np.asarray(one_hot(codes, len(found)), np.float64)
     given = np.asarray(classes)
     if given.ndim != 1 or len(np.unique(given)) < max(2, len(given)):
         rule = "an array of at least 2 different class labels, one for each column of y"
@@ -65,6 +64,6 @@ def class_targets(
     return given, targets
 
 
-def decision(scores: NDArray[Any]) -> NDArray[Any]:
+def decision(scores: Floats) -> Floats:
     """Return scikit-learn's decision values: 1-D, positive for the second class, if binary."""
     return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores

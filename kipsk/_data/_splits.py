@@ -1,15 +1,15 @@
-"""Rows held out, and class-balanced batches."""
+"""Which rows are held out, and which rows stand together in a batch."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kipsk._types import Ints
 
-def held_out_rows(
-    codes: NDArray[np.integer], fraction: float, rng: np.random.RandomState
-) -> NDArray[np.bool_]:
-    """Return a mask of random rows, the fraction of each class, rounded down."""
+
+def held_out_rows(codes: Ints, fraction: float, rng: np.random.RandomState) -> NDArray[np.bool_]:
+    """Return a mask of random rows: the fraction of each class, rounded down."""
     held_out = np.zeros(len(codes), bool)
     for code in np.unique(codes):
         members = rng.permutation(np.flatnonzero(codes == code))
@@ -17,9 +17,7 @@ def held_out_rows(
     return held_out
 
 
-def balanced_batches(
-    codes: NDArray[np.integer], batch_size: int, rng: np.random.RandomState
-) -> list[NDArray[np.intp]]:
+def balanced_batches(codes: Ints, batch_size: int, rng: np.random.RandomState) -> list[Ints]:
     """Partition rows into batches of one size that all hold the classes in equal proportion.
 
     Every batch has each class's share of the whole set, to within two rows (one if all classes are
@@ -32,20 +30,22 @@ def balanced_batches(
     codes : ndarray of shape (n,)
         Class of each row, ``0 .. n_classes - 1``.
     batch_size : int
-        Upper bound of their size; one batch holds all rows if there are no more than that.
+        The most rows of a batch. If there are no more rows in all, one batch holds them all.
 
     Returns
     -------
     batches : list of ndarray
-        Row indices, as few batches as the bound allows and all of one size. If the number of rows
-        does not divide, the last batch is filled up with rows of the first.
+        The row indices of each batch. There are as few batches as the bound allows, all of one
+        size. If that size does not divide the number of rows, rows of the first batch fill up the
+        last one.
     """
     n = len(codes)
     size = -(-n // -(-n // batch_size))
     n_batches = -(-n // size)
     if n_batches == 1:
         return [np.arange(n)]
-    # Spread the members of each class evenly over [0, 1): any interval has all in proportion.
+    # The members of each class are spread evenly over [0, 1), so that any interval of it holds the
+    # classes in proportion.
     position = np.empty(n)
     for code in np.unique(codes):
         members = rng.permutation(np.flatnonzero(codes == code))

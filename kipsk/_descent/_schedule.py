@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
+
+from kipsk._types import Float64s, Given, PyTree
 
 #: Names of schedules.
 SCHEDULES = ("cosine", "linear", "constant")
 
 
 @lru_cache
-def get_optimizer(name: str) -> Any:
-    """Return an optax transformation without its learning rate; cached, so that jit is too."""
+def get_optimizer(name: str) -> PyTree:
+    """Return an optax transformation without its learning rate.
+
+    It is cached, so that compiled code, which depends on it, is found again.
+    """
     import optax  # not at the top: half a second that `import kipsk` does not need
 
     return {"adam": optax.scale_by_adam, "adabelief": optax.scale_by_belief}[name]()
@@ -23,20 +27,21 @@ def get_optimizer(name: str) -> Any:
 OPTIMIZERS = ("adam", "adabelief")
 
 
-def is_transformation(optimizer: Any) -> bool:
-    """Whether it is an optax.GradientTransformation, by what it can do."""
+def is_transformation(optimizer: Given) -> bool:
+    """Return whether an object can do what an optax.GradientTransformation does."""
     return hasattr(optimizer, "init") and hasattr(optimizer, "update")
 
 
-def learning_rates(schedule: Any, learning_rate: float, n_steps: int) -> np.ndarray:
+def learning_rates(schedule: Given, learning_rate: float, n_steps: int) -> Float64s:
     """Return the step size of every step.
 
     Parameters
     ----------
     schedule : {"cosine", "linear", "constant"} or callable
-        From its value down to zero, or not; or a function of the step that returns what to
-        multiply with, such as optax's schedules.
+        The rate goes down to zero along a cosine or a line, or it stays; or it is multiplied with
+        what a function of the step returns, such as an optax schedule.
     learning_rate : float
+        The rate that it starts from.
     n_steps : int
     """
     if callable(schedule):

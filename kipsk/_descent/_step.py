@@ -1,17 +1,19 @@
-"""Gradient descent on a support set: immutable state, a pure step, many steps a jitted call."""
+"""Gradient descent: an immutable state, a pure step, and many steps in one jitted call."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-Params = Any  # a pytree of Arrays
+from kipsk._types import AnyArray, PyTree
+
+Params = PyTree  # of Arrays
 
 
 class State(NamedTuple):
@@ -25,29 +27,29 @@ class State(NamedTuple):
     opt_state : pytree
         Optax's state.
     n_steps : int Array
-        Steps done, that is, parameters found good.
+        Steps done, each of which found the parameters before it good.
     failed : bool Array
-        Whether a loss or gradient was not finite; from then on steps change nothing.
+        Whether a loss or a gradient was not finite. From then on steps change nothing.
     """
 
     params: Params
     good: Params
-    opt_state: Any
+    opt_state: PyTree
     n_steps: Array
     failed: Array
 
 
-def initial_state(optimizer: Any, params: Params) -> State:
+def initial_state(optimizer: PyTree, params: Params) -> State:
     """Return the state before the first step."""
     return State(params, params, optimizer.init(params), jnp.zeros((), int), jnp.array(False))
 
 
-def leaves(state: State) -> list[np.ndarray]:
+def leaves(state: State) -> list[AnyArray]:
     """Return the state's numbers as numpy, to be stored."""
     return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
 
 
-def restore(state: State, stored: Sequence[np.ndarray]) -> State:
+def restore(state: State, stored: Sequence[AnyArray]) -> State:
     """Return the state that `leaves` was called on, in the structure of another of its kind.
 
     Raises
@@ -63,7 +65,11 @@ def restore(state: State, stored: Sequence[np.ndarray]) -> State:
 
 
 def step(
-    objective: Callable[..., Any], optimizer: Any, state: State, batch: Any, learning_rate: Array
+    objective: Callable[..., PyTree],
+    optimizer: PyTree,
+    state: State,
+    batch: PyTree,
+    learning_rate: Array,
 ) -> tuple[State, tuple[Array, Array]]:
     """Return the state after one step and the (loss, accuracy) before it."""
     (loss, accuracy), gradient = jax.value_and_grad(objective, has_aux=True)(
@@ -73,9 +79,12 @@ def step(
 
 
 def moved(
-    optimizer: Any, state: State, loss: Array, gradient: Params, learning_rate: Array
+    optimizer: PyTree, state: State, loss: Array, gradient: Params, learning_rate: Array
 ) -> State:
-    """Return the state after a step along a gradient; no step if it or the loss is not finite."""
+    """Return the state after a step along a gradient.
+
+    If the gradient or the loss is not finite the state has failed, and nothing else of it changes.
+    """
     direction, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     params = jax.tree.map(
         lambda p, u: (p - learning_rate * u).astype(p.dtype), state.params, direction
@@ -88,13 +97,14 @@ def moved(
     return jax.tree.map(partial(jnp.where, ok), after, stays)
 
 
-# The state is small and not donated: one that was interrupted can be published.
+# The state is small and is not donated, so that the last state of an interrupted run is there to be
+# published.
 @partial(jax.jit, static_argnames="optimizer")
 def steps(
-    objective: Callable[..., Any],
-    optimizer: Any,
+    objective: Callable[..., PyTree],
+    optimizer: PyTree,
     state: State,
-    batch: Any,
+    batch: PyTree,
     rates: Array,
     n_steps: Array | int,
 ) -> tuple[State, tuple[Array, Array]]:
@@ -107,7 +117,7 @@ def steps(
         Loss and accuracy before each step; zero from `n_steps` on.
     """
 
-    def body(i: Array, carry: Any) -> Any:
+    def body(i: Array, carry: PyTree) -> PyTree:
         state, losses, accuracies = carry
         state, (loss, accuracy) = step(objective, optimizer, state, batch, rates[i])
         return state, losses.at[i].set(loss), accuracies.at[i].set(accuracy)

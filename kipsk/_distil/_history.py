@@ -19,18 +19,20 @@ class History:
     Attributes
     ----------
     params : dict of ndarrays
-        The result: the best that was scored, else the last of finite loss.
+        The result: the parameters of the highest score, or, where nothing was scored, the last
+        ones of finite loss.
     losses : list of arrays
-        On the batch before each step, in parts.
+        The losses on the batch before each step, in parts.
     scored, scores : list
-        Steps done, and the score on held-out rows then.
+        The numbers of steps after which held-out rows were scored, and the scores.
     snapshots : dict of int to dict of ndarrays
-        Parameters after so many steps.
+        The parameters after so many steps.
     best : dict of ndarrays
-        Those of the highest score.
+        The parameters of the highest score.
     n_good : int
-        Parameters whose loss was finite, known at the end.
+        How many times the parameters had a finite loss. It is known at the end of the run.
     failed, interrupted : bool
+        Whether a loss was not finite, and whether the user ended the run.
     """
 
     params: Params = field(default_factory=dict)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
-from numpy.typing import NDArray
 
 from kipsk._closed_form import _label_solve, _ridge
 from kipsk._engine import current, sum_rows
 from kipsk._engine._sizes import block_bytes, block_size_for
 from kipsk._engine._threads import single_threaded_blas
+from kipsk._types import Float64s, Floats
 from kipsk.kernels._base import KernelFunction, evaluate
 
 
@@ -29,14 +28,14 @@ def _normal_equations(
 
 def solve_labels_over(
     function: KernelFunction,
-    X_s: NDArray[Any],
-    X: NDArray[Any],
-    y: NDArray[Any],
+    X_s: Floats,
+    X: Floats,
+    y: Floats,
     reg: float,
     label_reg: float | None,
     block_size: int | str = "auto",
     verbose: int = 0,
-) -> tuple[NDArray[np.float64], float]:
+) -> tuple[Float64s, float]:
     """Return the best labels of a support set for all targets, in memory of (n_s, n_s).
 
     Parameters
@@ -50,7 +49,9 @@ def solve_labels_over(
     label_reg : float or None
         Relative ridge of the labels; None chooses it by generalised cross-validation.
     block_size : int or "auto"
+        Rows of X in one block.
     verbose : int
+        Whether a progress bar is shown.
 
     Returns
     -------
@@ -64,12 +65,12 @@ def solve_labels_over(
     with jax.enable_x64(True):
         K_ss = np.asarray(evaluate(function, X_s.astype(np.float64)))
         ridge = reg * np.trace(K_ss) / len(K_ss)
-        # Raises if the matrix cannot be factored, with the reason.
+        # This raises an error that tells the reason if the matrix cannot be factored.
         _ridge.fit_alpha(K_ss, np.ones((len(K_ss), 1)), ridge)
         regularised = _ridge.add_to_diagonal(K_ss, ridge)
         sums = Partial(_normal_equations, function, X_s, regularised)
         is_slow = function.is_slow(n_features)
-        # A worker's BLAS has one thread, and the number of them may change the last bit.
+        # A worker's BLAS has one thread, and the number of threads may change the last bit.
         with single_threaded_blas if is_slow else nullcontext():
             normal, moments = sum_rows(
                 sums,

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 
 from kipsk._data._labels import decision
-from kipsk._types import AnyArray, Float64s, MatrixLike
+from kipsk._types import AnyArray, Float64s, Floats, MatrixLike
 
 
 class OneHotClassifierMixin(ClassifierMixin):
@@ -20,7 +20,7 @@ class OneHotClassifierMixin(ClassifierMixin):
 
         def _predict_targets(self, X: MatrixLike) -> Float64s: ...
 
-    def decision_function(self, X: MatrixLike) -> Float64s:
+    def decision_function(self, X: MatrixLike) -> Floats:
         """Return the score of each class: the prediction of its centred one-hot label.
 
         Parameters

@@ -1,6 +1,6 @@
-"""scikit-learn's callbacks, if there are any (`sklearn.callback`, since 1.9, experimental).
+"""scikit-learn's callbacks, where there are any: `sklearn.callback` is experimental, since 1.9.
 
-All that touches their interface is in this file.
+Everything that touches their interface is in this file.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ class FitTasks:
     Parameters
     ----------
     estimator : estimator
-        In its `fit`, decorated with `with_callbacks`.
+        An estimator in its `fit`, which is decorated with `with_callbacks`.
     n_steps : int
-        Of the run.
+        The steps of the run.
     X, y : arrays
         The training data that scorers see.
 
     Attributes
     ----------
     are_watched : bool
-        Whether any callback is set; without one nothing below does anything.
+        Whether any callback is set. Without one, nothing below does anything.
     """
 
     def __init__(self, estimator: Any, n_steps: int, X: Any, y: Any) -> None:

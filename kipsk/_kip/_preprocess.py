@@ -93,7 +93,7 @@ class Whitening:
 @register_dataclass
 @dataclass(frozen=True)
 class Applied:
-    """A function with keyword arguments; those that are no arrays have to be known to trace it."""
+    """A function with keyword arguments: arrays, and others that are fixed when it is compiled."""
 
     arrays: dict[str, Array]
     others: tuple[tuple[str, Any], ...] = field(metadata={"static": True})
@@ -111,7 +111,7 @@ def _identity(X: Array) -> Array:
 @register_dataclass
 @dataclass(frozen=True)
 class Chain:
-    """One after the other."""
+    """Functions that are applied one after the other."""
 
     parts: tuple[Any, ...]
 
