@@ -46,7 +46,12 @@ class History:
     interrupted: bool = False
 
     def add_score(self, n_steps: int, value: float, params: Params) -> None:
-        """Keep a score, and the parameters if none before was as high."""
+        """Keep a score, and the parameters if none before was as high.
+
+        A score that is not a number, because predictions are not finite, is kept as -inf: every
+        other one is higher.
+        """
+        value = -np.inf if np.isnan(value) else value
         if not self.scores or value > max(self.scores):
             self.best = params
         # At once: an interrupt between the two would save the one without the other.
