@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from kipsk._checks import check_integer, check_positive, refuse
+from kipsk._types import Floats, Given, PyTree
+
+#: Rows on the host or on the device.
+Rows = Array | Floats
 
 #: What is applied to a batch. All are hashable: compiled code depends on them.
 Function = Callable[[Array, Array], Array]
 
-_CHECKED_ROWS = 64  # rows that `check` looks at the values of
+_CHECKED_ROWS = 64  # rows that `check` tries an augmentation on
 
 
 def needs_images(augmentation: Function) -> bool:
@@ -68,11 +71,11 @@ _jitted = jax.jit(changed, static_argnums=0)
 
 
 def check(
-    owner: str, augmentation: Function, X: Any, y: Any, image_shape: tuple[int, ...] | None
+    owner: str, augmentation: Function, X: Rows, y: Rows, image_shape: tuple[int, ...] | None
 ) -> None:
-    """Try an augmentation on data and refuse what would break, or spoil, the steps.
+    """Try an augmentation on the first 64 rows and refuse what would break, or spoil, the steps.
 
-    Its shapes are those of all data, its values those of the first rows.
+    The shapes in the messages are those of these rows.
 
     Parameters
     ----------
@@ -81,6 +84,7 @@ def check(
     augmentation : callable
         As `get_augmentation` returns it.
     X : array of shape (n, d)
+        All rows, of which only the first are brought to the device.
     y : array of shape (n, ...)
         Targets.
     image_shape : tuple (H, W, C) or None
@@ -92,18 +96,18 @@ def check(
         that are not finite; or if ``image_shape`` does not fit, or is missing. Other errors that
         it raises pass through, with a note.
     """
+    images, targets = (jnp.asarray(rows[:_CHECKED_ROWS]) for rows in (X, y))
     if image_shape is not None:
         _check_image_shape(owner, image_shape, X.shape[1])
-        X = X.reshape(len(X), *image_shape)
+        images = images.reshape(len(images), *image_shape)
     elif needs_images(augmentation):
         rule = f"(height, width, channels), which a row of X is, for augment={augmentation!r}"
         raise refuse(owner, "image_shape", rule, None)
     # Named, so that a setting of the user's does not change it.
     key = jax.random.key(0, impl="threefry2x32")
-    before = jax.eval_shape(lambda *arrays: arrays, X, y)
     try:
-        after = jax.eval_shape(partial(changed, augmentation), key, X, y)
-        values = _jitted(augmentation, key, X[:_CHECKED_ROWS], y[:_CHECKED_ROWS])
+        after = jax.eval_shape(partial(changed, augmentation), key, images, targets)
+        values = _jitted(augmentation, key, images, targets)
     except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
         raise ValueError(
             f"The 'augment' parameter of {owner} must be a function that JAX can compile. Got "
@@ -114,22 +118,23 @@ def check(
     except Exception as error:
         error.add_note(
             f"It was raised by {augmentation!r}, the 'augment' parameter of {owner}, called with a "
-            f"key and images of shape {X.shape}."
+            f"key and images of shape {images.shape}."
         )
         raise
-    for name, old, new in zip(("images", "targets"), before, after, strict=True):
-        _check_same(owner, augmentation, name, old, new)
-    for name, old, new in zip(("images", "targets"), (X, y), values, strict=True):
-        if jnp.isfinite(old[:_CHECKED_ROWS]).all() and not jnp.isfinite(new).all():
+    before, names = (images, targets), ("images", "targets")
+    for name, old, shape in zip(names, before, after, strict=True):
+        _check_same(owner, augmentation, name, old, shape)
+    for name, old, new in zip(names, before, values, strict=True):
+        if jnp.isfinite(old).all() and not jnp.isfinite(new).all():
             raise ValueError(
                 f"The 'augment' parameter of {owner} must keep {name} finite. Got "
-                f"{int((~jnp.isfinite(new)).sum())} numbers that are not, on "
-                f"{len(new)} rows, from {augmentation!r}: look there for divisions by zero, "
-                "and for roots and logarithms of negative numbers."
+                f"{int((~jnp.isfinite(new)).sum())} numbers that are not, on the first {len(new)} "
+                f"rows, from {augmentation!r}: look there for divisions by zero, and for roots and "
+                "logarithms of negative numbers."
             )
 
 
-def _check_same(owner: str, augmentation: Function, name: str, old: Any, new: Any) -> None:
+def _check_same(owner: str, augmentation: Function, name: str, old: Array, new: PyTree) -> None:
     """Refuse an output that is not an array of the input's shape and dtype."""
     must = f"The 'augment' parameter of {owner} must return {name} of the shape and dtype it gets"
     if not isinstance(new, jax.ShapeDtypeStruct):
@@ -149,7 +154,7 @@ def _check_same(owner: str, augmentation: Function, name: str, old: Any, new: An
         )
 
 
-def _check_image_shape(owner: str, image_shape: Any, n_features: int) -> None:
+def _check_image_shape(owner: str, image_shape: Given, n_features: int) -> None:
     """Refuse what is not the shape of images of this many numbers."""
     rule = f"(height, width, channels) with height * width * channels = {n_features}"
     if not (isinstance(image_shape, tuple | list) and len(image_shape) == 3):
@@ -159,7 +164,7 @@ def _check_image_shape(owner: str, image_shape: Any, n_features: int) -> None:
         raise refuse(owner, "image_shape", rule, image_shape)
 
 
-def check_function(owner: str, name: str, value: Any, rule: str) -> None:
+def check_function(owner: str, name: str, value: Given, rule: str) -> None:
     """Refuse what is not a function that compiled code can depend on."""
     error = refuse(owner, name, rule, value)
     if isinstance(value, type):
@@ -175,7 +180,7 @@ def check_function(owner: str, name: str, value: Any, rule: str) -> None:
         ) from None
 
 
-def check_share(owner: str, name: str, value: Any, *, zero: bool = False) -> float:
+def check_share(owner: str, name: str, value: Given, *, zero: bool = False) -> float:
     """Return a share as float: at most 1, and more than 0 unless `zero`."""
     if not check_positive(owner, name, value, zero=zero) <= 1:
         raise refuse(owner, name, f"a number {'>=' if zero else '>'} 0 and <= 1", value)

@@ -58,6 +58,20 @@ def test_check_takes_numpy_in_double_precision():
     check("It", Flip(), make_images(5, (12,), dtype=np.float64), make_targets(5), (4, 3, 1))
 
 
+def test_check_tries_the_first_rows_alone():
+    """However many there are: more rows than memory could hold as images take no time."""
+    shapes = []
+
+    def note(key, images):
+        shapes.append(images.shape)
+        return images
+
+    X = np.broadcast_to(np.float32(0), (10**9, 12))
+    check("It", note, X, np.broadcast_to(np.float32(0), (10**9, 4)), (4, 3, 1))
+    check("It", note, X[:5], np.zeros((5, 4), np.float32), None)
+    assert set(shapes) == {(64, 4, 3, 1), (5, 12)}
+
+
 def test_check_leaves_infinite_input_alone():
     X = make_images(5, (4,))
     X[0, 0] = np.inf
@@ -78,14 +92,14 @@ class Targets(Augmentation):
 CHECKS = [
     (
         lambda key, x: x[:, 1:],
-        "must return images of .* gets, (70, 4, 3, 1). Got shape (70, 3, 3, 1)",
+        "must return images of .* gets, (64, 4, 3, 1). Got shape (64, 3, 3, 1)",
     ),
     (lambda key, x: x.astype(jnp.float16), "float32. Got dtype float16"),
     (lambda key, x: (x, x), "Got tuple from"),
     (lambda key, x: None, "Got NoneType from"),
     (lambda key, x: jnp.log(x), "must keep images finite. Got "),
-    (Targets(), "must keep targets finite. Got 256 numbers that are not, on 64 rows"),
-    (Targets(1.0, 2), "must return targets of .*, (70, 4). Got shape (70, 2)"),
+    (Targets(), "must keep targets finite. Got 256 numbers that are not, on the first 64 rows"),
+    (Targets(1.0, 2), "must return targets of .*, (64, 4). Got shape (64, 2)"),
     (lambda key, x: np.fliplr(x), "(TracerArrayConversionError): write it with jax.numpy"),
     (lambda key, x: x if x.sum() > 0 else -x, "jnp.where in place of `if`"),
     (lambda key, x: x * float(x.mean()), "must be a function that JAX can compile"),
