@@ -182,7 +182,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         if self.checkpoint_path is None:
             return None, None, rng
         params = self.get_params(deep=False)
-        facts = {f"'{name}'": describe(params[name]) for name in params.keys() - _FREE}
+        facts = {f"'{name}'": describe(params[name]) for name in sorted(params.keys() - _FREE)}
         facts |= {"X": describe(data.X), "y": describe(data.labels())}
         if self.warm_start and hasattr(self, "X_s_"):
             facts["the support to start from"] = describe((self.X_s_, self.y_s_))
