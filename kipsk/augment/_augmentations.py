@@ -1,16 +1,17 @@
-"""Augmentations: what each does to a batch, and their names."""
+"""The augmentations as classes, and those that have names."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from kipsk._checks import check_positive, refuse
+from kipsk._types import Given
 from kipsk.augment._apply import Function, changed, check_function, check_share, needs_images
 from kipsk.augment._pixels import (
     cropped,
@@ -27,9 +28,10 @@ _FUNCTIONS = "an Augmentation such as Flip(), or a hashable function (key, image
 
 
 class Augmentation:
-    """Base class: a change of a batch that each row goes through with chance `p`.
+    """Base class of augmentations: a change that each row of a batch undergoes with chance `p`.
 
-    To write one, derive a frozen dataclass (it has to be hashable) with a method `change`:
+    To write one, derive a frozen dataclass with a method `change`. It is frozen because it has to
+    be hashable.
 
     >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Augmentation:
     Attributes
     ----------
     p : float
-        Chance, for each row of a batch, that it is changed; in [0, 1].
+        Chance that a row of a batch is changed, in [0, 1].
     """
 
     p: float = 1.0
@@ -52,7 +54,7 @@ class Augmentation:
 
     @property
     def needs_images(self) -> bool:
-        """Whether rows (n, d) are refused, and only images (n, H, W, C) taken."""
+        """Whether it takes images (n, H, W, C) alone, and refuses rows (n, d)."""
         return False
 
     def change(self, key: Array, images: Array) -> Array:
@@ -90,8 +92,8 @@ class Augmentation:
         if self.needs_images and images.ndim != 4:
             raise ValueError(
                 f"{self!r} must get images of shape (n, H, W, C). Got an array of shape "
-                f"{images.shape} instead: pass image_shape=(H, W, C), which tells what the rows "
-                "are."
+                f"{images.shape} instead: pass image_shape=(H, W, C), the shape of the image that "
+                "a row is."
             )
         key_change, key_p = jax.random.split(key)
         return some(key_p, self.p, self.change(key_change, images), images)
@@ -115,18 +117,18 @@ class Augmentation:
         """
         return self(key, images), y
 
-    def __rshift__(self, second: Any) -> Compose:
+    def __rshift__(self, second: Given) -> Compose:
         return _chain(self, second)
 
-    def __rrshift__(self, first: Any) -> Compose:
+    def __rrshift__(self, first: Given) -> Compose:
         return _chain(first, self)
 
     @property
     def _name(self) -> str:
         return type(self).__name__
 
-    def _set(self, **values: Any) -> None:
-        """Set fields of a frozen dataclass while it is made."""
+    def _set(self, **values: object) -> None:
+        """Set fields of a frozen dataclass, from its ``__post_init__``."""
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -141,7 +143,7 @@ class _OfImages(Augmentation):
 class Flip(_OfImages):
     """Mirror images left to right.
 
-    Not for pictures that mean something else in a mirror, such as digits.
+    It is not for images whose class a mirror changes, such as digits.
 
     Parameters
     ----------
@@ -158,13 +160,13 @@ class Flip(_OfImages):
 
 @dataclass(frozen=True)
 class Shift(_OfImages):
-    """Move images by whole pixels, up or down and left or right; zeros fill what is free.
+    """Move images by whole pixels, up or down and left or right; zeros fill the empty pixels.
 
     Parameters
     ----------
     fraction : float, default=0.125
-        Moves go up to ``int(fraction * H)`` and ``int(fraction * W)`` pixels, every distance
-        equally likely.
+        Images move by at most ``int(fraction * H)`` and ``int(fraction * W)`` pixels. All distances
+        up to these are equally likely.
     p : float, default=1.0
         Chance that an image is moved.
     """
@@ -192,12 +194,13 @@ class Shift(_OfImages):
 
 @dataclass(frozen=True)
 class Crop(_OfImages):
-    """Cut a window out of images and resize it to the whole, bilinearly.
+    """Cut a window out of images and resize it to the size of the image, bilinearly.
 
     Parameters
     ----------
     fraction : float, default=0.875
-        The window's share of both sides is uniform in [fraction, 1], its place is uniform too.
+        The window's share of both sides is uniform in [fraction, 1], and so is its place among
+        those inside the image.
     p : float, default=1.0
         Chance that an image is cropped.
     """
@@ -221,12 +224,12 @@ class Crop(_OfImages):
 
 @dataclass(frozen=True)
 class Rotate(_OfImages):
-    """Rotate images about their centre, bilinearly; zeros fill what is free.
+    """Rotate images about their centre, bilinearly; zeros fill the empty pixels.
 
     Parameters
     ----------
     degrees : float, default=15
-        Angles are uniform in [-degrees, degrees]; at most 180.
+        Angles are uniform in [-degrees, degrees]. It may be at most 180.
     p : float, default=1.0
         Chance that an image is rotated.
     """
@@ -254,7 +257,8 @@ class ChannelShift(_OfImages):
     Parameters
     ----------
     scale : float, default=0.1
-        Deviation of these normal numbers, in units of the channel's deviation over the batch.
+        Standard deviation of these normal numbers, in units of the channel's deviation over the
+        batch.
     p : float, default=1.0
         Chance that an image is changed.
     """
@@ -280,8 +284,8 @@ class Cutout(_OfImages):
     Parameters
     ----------
     fraction : float, default=0.25
-        The window's share of both sides, rounded down to whole pixels but at least one. It lies
-        wholly inside of the image, all places are equally likely.
+        The window's share of both sides, rounded down to whole pixels but at least one pixel. The
+        window lies inside the image, and all places there are equally likely.
     p : float, default=1.0
         Chance that an image is changed.
     """
@@ -308,12 +312,12 @@ class Cutout(_OfImages):
 
 @dataclass(frozen=True)
 class Noise(Augmentation):
-    """Add normal noise to every feature; for images and for rows of tables (jitter).
+    """Add normal noise to every feature (jitter), of images or of rows of tables.
 
     Parameters
     ----------
     scale : float, default=0.1
-        Deviation of the noise, in units of the feature's deviation over the batch.
+        Standard deviation of the noise, in units of the feature's deviation over the batch.
     p : float, default=1.0
         Chance that a row is changed.
     """
@@ -340,13 +344,13 @@ class MixUp(Augmentation):
         x_i -> share x_i + (1 - share) x_j
         y_i -> share y_i + (1 - share) y_j
 
-    (Zhang et al. 2018, arXiv 1710.09412). For images and for rows of tables. It changes targets, so
-    it works by `with_targets` alone.
+    (Zhang et al. 2018, arXiv 1710.09412). It is for images and for rows of tables. Because it
+    changes targets too, only `with_targets` can be called.
 
     Parameters
     ----------
     alpha : float, default=0.2
-        Small numbers mix few rows by much.
+        With a small number, few rows are mixed by much.
     p : float, default=1.0
         Chance that a row is mixed.
     """
@@ -359,7 +363,7 @@ class MixUp(Augmentation):
         self._set(alpha=check_positive(self._name, "alpha", self.alpha))
 
     def __call__(self, key: Array, images: Array) -> Array:
-        """Refuse: there are no targets to mix."""
+        """Raise TypeError, because there are no targets to mix."""
         raise TypeError(
             f"{self!r} mixes the targets too, and got none: call with_targets(key, images, y), "
             "or use another augmentation where there are no targets."
@@ -390,7 +394,7 @@ class MixUp(Augmentation):
         n = len(images)
         key_share, key_partner, key_p = jax.random.split(key, 3)
         share = symmetric_beta(key_share, self.alpha, n)
-        # Any row but the row itself; a batch of one has no other.
+        # Any row but the row itself; in a batch of one there is no other.
         ahead = jax.random.randint(key_partner, (n,), 1, max(n, 2), jnp.int32)
         partner = (jnp.arange(n, dtype=jnp.int32) + ahead) % n
 
@@ -403,14 +407,14 @@ class MixUp(Augmentation):
 
 @dataclass(frozen=True)
 class Compose(Augmentation):
-    """Apply one augmentation after the other; ``Flip() >> Shift()`` makes one.
+    """Apply one augmentation after the other; ``Flip() >> Shift()`` makes such an object.
 
     Parameters
     ----------
     augmentations : tuple
         Augmentations, or functions ``(key, images) -> images``.
     p : float, default=1.0
-        Chance that a row goes through them at all; each also has its own.
+        Chance that a row goes through the augmentations at all. Each also has its own `p`.
     """
 
     augmentations: tuple[Function, ...]
@@ -427,7 +431,7 @@ class Compose(Augmentation):
 
     @property
     def needs_images(self) -> bool:
-        """Whether any of them refuses rows (n, d)."""
+        """Whether any of the augmentations refuses rows (n, d)."""
         return any(needs_images(one) for one in self.augmentations)
 
     def change(self, key: Array, images: Array) -> Array:
@@ -448,25 +452,25 @@ class Compose(Augmentation):
         return jax.random.split(key, len(self.augmentations))
 
 
-def get_augmentation(owner: str, augment: Any) -> Function | None:
-    """Return the augmentation that a parameter `augment` of `owner` means.
+def get_augmentation(owner: str, augment: Given) -> Function | None:
+    """Return the augmentation that the parameter ``augment`` of an estimator stands for.
 
     Parameters
     ----------
     owner : str
-        The object whose parameter it is, for the messages.
+        The object that has the parameter; messages name it.
     augment : None, str, Augmentation, callable or list of these
-        A list is what `Compose` makes of it.
+        A list stands for `Compose` of its parts.
 
     Returns
     -------
     augmentation : callable or None
-        Hashable.
+        A hashable function.
 
     Raises
     ------
     ValueError
-        If it is none of these.
+        If `augment` is none of these.
     """
     if augment is None:
         return None
@@ -484,8 +488,8 @@ def get_augmentation(owner: str, augment: Any) -> Function | None:
     return cast(Function, augment)
 
 
-def _chain(first: Any, second: Any) -> Compose:
-    """Return both as one, those that are chains already joined to a longer one."""
+def _chain(first: Given, second: Given) -> Compose:
+    """Return one augmentation of both; the parts of a `Compose` become parts of the new one."""
     if not (callable(first) and callable(second)):
         return NotImplemented
     parts: tuple[Function, ...] = ()
