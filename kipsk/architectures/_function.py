@@ -82,7 +82,7 @@ def init(
             continue
         weight, bias = own[: -shape[-1]].reshape(shape), own[-shape[-1] :]
         if architecture.parameterization == "standard":
-            weight, bias = _scaled(architecture, weight, bias)
+            weight, bias = scaled(architecture, weight, bias)
         params.append({"weight": weight, "bias": bias})
     return params
 
@@ -170,7 +170,7 @@ def _weight_shape(layer: Layer, channels: int, units: int) -> Shape:
             assert_never(layer)
 
 
-def _scaled(architecture: Architecture, weight: Array, bias: Array) -> tuple[Array, Array]:
+def scaled(architecture: Architecture, weight: Array, bias: Array) -> tuple[Array, Array]:
     """Return weights and biases times their deviations."""
     fan_in = math.prod(weight.shape[:-1])
     return architecture.w_std / math.sqrt(fan_in) * weight, architecture.b_std * bias
@@ -232,5 +232,5 @@ def _weight_and_bias(
             f"Got {x.shape[-1]} instead: draw the parameters for inputs of this shape."
         )
     if architecture.parameterization == "ntk":
-        return _scaled(architecture, weight, bias)
+        return scaled(architecture, weight, bias)
     return weight, bias
