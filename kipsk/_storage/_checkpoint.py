@@ -101,7 +101,7 @@ class Checkpoint:
         with open(self.path, "rb") as stream:
             try:
                 with np.load(stream, allow_pickle=False) as file:
-                    damaged = file.zip.testzip()  # numpy stops at the end it was told of
+                    damaged = file.zip.testzip()  # numpy stops before the checksums
                     arrays = {name: file[name] for name in file.files}
             except OSError as error:  # the file could be opened, so its content is damaged
                 raise ValueError(error) from error

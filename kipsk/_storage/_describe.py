@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from kipsk._types import Given
 
-# Rows of an array that are hashed at a time.
+# How many rows of an array are hashed at a time.
 _BLOCK = 4096
 
 # Global values of these types count as part of a function that reads them.
@@ -28,7 +28,7 @@ def fingerprint(values: ArrayLike) -> str:
         digest.update(repr(array.tolist()).encode())
     else:
         rows = np.atleast_1d(array)
-        for start in range(0, len(rows), _BLOCK):  # no second copy of the data
+        for start in range(0, len(rows), _BLOCK):  # no copy of all the data
             digest.update(np.ascontiguousarray(rows[start : start + _BLOCK]).tobytes())
     return digest.hexdigest()
 

@@ -79,7 +79,7 @@ def get_optimizer(name: str, momentum: float) -> GradientTransformation:
     It is cached, because jitted code is compiled again for an equal transformation that is another
     object.
     """
-    import optax  # not at the top: half a second that `import kipsk.networks` does not need
+    import optax  # here, because it takes half a second that few imports of kipsk.networks need
 
     return optax.trace(decay=momentum) if name == "sgd" else optax.scale_by_adam()
 

@@ -193,7 +193,7 @@ class Cluster:
         """
         import dask
 
-        # Blocks of rows to predict are larger than tasks of which dask does not warn.
+        # dask warns of large tasks, and blocks of rows to predict are large.
         with _CONFIG, dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
             attempt.future = self.client.submit(
                 *call,

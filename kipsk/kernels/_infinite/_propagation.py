@@ -102,7 +102,7 @@ class Propagation:
 
     @cached_property
     def fused(self) -> int:
-        """Window of the pooling that `pooled_activation` takes along; 0 if there is none.
+        """Window of the pooling that `pooled_activation` computes; 0 if there is none.
 
         It does so where the first convolution is followed by an activation and by pooling.
         """
@@ -115,7 +115,10 @@ class Propagation:
 
     @property
     def pair_size(self) -> int:
-        """How many numbers the covariance of two inputs has after the first weights, its most."""
+        """How many numbers the covariance of two inputs has where it is largest.
+
+        That is after the first weights.
+        """
         if isinstance(self.first, Dense):
             return 1
         height, breadth, _ = self.shapes[self.n_linear + 1]
