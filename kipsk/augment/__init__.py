@@ -15,9 +15,7 @@ whatever the dtype.
 """
 
 from kipsk.augment._augmentations import (
-    Augmentation,
     ChannelShift,
-    Compose,
     Crop,
     Cutout,
     Flip,
@@ -26,6 +24,7 @@ from kipsk.augment._augmentations import (
     Rotate,
     Shift,
 )
+from kipsk.augment._base import Augmentation, Compose
 
 __all__ = [
     "Augmentation",

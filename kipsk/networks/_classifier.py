@@ -251,10 +251,7 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
             finite; the message says what to change.
         """
         architecture = self._check_parameters()
-        if on_epoch is not None and self.n_ensembles != 1:
-            raise refuse(type(self).__name__, "n_ensembles", "1 with 'on_epoch'", self.n_ensembles)
-        if on_epoch is not None and not callable(on_epoch):
-            raise refuse(type(self).__name__, "on_epoch", "None or a function", on_epoch)
+        self._check_on_epoch(on_epoch)
         check_not_images("X", X)
         is_matrix = is_target_matrix(y, self.classes)
         X, y = validate_data(self, X, y, dtype=np.float32, multi_output=is_matrix)
@@ -278,13 +275,13 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
                 publish([jax.tree.map(np.asarray, params)])
                 on_epoch(self)  # type: ignore[misc]
 
+            schedule = Schedule(rates, self.l2, batch_size, self.centering)
             trained = train_each(
                 problem,
                 data,
                 drawn,
-                Schedule(rates, self.l2, batch_size),
+                schedule,
                 rng,
-                centering=self.centering,
                 verbose=bool(self.verbose),
                 look=on_epoch and look,
             )
@@ -377,6 +374,12 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         check_positive(name, "label_scale", self.label_scale)
         check_integer(name, "n_ensembles", self.n_ensembles, minimum=1)
         return architecture
+
+    def _check_on_epoch(self, on_epoch: Given) -> None:
+        if on_epoch is not None and self.n_ensembles != 1:
+            raise refuse(type(self).__name__, "n_ensembles", "1 with 'on_epoch'", self.n_ensembles)
+        if on_epoch is not None and not callable(on_epoch):
+            raise refuse(type(self).__name__, "on_epoch", "None or a function", on_epoch)
 
     def _problem(self, architecture: Architecture, n_features: int) -> Problem:
         """Return the settings that code is compiled for."""

@@ -40,7 +40,6 @@ def train_each(
     schedule: Schedule,
     rng: np.random.RandomState,
     *,
-    centering: bool,
     verbose: bool,
     look: Callable[[Params], None] | None,
 ) -> list[Trained]:
@@ -55,8 +54,6 @@ def train_each(
     schedule : Schedule
     rng : RandomState
         Draws batches and augmentations.
-    centering : bool
-        Whether the function that is trained is the network minus its initial function.
     verbose : bool
         Whether to show a progress bar.
     look : callable or None
@@ -71,14 +68,10 @@ def train_each(
     ValueError
         If the loss of an untrained network or its gradient is not finite.
     """
-    epoch = None if look is None else -(-len(data.X) // schedule.batch_size)
     bar = Bar("network", verbose)
     trained = []
     for params in drawn:
-        initial = params if centering else None
-        state, losses = train(
-            problem, params, initial, data, schedule, rng, bar=bar, epoch=epoch, look=look
-        )
+        state, losses = train(problem, params, data, schedule, rng, bar=bar, look=look)
         n_good = int(state.n_steps)
         if not n_good:
             raise ValueError(

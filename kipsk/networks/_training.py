@@ -163,16 +163,34 @@ def step(
     return state, loss
 
 
+class Fixed(NamedTuple):
+    """The arrays that all steps of a run share.
+
+    Attributes
+    ----------
+    data : Data
+    initial : Params or None
+        If given, the function that is trained is the network minus the network with these
+        parameters.
+    l2 : Array of shape ()
+        The factor of `penalty`.
+    key : Array
+        A key of `jax.random`, which draws the augmentations.
+    """
+
+    data: Data
+    initial: Params | None
+    l2: Array
+    key: Array
+
+
 @partial(jax.jit, static_argnames="problem")
 def steps(
     problem: Problem,
+    fixed: Fixed,
     state: State,
-    initial: Params | None,
-    data: Data,
     rows: Array | None,
-    key: Array,
     rates: Array,
-    l2: Array,
     n_steps: Array | int,
 ) -> tuple[State, Array]:
     """Take `n_steps` steps with the first of the `rates`.
@@ -185,6 +203,7 @@ def steps(
     losses : Array of shape (len(rates),)
         The loss before each step; zeros from `n_steps` on.
     """
+    data, initial, l2, key = fixed
 
     def body(i: Array, carry: tuple[State, Array]) -> tuple[State, Array]:
         state, losses = carry
@@ -214,23 +233,24 @@ class Schedule(NamedTuple):
         The factor of `penalty`.
     batch_size : int
         How many rows a step takes.
+    centering : bool
+        Whether the function that is trained is the network minus its initial function.
     """
 
     rates: Floats
     l2: float
     batch_size: int
+    centering: bool
 
 
 def train(
     problem: Problem,
     params: Params,
-    initial: Params | None,
     data: Data,
     schedule: Schedule,
     rng: np.random.RandomState,
     *,
     bar: Bar,
-    epoch: int | None = None,
     look: Callable[[Params], None] | None = None,
 ) -> tuple[State, Floats]:
     """Train a network.
@@ -240,16 +260,11 @@ def train(
     problem : Problem
     params : Params
         The parameters to start from.
-    initial : Params or None
-        If given, the function that is trained is the network minus the network with these
-        parameters.
     data : Data
     schedule : Schedule
     rng : RandomState
         Draws the batches and the augmentations.
     bar : Bar
-    epoch : int, default=None
-        The number of steps between two looks.
     look : callable, default=None
         Called with the parameters after every epoch. Results do not depend on it.
 
@@ -261,12 +276,13 @@ def train(
     losses : ndarray of shape (n_steps,)
         The loss before each step.
     """
-    rates, l2, batch_size = schedule
+    rates, l2, batch_size, centering = schedule
     state = _step.initial_state(problem.optimizer, params)
     key = jax.random.key(rng.randint(2**31))
-    n_steps = len(rates)
+    fixed = Fixed(data, params if centering else None, jnp.float32(l2), key)
+    n_steps, epoch = len(rates), -(-len(data.X) // batch_size)
     per_call = 1 if problem.architecture.needs_images else MAX_STEPS_PER_CALL
-    looks = () if epoch is None else range(epoch, n_steps + 1, epoch)
+    looks = () if look is None else range(epoch, n_steps + 1, epoch)
     # A call ends where the rows that were drawn for it end, and at every look.
     plan = Plan(rates, per_call, {*looks, *range(per_call, n_steps, per_call)})
     turns = _turns(plan, _batches(len(data.X), batch_size, per_call, rng))
@@ -274,9 +290,7 @@ def train(
     def take(
         rows: Array | None, state: State, rates: Floats, n_steps: int
     ) -> tuple[State, tuple[Array, Array]]:
-        state, losses = steps(
-            problem, state, initial, data, rows, key, rates, np.float32(l2), n_steps
-        )
+        state, losses = steps(problem, fixed, state, rows, rates, n_steps)
         return state, (losses, losses)
 
     def look_at(state: State, done: int) -> bool:
