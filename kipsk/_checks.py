@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from kipsk._types import AnyArray, Given, MatrixLike
 
 T = TypeVar("T")
 
 
-def refuse(owner: str, name: str, rule: str, value: Any) -> ValueError:
+def refuse(owner: str, name: str, rule: str, value: Given) -> ValueError:
     """Return the error for a parameter that breaks its rule."""
-    if isinstance(value, np.ndarray):  # its numbers would bury the message
+    if isinstance(value, np.ndarray):  # printed in full, its numbers would bury the message
         return ValueError(
             f"The {name!r} parameter of {owner} must be {rule}. Got an array of shape "
             f"{value.shape} and dtype {value.dtype} instead."
@@ -22,7 +24,7 @@ def refuse(owner: str, name: str, rule: str, value: Any) -> ValueError:
 
 
 def check_positive(
-    owner: str, name: str, value: Any, *, zero: bool = False, also: str = ""
+    owner: str, name: str, value: Given, *, zero: bool = False, also: str = ""
 ) -> float:
     """Return a real parameter as float; `also` names what else the parameter may be."""
     is_number = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
@@ -32,21 +34,21 @@ def check_positive(
     return float(value)
 
 
-def check_auto(owner: str, name: str, value: Any, auto: T, *, zero: bool = False) -> float | T:
-    """Return a real parameter as float, `auto` in place of "auto"."""
+def check_auto(owner: str, name: str, value: Given, auto: T, *, zero: bool = False) -> float | T:
+    """Return a real parameter as float, or `auto` if it is "auto"."""
     if isinstance(value, str) and value == "auto":
         return auto
     return check_positive(owner, name, value, zero=zero, also=' or "auto"')
 
 
-def check_fraction(owner: str, name: str, value: Any) -> float:
-    """Return a share of the rows that leaves some of them: 0 <= share < 1."""
+def check_fraction(owner: str, name: str, value: Given) -> float:
+    """Return a share of the rows as float; it leaves some of them, hence 0 <= share < 1."""
     if not check_positive(owner, name, value, zero=True) < 1:
         raise refuse(owner, name, "a number >= 0 and < 1", value)
     return float(value)
 
 
-def check_integer(owner: str, name: str, value: Any, *, minimum: int, also: str = "") -> int:
+def check_integer(owner: str, name: str, value: Given, *, minimum: int, also: str = "") -> int:
     """Return an integer parameter as int; `also` names what else the parameter may be."""
     is_integer = isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
     if not (is_integer and value >= minimum):
@@ -55,25 +57,25 @@ def check_integer(owner: str, name: str, value: Any, *, minimum: int, also: str 
 
 
 def check_option(
-    owner: str, name: str, value: Any, options: tuple[str, ...], *, also: str = ""
+    owner: str, name: str, value: Given, options: tuple[str, ...], *, also: str = ""
 ) -> str:
-    """Return a parameter that is one of some names; `also` says what else it may be."""
+    """Return a parameter that is one of these names; `also` says what else it may be."""
     if not (isinstance(value, str) and value in options):
         raise refuse(owner, name, f"one of {list(options)}" + also, value)
     return str(value)
 
 
-def check_rows(name: str, X: ArrayLike) -> NDArray[Any]:
-    """Return X as a 2-D array, or say how to make it one."""
+def check_rows(name: str, X: ArrayLike) -> AnyArray:
+    """Return X as a 2-D array; the error for other arrays says how to make them 2-D."""
     array = np.asarray(X)
     check_not_images(name, array)
     return np.atleast_2d(array)
 
 
-def check_not_images(name: str, X: Any) -> None:
+def check_not_images(name: str, X: MatrixLike) -> None:
     """Refuse arrays of more than two dimensions and say how to flatten them.
 
-    What is neither an array nor a list is left to scikit-learn's own validation.
+    Objects that are neither arrays nor lists are left to scikit-learn's own validation.
     """
     shape = np.shape(X) if isinstance(X, list | tuple) else getattr(X, "shape", ())
     if len(shape) > 2:

@@ -65,7 +65,12 @@ SKLEARN_FILES = {
     "kernels._random_features",
 }
 # The mathematics of networks knows no estimator, though it lives in a room that has one.
-NO_SKLEARN_FILES = {"networks", "networks._training", "networks._rates"}
+NO_SKLEARN_FILES = {
+    "networks",
+    "networks._ensemble",
+    "networks._rates",
+    "networks._training",
+}
 
 
 def module_name(path: Path) -> str:

@@ -15,6 +15,8 @@ from jax import Array
 from jax.scipy.linalg import cho_factor, cho_solve
 from numpy.typing import NDArray
 
+from kipsk._closed_form._products import matmul
+
 Float64s = NDArray[np.float64]
 
 
@@ -31,8 +33,7 @@ def solve(matrix: Array, right_side: Array) -> Array:
 
 def predict(K_st: Array, alpha: Array) -> Array:
     """Return ``K_ts alpha``, of shape (n_t, n_outputs), in the precision of K_st."""
-    # Accelerators round float32 products to fewer bits unless told not to.
-    return jnp.matmul(K_st.T, alpha.astype(K_st.dtype), precision=jax.lax.Precision.HIGHEST)
+    return matmul(K_st.T, alpha.astype(K_st.dtype))
 
 
 _solve = jax.jit(solve)

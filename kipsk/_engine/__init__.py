@@ -28,14 +28,15 @@ __all__ = [
 def current(is_slow: bool = True) -> Engine:
     """Return the engine of the code that is running.
 
-    The cluster of ``joblib.parallel_config("dask")``; else all devices of this process, if it has
-    several; else this process. A fit inside of a worker of dask or joblib is one of many, and
-    stays where it is.
+    It is the cluster of ``joblib.parallel_config("dask")`` if there is one, else all devices of
+    this process if it has several, else this process. A fit inside of a worker of dask or joblib is
+    one of many, and stays in its worker.
 
     Parameters
     ----------
     is_slow : bool
-        Whether a block takes longer than to send it. A fast one is computed here.
+        Whether computing a block takes longer than sending it. Fast blocks are computed in this
+        process.
     """
     if not is_slow or _is_in_dask_worker():
         return LOCAL

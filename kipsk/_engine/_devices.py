@@ -1,17 +1,17 @@
-"""Blocks on all devices of this process, one on each at a time."""
+"""Blocks on all devices of this process, one block on each device at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from kipsk._engine._base import Block, Placed, to_numpy
+from kipsk._engine._base import Block, Function, Placed, to_numpy
+from kipsk._types import PyTree
 
 
 class Devices:
@@ -22,28 +22,28 @@ class Devices:
     devices : sequence of jax.Device
     """
 
-    def __init__(self, devices: Sequence[Any]) -> None:
+    def __init__(self, devices: Sequence[jax.Device]) -> None:
         self._mesh = Mesh(np.array(devices), ("blocks",))
 
     @contextmanager
     def place(
-        self, constants: Sequence[Any], trees: Sequence[Any] = (), *, task_bytes: int = 0
+        self, constants: Sequence[PyTree], trees: Sequence[PyTree] = (), *, task_bytes: int = 0
     ) -> Iterator[Placed]:
-        """Keep rows on the host, from where each device gets its own."""
+        """Keep rows on the host, from where each device gets the rows of its block."""
         yield Placed(constants, to_numpy(list(trees)))
 
     def map(
         self,
-        function: Any,
+        function: Function,
         placed: Placed,
         blocks: Iterable[Block],
-        shared: Any = None,
+        shared: PyTree = None,
         which: int = 0,
-    ) -> Iterator[Any]:
+    ) -> Iterator[PyTree]:
         """Yield the results of the blocks."""
         n_devices = self._mesh.size
         for group in _alike(map(placed.arguments, blocks), n_devices):
-            # The last group is filled with its last block.
+            # The last block fills up the last group.
             full = group + [group[-1]] * (n_devices - len(group))
             stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *full)
             results = to_numpy(
@@ -53,9 +53,9 @@ class Devices:
                 yield jax.tree.map(lambda leaf, at=i: leaf[at], results)
 
 
-def _alike(arguments: Iterable[Any], most: int) -> Iterator[list[Any]]:
-    """Yield groups of neighbours of the same shapes."""
-    group: list[Any] = []
+def _alike(arguments: Iterable[PyTree], most: int) -> Iterator[list[PyTree]]:
+    """Yield groups of neighbours with the same shapes, `most` at most in a group."""
+    group: list[PyTree] = []
     for argument in arguments:
         if group and (len(group) == most or _shapes(group[0]) != _shapes(argument)):
             yield group
@@ -65,15 +65,17 @@ def _alike(arguments: Iterable[Any], most: int) -> Iterator[list[Any]]:
         yield group
 
 
-def _shapes(tree: Any) -> list[tuple[int, ...]]:
+def _shapes(tree: PyTree) -> list[tuple[int, ...]]:
     return [np.shape(leaf) for leaf in jax.tree.leaves(tree)]
 
 
 @partial(jax.jit, static_argnames=("function", "mesh"))
-def _on_all(function: Any, mesh: Mesh, constant: Any, stacked: Any, shared: Any) -> Any:
+def _on_all(
+    function: Function, mesh: Mesh, constant: PyTree, stacked: PyTree, shared: PyTree
+) -> PyTree:
     """Return the results of one block on each device, stacked."""
 
-    def one(constant: Any, stacked: Any, shared: Any) -> Any:
+    def one(constant: PyTree, stacked: PyTree, shared: PyTree) -> PyTree:
         rows, own = jax.tree.map(lambda leaf: leaf[0], stacked)
         return jax.tree.map(lambda leaf: leaf[None], function(constant, rows, own, shared))
 
@@ -83,6 +85,6 @@ def _on_all(function: Any, mesh: Mesh, constant: Any, stacked: Any, shared: Any)
         mesh=mesh,
         in_specs=(everywhere, apart, everywhere),
         out_specs=apart,
-        check_vma=False,  # the kernels' loops start from constants, which are the same on all
+        check_vma=False,  # loops of kernels start from constants, which are the same on all devices
     )
     return on_all(constant, stacked, shared)

@@ -4,34 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
-from kipsk._engine._base import Block, Placed, to_numpy
+from kipsk._engine._base import Block, Function, Placed, to_numpy
+from kipsk._types import PyTree
 
 
 class Local:
-    """The engine without workers."""
+    """The engine of this process, without workers."""
 
     @contextmanager
     def place(
-        self, constants: Sequence[Any], trees: Sequence[Any] = (), *, task_bytes: int = 0
+        self, constants: Sequence[PyTree], trees: Sequence[PyTree] = (), *, task_bytes: int = 0
     ) -> Iterator[Placed]:
         """Keep everything where it is."""
         yield Placed(constants, trees)
 
     def map(
         self,
-        function: Any,
+        function: Function,
         placed: Placed,
         blocks: Iterable[Block],
-        shared: Any = None,
+        shared: PyTree = None,
         which: int = 0,
-    ) -> Iterator[Any]:
+    ) -> Iterator[PyTree]:
         """Yield the results of the blocks."""
         for block in blocks:
             arguments = placed.arguments(block)
             yield to_numpy(function(placed.constants[which], *arguments, shared))
 
 
-#: Local has no state.
+#: The only one that is needed, because `Local` has no state.
 LOCAL = Local()

@@ -3,42 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import jax
 import numpy as np
+from jax import Array
 from tqdm.auto import tqdm
 
 from kipsk._engine._base import Block, Engine
 from kipsk._engine._local import LOCAL
 from kipsk._engine._sizes import slices
+from kipsk._types import AnyArray, PyTree
 
 
 def map_rows(
-    function: Callable[[Any], Any],
-    X: Any,
+    function: Callable[[AnyArray], Array],
+    X: AnyArray,
     block_size: int,
     *,
     engine: Engine = LOCAL,
     task_bytes: int = 0,
     progress: str | None = None,
-) -> np.ndarray:
+) -> AnyArray:
     """Return ``concatenate([function(block) for each block of rows])`` as numpy.
 
-    A short block is padded with zero rows, by an eighth at most, so that calls with any number of
-    rows share a few compiled shapes.
+    A block that is shorter than the others is padded with zero rows, by an eighth at most, so that
+    calls with any number of rows share a few compiled shapes.
 
     Parameters
     ----------
     function : callable
-        A `jax.tree_util.Partial` of a module's function, where `engine` is not `LOCAL`.
+        It has to be a `jax.tree_util.Partial` of a module's function unless `engine` is `LOCAL`.
     X : ndarray of shape (n, n_features)
     block_size : int
+        How many rows a block has, at most.
     engine : Engine
+        Where blocks are computed.
     task_bytes : int
-        Memory of a block.
+        The memory that a block takes.
     progress : str or None
-        A name for a bar of the rows that are done.
+        The name of a progress bar; None shows none.
     """
 
     def padded(s: slice) -> Block:
@@ -56,19 +59,20 @@ def map_rows(
 
 
 def sum_rows(
-    function: Callable[..., Any],
-    arrays: tuple[Any, ...],
+    function: Callable[..., PyTree],
+    arrays: tuple[AnyArray, ...],
     block_size: int,
     *,
     engine: Engine = LOCAL,
     task_bytes: int = 0,
     progress: str | None = None,
-) -> Any:
-    """Return the sum, leaf by leaf in block order, of ``function(*blocks)`` as numpy.
+) -> PyTree:
+    """Return the sum of ``function(*blocks)`` over the blocks of rows, as numpy.
 
-    Parameters are those of `map_rows`.
+    Each leaf of the results is summed in the order of the blocks. `arrays` have the same number of
+    rows; the other parameters are those of `map_rows`.
     """
-    total: Any = None
+    total: PyTree = None
     with engine.place([function], task_bytes=task_bytes) as placed:
         parts = slices(len(arrays[0]), block_size)
         blocks = (Block(own=tuple(array[s] for array in arrays)) for s in parts)
@@ -78,14 +82,16 @@ def sum_rows(
     return total
 
 
-def _call(function: Callable[..., Any], _: None, blocks: tuple[Any, ...], shared: None) -> Any:
+def _call(
+    function: Callable[..., PyTree], _: None, blocks: tuple[AnyArray, ...], shared: None
+) -> PyTree:
     return function(*blocks)
 
 
 def _shown(
-    X: Any, block_size: int, results: Iterable[Any], progress: str | None
-) -> Iterator[tuple[slice, Any]]:
-    """Yield slices with their results, and show a bar if it has a name."""
+    X: AnyArray, block_size: int, results: Iterable[PyTree], progress: str | None
+) -> Iterator[tuple[slice, PyTree]]:
+    """Yield slices of X with their results, and show a bar if `progress` names one."""
     with tqdm(total=len(X), disable=progress is None, desc=progress, unit="row") as bar:
         for s, result in zip(slices(len(X), block_size), results, strict=True):
             yield s, result

@@ -1,4 +1,4 @@
-"""BLAS with one thread while steps run."""
+"""A context in which BLAS has one thread."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from threadpoolctl import threadpool_limits
 class _SingleThreadedBLAS:
     """Limit BLAS to one thread while any fit runs, and restore it after the last one.
 
-    BLAS only factors n_s x n_s matrices here, which gains nothing from threads; but idle OpenBLAS
-    threads spin for tens of milliseconds after each call, in the way of the kernel's products. The
-    limit is global to the process, so fits in several threads share one.
+    BLAS only factors n_s x n_s matrices here, which gains nothing from threads. But idle threads of
+    OpenBLAS spin for tens of milliseconds after each call, and slow down the kernel's products. The
+    limit is global to the process, so fits in several threads share it.
     """
 
     def __init__(self) -> None:

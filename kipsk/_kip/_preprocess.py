@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import jax
@@ -17,12 +16,11 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import check_array
 
 from kipsk._checks import refuse
+from kipsk._closed_form._products import matmul
 from kipsk._data._coding import Data
 from kipsk._estimators._zca import RegularizedZCA
 from kipsk._kip._parameters import Settings
 from kipsk._types import Estimator, Floats, PyTree
-
-_matmul = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
 def fitted(settings: Settings, data: Data) -> tuple[Data, Estimator | None]:
@@ -87,7 +85,7 @@ class Whitening:
             # What rounding leaves of a constant row is no direction.
             noise = 10 * jnp.finfo(X.dtype).eps * X.shape[1] ** 0.5 * jnp.abs(mean)
             X = jnp.where(norm > noise, X / jnp.where(norm > noise, norm, 1), 0)
-        return _matmul(X, self.W)
+        return matmul(X, self.W)
 
 
 @register_dataclass

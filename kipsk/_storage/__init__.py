@@ -1,1 +1,1 @@
-"""What is kept in files: a run's state, and texts that say what it belongs to."""
+"""Files with the state of a run, and texts that tell which run a file belongs to."""

@@ -1,4 +1,4 @@
-"""A run's state in one file, written whole or not at all, and what it belongs to."""
+"""The state of a run in one file, with the facts that tell which run it belongs to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kipsk._warn import warn
 
 _FORMAT = "kipsk checkpoint 1"
 
-# Characters of a parameter that a message shows.
+# How many characters of a parameter a message shows.
 _SHOWN = 120
 
 
@@ -25,12 +25,13 @@ class Checkpoint:
     ----------
     path : str or path-like
     facts : dict of str to str
-        What the run is of. A file with other facts is refused.
+        Descriptions of everything that the run depends on: parameters, data, versions. A file with
+        other facts is refused.
 
     Attributes
     ----------
     always : dict of str to ndarray
-        Arrays that every save includes.
+        Arrays that every save writes, beside those it is given.
     """
 
     def __init__(self, path: str | os.PathLike[str], facts: dict[str, str]) -> None:
@@ -40,12 +41,12 @@ class Checkpoint:
         self._warned = False
 
     def load(self) -> dict[str, AnyArray] | None:
-        """Return the arrays that were saved, or None if nothing was.
+        """Return the arrays that were saved, or None if there is no file.
 
         Raises
         ------
         ValueError
-            If the file is damaged, is no checkpoint, or belongs to other data or parameters.
+            If the file is damaged, is no checkpoint, or belongs to a run with other facts.
         """
         if not os.path.exists(self.path):
             return None
@@ -71,12 +72,22 @@ class Checkpoint:
         return arrays
 
     def expect(self, name: str, now: str, saved: dict[str, AnyArray] | None) -> None:
-        """Refuse arrays that were `saved` with another value of a fact that comes late.
+        """Check a fact that is known only after `load`, and store it with every save.
+
+        Parameters
+        ----------
+        name : str
+            The name of the fact.
+        now : str
+            Its value in this run.
+        saved : dict of str to ndarray, or None
+            The arrays of `load`.
 
         Raises
         ------
         ValueError
-            For instance for a random `preprocess` without a seed.
+            If the fact had another value when the arrays were saved. That happens, for instance,
+            if `preprocess` is random and has no seed.
         """
         self.always[name] = np.array(now)
         if saved is not None and str(saved[name]) != now:
@@ -90,9 +101,9 @@ class Checkpoint:
         with open(self.path, "rb") as stream:
             try:
                 with np.load(stream, allow_pickle=False) as file:
-                    damaged = file.zip.testzip()  # numpy stops at the end it was told of
+                    damaged = file.zip.testzip()  # numpy stops before the checksums
                     arrays = {name: file[name] for name in file.files}
-            except OSError as error:  # it could be opened: a damaged file leads nowhere
+            except OSError as error:  # the file could be opened, so its content is damaged
                 raise ValueError(error) from error
         stored = json.loads(str(arrays.pop("facts")))
         if stored.pop("format") != _FORMAT:
@@ -102,7 +113,7 @@ class Checkpoint:
         return stored, arrays
 
     def save(self, arrays: dict[str, AnyArray]) -> None:
-        """Save the arrays; a disk that is full or read-only gives a warning and no error."""
+        """Write the arrays. If the disk is full or read-only there is a warning and no error."""
         arrays = {**self.always, **arrays}
         facts = json.dumps({"format": _FORMAT, "arrays": sorted(arrays), **self.facts})
         try:
@@ -117,7 +128,7 @@ class Checkpoint:
 
 
 def _difference(name: str, old: str, new: str) -> str:
-    """Return what two descriptions differ in; of long ones only the part around it."""
+    """Say how two descriptions differ; of long ones only the part around the first difference."""
     pairs = enumerate(zip_longest(old, new))
     first = next((i for i, (a, b) in pairs if a != b), 0)
     start = max(0, first - _SHOWN // 2) if max(len(old), len(new)) > _SHOWN else 0

@@ -7,15 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
 from types import CodeType, FunctionType
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-# Rows of an array that are hashed at a time.
+from kipsk._types import Given
+
+# How many rows of an array are hashed at a time.
 _BLOCK = 4096
 
-# Global values that count as part of a function.
+# Global values of these types count as part of a function that reads them.
 _PLAIN = (bool, int, float, str, tuple, np.ndarray, np.generic)
 
 
@@ -27,17 +28,23 @@ def fingerprint(values: ArrayLike) -> str:
         digest.update(repr(array.tolist()).encode())
     else:
         rows = np.atleast_1d(array)
-        for start in range(0, len(rows), _BLOCK):  # no second copy of the data
+        for start in range(0, len(rows), _BLOCK):  # no copy of all the data
             digest.update(np.ascontiguousarray(rows[start : start + _BLOCK]).tobytes())
     return digest.hexdigest()
 
 
-def describe(value: Any, inside: tuple[object, ...] = ()) -> str:
+def describe(value: Given, inside: tuple[object, ...] = ()) -> str:
     """Return a text that is the same for equal parameters, in any process.
 
-    Functions are told apart by their code, the values they were made with and the global numbers
-    they read, so that ``optax.adam(0.1)`` is not ``optax.adam(0.2)``; `inside` holds those being
-    described.
+    Functions are told apart by their code, by the values they were made with and by the global
+    numbers they read, so that ``optax.adam(0.1)`` differs from ``optax.adam(0.2)``.
+
+    Parameters
+    ----------
+    value : object
+    inside : tuple of object
+        The objects whose description this one is part of. An object that contains itself is
+        recognised by them.
     """
     if any(value is one for one in inside):
         return "itself"
@@ -49,7 +56,7 @@ def describe(value: Any, inside: tuple[object, ...] = ()) -> str:
             value = np.asarray(value)
             return f"array of shape {value.shape}, {fingerprint(value)}"
         case np.random.RandomState() | np.random.Generator():
-            return type(value).__name__  # its state is what goes on
+            return type(value).__name__  # its state changes during a run
         case list() | tuple():
             return f"{type(value).__name__}({', '.join(map(part, value))})"
         case set() | frozenset():
@@ -86,8 +93,8 @@ def describe(value: Any, inside: tuple[object, ...] = ()) -> str:
 def _call(name: str, given: Mapping[str, object], part: Callable[[object], str]) -> str:
     """Return ``name(key=value, ...)``, sorted by key.
 
-    The keys may come from a set, whose order is another one in each process, or from a dict, of
-    which order is no part.
+    They are sorted because names from a set come in another order in each process, and because two
+    dicts are equal whatever their order.
     """
     return f"{name}({', '.join(f'{key}={part(given[key])}' for key in sorted(given))})"
 

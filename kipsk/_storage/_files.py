@@ -6,11 +6,12 @@ import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-#: What `numpy.load` and what follows it raise for a file that is not whole or not ours.
+from kipsk._types import AnyArray
+
+#: Errors of `numpy.load`, and of reading its result, for a file that is damaged or not one of ours.
 DAMAGED = (
     zipfile.BadZipFile,
     ValueError,
@@ -22,15 +23,15 @@ DAMAGED = (
 )
 
 
-def write_atomically(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> None:
-    """Write an .npz that is there whole or not at all, whatever happens on the way.
+def write_atomically(path: str | os.PathLike[str], arrays: Mapping[str, AnyArray]) -> None:
+    """Write an .npz file that is there whole or not at all, whatever happens on the way.
 
-    A temporary file beside it is written, brought to the disk and renamed.
+    A temporary file beside it is written, flushed to the disk and renamed.
     """
     temporary = Path(f"{os.fspath(path)}.tmp")
     try:
         with temporary.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # an array named allow_pickle?
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

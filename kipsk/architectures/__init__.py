@@ -1,9 +1,9 @@
 """What a network is: layers as frozen descriptions, and the architectures that have names.
 
-An architecture is data. It is read three ways: as a kernel of infinite width, as random features of
-finite networks, and as a network to train (`kipsk.networks`). A new architecture is a new tuple of
-layers; a new layer is a class in `_layers.py`, its case in the shape rule there, and its case in
-each reading.
+An architecture is data, which is read in three ways: as a kernel of infinite width, as random
+features of finite networks, and as a network to train (`kipsk.networks`). A new architecture is a
+new tuple of layers. A new layer is a class in `_layers.py`, a case in the rule of shapes there, and
+a case in each of the three readings.
 """
 
 from kipsk.architectures._architecture import (

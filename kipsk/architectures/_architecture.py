@@ -1,11 +1,11 @@
-"""Architectures: layers in a row, the deviations of their weights, and names for some."""
+"""Architectures: a row of layers with the deviations of their weights, and named ones."""
 
 from __future__ import annotations
 
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, TypedDict, Unpack
+from typing import Protocol, TypedDict, Unpack
 
 import numpy as np
 
@@ -33,26 +33,27 @@ PARAMETERIZATIONS = ("ntk", "standard")
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network without its width: hashable, so a static argument of jitted code.
+    """A network except for its width; hashable, so that it is a static argument of jitted code.
 
     Parameters
     ----------
     layers : tuple of layers
-        Ends with `Dense`, the readout. A list is taken too, and kept as a tuple.
+        The last one has to be `Dense`, the readout. A list is made a tuple.
     w_std : float, default=sqrt(2)
-        Weights are worth ``w_std / sqrt(fan_in)`` times a standard normal, where ``fan_in`` counts
-        the numbers that a unit sees: features, or filter pixels times channels.
+        Weights are ``w_std / sqrt(fan_in)`` times a standard normal number, where ``fan_in`` is how
+        many numbers a unit sees: features, or filter pixels times channels.
     b_std : float, default=0.1
-        Biases are worth ``b_std`` times a standard normal.
+        Biases are ``b_std`` times a standard normal number.
     parameterization : {"ntk", "standard"}, default="ntk"
-        Where these factors stand: in the function, in front of parameters N(0, 1), or in the
-        initial deviation of the parameters. The same network at the start, other gradients.
+        Where these factors stand. With "ntk" the parameters are N(0, 1) and the network's function
+        multiplies them by the factors. With "standard" the factors are the initial deviation of
+        the parameters. Both are the same network at the start, with different gradients.
 
     Raises
     ------
     ValueError
         If a parameter breaks its rule, the last layer is not `Dense`, or a layer cannot follow the
-        ones before it, whatever the input.
+        layers before it, whatever the input.
 
     Examples
     --------
@@ -69,7 +70,7 @@ class Architecture:
 
     def __post_init__(self) -> None:
         set_field(self, "layers", checked_layers(self.layers))
-        # Plain floats: a numpy float64 among float32 arrays would promote them.
+        # Plain floats, because a numpy float64 would promote the float32 arrays it multiplies.
         set_field(self, "w_std", check_positive("Architecture", "w_std", self.w_std))
         set_field(self, "b_std", check_positive("Architecture", "b_std", self.b_std, zero=True))
         check_option("Architecture", "parameterization", self.parameterization, PARAMETERIZATIONS)
@@ -87,16 +88,16 @@ class Architecture:
     def input_shape(
         self, n_features: int, image_shape: Shape | None = None, *, owner: str = "Architecture"
     ) -> Shape:
-        """Return the shape that rows of X take before the first layer.
+        """Return the shape of one input of the first layer.
 
         Parameters
         ----------
         n_features : int
-            The length of a row.
+            The length of a row of X.
         image_shape : tuple (H, W, C), default=None
-            The images that the rows are, flattened. It is never guessed.
+            The shape of the images whose pixels are a row of X. It is never guessed.
         owner : str
-            The object whose parameter ``image_shape`` is, for the messages.
+            The object that has the parameter ``image_shape``; messages name it.
 
         Returns
         -------
@@ -106,7 +107,7 @@ class Architecture:
         Raises
         ------
         ValueError
-            If ``image_shape`` is missing, is not a shape, or is one of other images.
+            If ``image_shape`` is missing, is not a shape, or does not have ``n_features`` pixels.
         """
         if image_shape is None:
             if not self.needs_images:
@@ -165,7 +166,7 @@ class Architecture:
 
 
 class Options(TypedDict, total=False):
-    """What every named architecture passes on to `Architecture`."""
+    """The arguments that every named architecture passes on to `Architecture`."""
 
     w_std: float
     b_std: float
@@ -175,12 +176,14 @@ class Options(TypedDict, total=False):
 def fully_connected(
     depth: int = 1, activation: str = "relu", **options: Unpack[Options]
 ) -> Architecture:
-    """Return Flatten, ``depth`` times (Dense, activation), Dense: "FC1" is ``fully_connected(1)``.
+    """Return Flatten, ``depth`` times (Dense, activation), Dense.
+
+    "FC1" of the papers is ``fully_connected(1)``.
 
     Parameters
     ----------
     depth : int, default=1
-        Hidden layers.
+        The number of hidden layers.
     activation : {"relu", "erf", "gelu"}, default="relu"
         The nonlinearity after each of them.
     **options : float or str
@@ -196,12 +199,12 @@ def fully_connected(
 
 
 def conv_vec(depth: int = 3, activation: str = "relu", **options: Unpack[Options]) -> Architecture:
-    """Return ``depth`` times (Conv, activation), Flatten, Dense: no pooling.
+    """Return ``depth`` times (Conv, activation), Flatten, Dense, hence no pooling.
 
     Parameters
     ----------
     depth : int, default=3
-        Convolutions.
+        The number of convolutions.
     activation : {"relu", "erf", "gelu"}, default="relu"
         The nonlinearity after each of them.
     **options : float or str
@@ -228,20 +231,20 @@ def convnet(
     """Return ``depth`` times (Conv, activation, AvgPool), Flatten, Dense.
 
     "ConvNet3" of the papers (arXiv 2107.13034) is ``convnet(3)``, their "ConvNet"
-    ``convnet(3, first_conv=True)``. Images need ``2**depth`` pixels a side at least.
+    ``convnet(3, first_conv=True)``. Each side of the images needs at least ``2**depth`` pixels.
 
     Parameters
     ----------
     depth : int, default=3
-        Blocks of a convolution and a pooling layer.
+        How many blocks (Conv, activation, AvgPool) there are.
     activation : {"relu", "erf", "gelu"}, default="relu"
         The nonlinearity after each convolution.
     first_conv : bool, default=False
-        One more (Conv, activation) in front.
+        Whether one more (Conv, activation) comes first.
     global_pool : bool, default=False
-        GlobalAvgPool instead of Flatten.
+        Whether GlobalAvgPool stands in place of Flatten.
     normalize : bool, default=False
-        Normalize after each convolution.
+        Whether Normalize follows each convolution.
     **options : float or str
         ``w_std``, ``b_std`` and ``parameterization`` of `Architecture`.
 
@@ -264,13 +267,13 @@ def convnet(
 def myrtle(depth: int = 5, activation: str = "relu", **options: Unpack[Options]) -> Architecture:
     """Return Myrtle5, 7 or 10 (Shankar et al. 2020, arXiv 2003.02237).
 
-    (Conv, activation), three blocks of these with AvgPool in between, GlobalAvgPool, Dense.
-    Images need 4 pixels a side at least.
+    These are (Conv, activation), three blocks of (Conv, activation) with AvgPool between them,
+    GlobalAvgPool and Dense. Each side of the images needs at least 4 pixels.
 
     Parameters
     ----------
     depth : {5, 7, 10}, default=5
-        Layers with weights, the readout among them.
+        The number of layers with weights, including the readout.
     activation : {"relu", "erf", "gelu"}, default="relu"
         The nonlinearity after each convolution.
     **options : float or str
@@ -289,6 +292,10 @@ def myrtle(depth: int = 5, activation: str = "relu", **options: Unpack[Options])
     return Architecture(layers, **options)
 
 
+class _OfDepth(Protocol):
+    def __call__(self, depth: int) -> Architecture: ...
+
+
 _NAMES = "fc1, fc2, ..., conv1, conv2, ..., convnet, convnet1, convnet2, ..., myrtle5, 7 or 10"
 
 
@@ -300,11 +307,11 @@ def get_architecture(
     Parameters
     ----------
     architecture : Architecture or str
-        ``"fc1"`` is ``fully_connected(1)``, ``"conv3"`` ``conv_vec(3)``, ``"convnet3"``
-        ``convnet(3)``, ``"convnet"`` ``convnet(3, first_conv=True)``, ``"myrtle5"`` ``myrtle(5)``;
-        so for other depths.
+        ``"fc1"`` is ``fully_connected(1)``, ``"conv3"`` is ``conv_vec(3)``, ``"convnet3"`` is
+        ``convnet(3)``, ``"myrtle5"`` is ``myrtle(5)``, and other depths likewise. ``"convnet"`` is
+        ``convnet(3, first_conv=True)``.
     owner, also : str
-        For the message: the object whose parameter it is, and what else it may be.
+        For the message: the object that has this parameter, and what else it accepts.
 
     Returns
     -------
@@ -313,7 +320,7 @@ def get_architecture(
     Raises
     ------
     ValueError
-        If it is neither; the message lists the names.
+        If `architecture` is neither; the message lists the names.
 
     Examples
     --------
@@ -323,7 +330,7 @@ def get_architecture(
     """
     if isinstance(architecture, Architecture):
         return architecture
-    factories: dict[str, Any] = {
+    factories: dict[str, _OfDepth] = {
         "fc": fully_connected,
         "conv": conv_vec,
         "convnet": convnet,
@@ -334,6 +341,6 @@ def get_architecture(
             return convnet(3, first_conv=True)
         match = re.fullmatch(r"(fc|conv|convnet|myrtle)([0-9]+)", architecture)
         if match:
-            return factories[match[1]](int(match[2]))
+            return factories[match[1]](depth=int(match[2]))
     rule = f"an Architecture or one of its names ({_NAMES})"
     raise refuse(owner, "architecture", rule + also, architecture)

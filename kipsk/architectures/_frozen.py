@@ -1,8 +1,8 @@
 """Features of networks whose parameters are constants, and their gradient by the input.
 
-What random features need: several networks at once, no gradient by a parameter, and often the one
-by the input. A few rows at a time and with a convolution whose gradient is written out, that takes
-half the time of differentiating `apply` on a CPU.
+Random features need several networks at once, no gradient by a parameter, and often the gradient by
+the input. This module takes a few rows at a time and writes out the gradient of a convolution. On a
+CPU that takes half the time of differentiating `apply`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from jax import Array
 from kipsk.architectures._architecture import Architecture, Conv, Dense, Flatten
 from kipsk.architectures._function import Params, apply_layer, convolve
 
-# Bytes of the largest layer of the rows that go through the networks together: on a CPU they stay
-# in its caches, a GPU has to be filled.
+# How many bytes the largest layer may take for the rows that go through the networks together. On a
+# CPU they should stay in its caches; a GPU has to be filled.
 _GROUP_BYTES_CPU = 8 * 2**20
 GROUP_BYTES = 2**30
 
-# So few channels do not fill a vector register; the gradient by them is better a plain product.
+# With so few channels a convolution does not fill vector registers. Its gradient by the input is
+# then computed as a matrix product instead.
 _FEW_CHANNELS = 4
 
 
@@ -36,15 +37,16 @@ def frozen_features(
     ----------
     architecture : Architecture
     networks : list of Params
-        The parameters of each, from `init`; constants.
+        The parameters of each network, from `init`. They are constants: nothing is differentiated
+        by them.
     width : int
-        Of every network.
+        The width of every network.
     x : Array of shape (n, *input_shape)
 
     Returns
     -------
     features : Array of shape (n, n_networks * n_features)
-        Differentiable by x, in reverse mode only.
+        They can be differentiated by x, in reverse mode only.
     """
     joint = [
         {name: jnp.concatenate([p[i][name] for p in networks], axis=-1) for name in networks[0][i]}
@@ -52,8 +54,8 @@ def frozen_features(
     ]
     end = len(architecture.layers) - 1
     weighted = [i for i in range(end) if isinstance(architecture.layers[i], Conv | Dense)]
-    # All networks see the same input, so their first layers are one wide layer; and what follows
-    # works on each channel alone, until the channels of a network meet again.
+    # All networks see the same input, so their first layers are computed as one wide layer. The
+    # layers after it work on each channel alone, up to the next one that mixes channels.
     split = weighted[0] + 1 if weighted else end
     while split < end and not isinstance(architecture.layers[split], Conv | Dense | Flatten):
         split += 1
@@ -78,16 +80,16 @@ def frozen_features(
 
 
 def in_groups(function: Callable[[Array], Array], x: Array, row_size: int, limit: int) -> Array:
-    """Return ``function(x)``, a few rows at a time: as many as the bytes of `limit` hold.
+    """Return ``function(x)``, computed for as many rows at a time as `limit` bytes hold.
 
-    `row_size` is how many numbers one row is at its largest. The last group is filled up with zero
-    rows, so that all are of one size and compiled once.
+    `row_size` is how many numbers one row has where it is largest. Zero rows fill up the last
+    group, so that all groups have one size and are compiled once.
     """
     n = len(x)
     size = max(1, limit // (row_size * x.dtype.itemsize))
     if n <= size:
         return function(x)
-    size = -(-n // -(-n // size))  # all groups nearly alike
+    size = -(-n // -(-n // size))  # as even as can be
     n_groups = -(-n // size)
     padding = [(0, n_groups * size - n)] + [(0, 0)] * (x.ndim - 1)
     outputs = jax.lax.map(function, jnp.pad(x, padding).reshape(n_groups, size, *x.shape[1:]))
@@ -96,7 +98,7 @@ def in_groups(function: Callable[[Array], Array], x: Array, row_size: int, limit
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _convolve(x: Array, weight: Array, strides: int, padding: str) -> Array:
-    """As `convolve`, with constant weights."""
+    """Return `convolve` of x with weights that are constants."""
     return convolve(x, weight, strides, padding)
 
 
@@ -115,7 +117,7 @@ def _convolve_backward(
         _, transpose = jax.vjp(lambda x: convolve(x, weight, strides, padding), x)
         (gradient,) = transpose(cotangent)
     elif n_channels > _FEW_CHANNELS:
-        # XLA's own form of this is many times slower inside of a loop.
+        # A convolution again; XLA's own gradient is many times slower inside of a loop.
         flipped = jnp.flip(weight, (0, 1)).swapaxes(2, 3)
         gradient = convolve(cotangent, flipped, 1, "SAME")
     else:

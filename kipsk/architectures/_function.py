@@ -1,4 +1,4 @@
-"""A finite network of an architecture: parameters drawn from a key, and its function."""
+"""Finite networks of an architecture: their parameters, drawn from a key, and their function."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from kipsk.architectures._architecture import (
     Shape,
 )
 
-Params = list[dict[str, Array]]  # one entry a layer, empty if it has no parameters
+Params = list[dict[str, Array]]  # one entry for each layer, empty if it has no parameters
 
 _ACTIVATIONS = {
     "relu": jax.nn.relu,
     "erf": jax.scipy.special.erf,
     "gelu": lambda x: jax.nn.gelu(x, approximate=False),
 }
-_VARIANCE_FLOOR = 1e-5  # a channel of one colour has variance 0
+_VARIANCE_FLOOR = 1e-5  # added to variances, because a channel of one colour has variance 0
 
 
 def init(
@@ -44,7 +44,7 @@ def init(
     architecture : Architecture
         The network.
     key : Array
-        A JAX PRNG key. Both parameterisations make the same function of the same key.
+        A JAX PRNG key. From one key both parameterisations make the same function.
     width : int
         Channels of every convolution, units of every Dense layer but the last.
     input_shape : tuple of int
@@ -69,7 +69,8 @@ def init(
         for number, layer in enumerate(architecture.layers)
     ]
     sizes = [math.prod(shape) + shape[-1] if shape else 0 for shape in weights]
-    # One draw, cut up: XLA needs a third of a second to compile each call of the generator.
+    # One draw that is cut up, because XLA takes a third of a second to compile each call of the
+    # generator.
     draws = jax.random.normal(key, (sum(sizes),), jnp.float32)
     params: Params = []
     start = 0
@@ -81,7 +82,7 @@ def init(
             continue
         weight, bias = own[: -shape[-1]].reshape(shape), own[-shape[-1] :]
         if architecture.parameterization == "standard":
-            weight, bias = _scaled(architecture, weight, bias)
+            weight, bias = scaled(architecture, weight, bias)
         params.append({"weight": weight, "bias": bias})
     return params
 
@@ -94,7 +95,8 @@ def apply(
     Parameters
     ----------
     architecture : Architecture
-        A static argument: jit as ``jax.jit(apply, static_argnames=("architecture", "readout"))``.
+        The network. It is a static argument: jit this function as ``jax.jit(apply,
+        static_argnames=("architecture", "readout"))``.
     params : list of dict
         From `init`, with the same architecture.
     x : array-like of shape (n, H, W, C) or (n, n_features)
@@ -104,8 +106,8 @@ def apply(
 
     Returns
     -------
-    outputs : Array of shape (n, n_outputs), or (n, n_features) of the features before the readout
-        In the dtype of x if that is a floating one, else in float32.
+    outputs : Array of shape (n, n_outputs), or of (n, n_features) without the readout
+        Their dtype is that of x if x has floating-point numbers, else float32.
 
     Raises
     ------
@@ -133,11 +135,10 @@ def apply(
 
 
 def features(architecture: Architecture, params: Params, x: ArrayLike) -> Array:
-    """Return what the readout sees: ``apply(architecture, params, x, readout=False)``.
+    """Return what the readout sees, ``apply(architecture, params, x, readout=False)``.
 
-    For random parameters, ``w_std^2 <features(x), features(x')> / n_features + b_std^2`` is an
-    estimate of the NNGP kernel, with an error of order ``1/sqrt(width)`` (Novak et al. 2019,
-    arXiv 1810.05148).
+    For random parameters, ``w_std^2 <features(x), features(x')> / n_features + b_std^2`` estimates
+    the NNGP kernel with an error of order ``1/sqrt(width)`` (Novak et al. 2019, arXiv 1810.05148).
 
     Parameters
     ----------
@@ -151,13 +152,13 @@ def features(architecture: Architecture, params: Params, x: ArrayLike) -> Array:
     Returns
     -------
     features : Array of shape (n, n_features)
-        Of the last hidden layer.
+        Outputs of the last hidden layer.
     """
     return apply(architecture, params, x, readout=False)
 
 
 def _weight_shape(layer: Layer, channels: int, units: int) -> Shape:
-    """Return the shape of a layer's weights, () if it has none."""
+    """Return the shape of a layer's weights; () if the layer has none."""
     match layer:
         case Conv():
             return (layer.size, layer.size, channels, units)
@@ -169,7 +170,7 @@ def _weight_shape(layer: Layer, channels: int, units: int) -> Shape:
             assert_never(layer)
 
 
-def _scaled(architecture: Architecture, weight: Array, bias: Array) -> tuple[Array, Array]:
+def scaled(architecture: Architecture, weight: Array, bias: Array) -> tuple[Array, Array]:
     """Return weights and biases times their deviations."""
     fan_in = math.prod(weight.shape[:-1])
     return architecture.w_std / math.sqrt(fan_in) * weight, architecture.b_std * bias
@@ -191,7 +192,7 @@ def apply_layer(
     *,
     convolve: Callable[[Array, Array, int, str], Array] = convolve,
 ) -> Array:
-    """Return a layer's output; `own` are its parameters."""
+    """Return the output of one layer, whose parameters are `own`."""
     match layer:
         case Conv():
             weight, bias = _weight_and_bias(architecture, number, layer, own, x)
@@ -231,5 +232,5 @@ def _weight_and_bias(
             f"Got {x.shape[-1]} instead: draw the parameters for inputs of this shape."
         )
     if architecture.parameterization == "ntk":
-        return _scaled(architecture, weight, bias)
+        return scaled(architecture, weight, bias)
     return weight, bias

@@ -1,12 +1,13 @@
-"""The layers of a network as frozen descriptions, and the shapes they make."""
+"""The layers of a network as frozen descriptions, and the shapes of their outputs."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, assert_never
+from typing import assert_never
 
 from kipsk._checks import check_integer, check_option, refuse
+from kipsk._types import Given
 
 ACTIVATIONS = ("relu", "erf", "gelu")
 PADDINGS = ("SAME", "VALID")
@@ -14,8 +15,8 @@ PADDINGS = ("SAME", "VALID")
 Shape = tuple[int, ...]  # (H, W, C) of an image, (n_features,) of a row
 
 
-def set_field(description: Any, name: str, value: Any) -> None:
-    """Set a field of a frozen description while it is made."""
+def set_field(description: object, name: str, value: object) -> None:
+    """Set a field of a frozen dataclass, from its ``__post_init__``."""
     object.__setattr__(description, name, value)
 
 
@@ -28,10 +29,11 @@ class Conv:
     size : int, default=3
         The filter has ``size`` x ``size`` pixels.
     strides : int, default=1
-        Pixels from one place of the filter to the next.
+        How many pixels the filter moves from one place to the next.
     padding : {"SAME", "VALID"}, default="SAME"
-        Zeros around the image, so that the output has ``ceil(n / strides)`` pixels a side; or
-        none, so that it has ``floor((n - size) / strides) + 1``.
+        "SAME" puts zeros around the image, so that a side of n pixels becomes one of
+        ``ceil(n / strides)``. "VALID" does not, and it becomes one of
+        ``floor((n - size) / strides) + 1``.
     """
 
     size: int = 3
@@ -46,7 +48,10 @@ class Conv:
 
 @dataclass(frozen=True)
 class Dense:
-    """Affine map of flat features to the network's width, as the last layer to its outputs."""
+    """Affine map of flat features to as many units as the network is wide.
+
+    The last layer has as many units as the network has outputs.
+    """
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Activation:
     Parameters
     ----------
     name : {"relu", "erf", "gelu"}, default="relu"
-        Which; "gelu" is the exact one, not its tanh form.
+        The nonlinearity; "gelu" is the exact one, not its tanh form.
     """
 
     name: str = "relu"
@@ -75,7 +80,7 @@ class AvgPool:
     Parameters
     ----------
     size : int, default=2
-        Pixels of a window's side; at most those of the image's shorter side.
+        The side of a window in pixels, which may not be longer than the shorter side of the image.
     """
 
     size: int = 2
@@ -86,19 +91,20 @@ class AvgPool:
 
 @dataclass(frozen=True)
 class GlobalAvgPool:
-    """Mean over all pixels: one feature a channel."""
+    """Mean over all pixels, which leaves one feature for each channel."""
 
 
 @dataclass(frozen=True)
 class Flatten:
-    """Pixels and channels as one row of features; rows as they are."""
+    """Pixels and channels become one row of features; rows stay as they are."""
 
 
 @dataclass(frozen=True)
 class Normalize:
-    """Each channel of each image to mean 0 and variance 1 over its pixels (instance normalisation).
+    """Bring each channel of each image to mean 0 and variance 1 over its pixels.
 
-    For networks of finite width: it has no infinite-width kernel here.
+    This is instance normalisation. It is for networks of finite width alone: kipsk has no
+    infinite-width kernel of it.
     """
 
 
@@ -106,7 +112,7 @@ Layer = Conv | Dense | Activation | AvgPool | GlobalAvgPool | Flatten | Normaliz
 IMAGE_LAYERS = (Conv, AvgPool, GlobalAvgPool, Normalize)
 
 
-def checked_layers(layers: Any) -> tuple[Layer, ...]:
+def checked_layers(layers: Given) -> tuple[Layer, ...]:
     """Return the layers of an architecture as a tuple that ends with `Dense`."""
     if not isinstance(layers, tuple | list):
         raise refuse("Architecture", "layers", "a tuple of layers", layers)
@@ -130,8 +136,8 @@ def checked_layers(layers: Any) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
-def checked_shape(owner: str, name: str, value: Any, *, n_dims: tuple[int, ...]) -> Shape:
-    """Return a shape as a tuple of positive int, of one of these lengths."""
+def checked_shape(owner: str, name: str, value: Given, *, n_dims: tuple[int, ...]) -> Shape:
+    """Return a shape as a tuple of positive int whose length is one of `n_dims`."""
     rule = " or ".join({1: "(n_features,)", 3: "(height, width, channels)"}[n] for n in n_dims)
     if not isinstance(value, tuple | list) or len(value) not in n_dims:
         if 3 in n_dims and isinstance(value, tuple | list) and len(value) == 2:
@@ -158,7 +164,10 @@ def check_n_dims(number: int, layer: Layer, n_dims: int) -> None:
 
 
 def output_shape(number: int, layer: Layer, shape: Shape, units: int) -> Shape:
-    """Return the shape of a layer's output, with this many channels or units if it has weights."""
+    """Return the shape of a layer's output.
+
+    A layer with weights has `units` channels or units.
+    """
     check_n_dims(number, layer, len(shape))
     *pixels, channels = shape
     got = f"Got {' x '.join(map(str, pixels))} pixels instead"

@@ -9,14 +9,13 @@ functions with parameters, and ``>>`` puts one after another:
 >>> augment(jax.random.key(0), jax.numpy.ones((5, 8, 8, 3))).shape
 (5, 8, 8, 3)
 
-They are for standardised features: the zeros that fill what is free are then the mean. Numbers are
-drawn for a whole batch at once, in float32: one key makes the same changes at every dtype.
+They are made for standardised features, whose mean is the zero that fills empty pixels. Random
+numbers are drawn for a whole batch at once and in float32, so one key makes the same changes
+whatever the dtype.
 """
 
 from kipsk.augment._augmentations import (
-    Augmentation,
     ChannelShift,
-    Compose,
     Crop,
     Cutout,
     Flip,
@@ -25,6 +24,7 @@ from kipsk.augment._augmentations import (
     Rotate,
     Shift,
 )
+from kipsk.augment._base import Augmentation, Compose
 
 __all__ = [
     "Augmentation",

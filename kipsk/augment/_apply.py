@@ -1,4 +1,4 @@
-"""Parts of augmentations: how they are tried, applied to rows, and what moves pixels."""
+"""How augmentations are checked, tried on data, and applied to rows and targets."""
 
 from __future__ import annotations
 
@@ -16,33 +16,34 @@ from kipsk._types import Floats, Given, PyTree
 #: Rows on the host or on the device.
 Rows = Array | Floats
 
-#: What is applied to a batch. All are hashable: compiled code depends on them.
+#: A change of a batch, ``(key, images) -> images``; hashable, because code is compiled for it.
 Function = Callable[[Array, Array], Array]
 
 _CHECKED_ROWS = 64  # rows that `check` tries an augmentation on
 
 
 def needs_images(augmentation: Function) -> bool:
-    """Whether an augmentation refuses rows (n, d); of functions it is not known, hence False."""
+    """Whether an augmentation refuses rows (n, d); False for functions, of which nobody knows."""
     return bool(getattr(augmentation, "needs_images", False))
 
 
 def apply(
     augmentation: Function, key: Array, X: Array, y: Array, image_shape: tuple[int, ...] | None
 ) -> tuple[Array, Array]:
-    """Return rows and targets, changed at random.
+    """Return rows and targets that an augmentation has changed at random.
 
     Parameters
     ----------
     augmentation : callable
-        As `get_augmentation` returns it; its ``with_targets`` is called if it has one.
+        From `get_augmentation`. If it has a method ``with_targets``, that is called.
     key : Array
         A key of `jax.random`.
     X : Array of shape (n, d)
     y : Array of shape (n, ...)
         Targets.
     image_shape : tuple (H, W, C) or None
-        What a row of X is; None if it is no image, and goes to the augmentation as it is.
+        The shape of the image that a row of X is. With None the augmentation gets the rows as they
+        are.
 
     Returns
     -------
@@ -52,7 +53,7 @@ def apply(
     Raises
     ------
     ValueError
-        If the augmentation is for images and ``image_shape`` is None.
+        If the augmentation needs images and ``image_shape`` is None.
     """
     images = X if image_shape is None else X.reshape(len(X), *image_shape)
     images, y = changed(augmentation, key, images, y)
@@ -60,7 +61,7 @@ def apply(
 
 
 def changed(augmentation: Function, key: Array, images: Array, y: Array) -> tuple[Array, Array]:
-    """Return images and targets; plain functions change images alone."""
+    """Return the changed images and targets; a plain function leaves targets as they are."""
     if hasattr(augmentation, "with_targets"):
         images, y = augmentation.with_targets(key, images, y)
         return images, y
@@ -73,16 +74,16 @@ _jitted = jax.jit(changed, static_argnums=0)
 def check(
     owner: str, augmentation: Function, X: Rows, y: Rows, image_shape: tuple[int, ...] | None
 ) -> None:
-    """Try an augmentation on the first 64 rows and refuse what would break, or spoil, the steps.
+    """Try an augmentation on the first 64 rows; refuse one that would break or spoil the steps.
 
     The shapes in the messages are those of these rows.
 
     Parameters
     ----------
     owner : str
-        The object whose parameters ``augment`` and ``image_shape`` are, for the messages.
+        The object that has the parameters ``augment`` and ``image_shape``; messages name it.
     augmentation : callable
-        As `get_augmentation` returns it.
+        From `get_augmentation`.
     X : array of shape (n, d)
         All rows, of which only the first are brought to the device.
     y : array of shape (n, ...)
@@ -92,18 +93,18 @@ def check(
     Raises
     ------
     ValueError
-        If JAX cannot trace the augmentation, or it changes shapes or dtypes, or it makes numbers
-        that are not finite; or if ``image_shape`` does not fit, or is missing. Other errors that
-        it raises pass through, with a note.
+        If JAX cannot trace the augmentation, if it changes shapes or dtypes or returns numbers that
+        are not finite, or if ``image_shape`` is missing or does not fit. Other errors of the
+        augmentation pass through, with a note.
     """
     images, targets = (jnp.asarray(rows[:_CHECKED_ROWS]) for rows in (X, y))
     if image_shape is not None:
         _check_image_shape(owner, image_shape, X.shape[1])
         images = images.reshape(len(images), *image_shape)
     elif needs_images(augmentation):
-        rule = f"(height, width, channels), which a row of X is, for augment={augmentation!r}"
+        rule = f"(height, width, channels) of the images in X's rows, for augment={augmentation!r}"
         raise refuse(owner, "image_shape", rule, None)
-    # Named, so that a setting of the user's does not change it.
+    # The generator is named because users can change JAX's default.
     key = jax.random.key(0, impl="threefry2x32")
     try:
         after = jax.eval_shape(partial(changed, augmentation), key, images, targets)
@@ -155,7 +156,7 @@ def _check_same(owner: str, augmentation: Function, name: str, old: Array, new: 
 
 
 def _check_image_shape(owner: str, image_shape: Given, n_features: int) -> None:
-    """Refuse what is not the shape of images of this many numbers."""
+    """Refuse anything but the shape of images that have `n_features` numbers."""
     rule = f"(height, width, channels) with height * width * channels = {n_features}"
     if not (isinstance(image_shape, tuple | list) and len(image_shape) == 3):
         raise refuse(owner, "image_shape", rule, image_shape)
@@ -165,7 +166,7 @@ def _check_image_shape(owner: str, image_shape: Given, n_features: int) -> None:
 
 
 def check_function(owner: str, name: str, value: Given, rule: str) -> None:
-    """Refuse what is not a function that compiled code can depend on."""
+    """Refuse anything but a function that code can be compiled for, hence a hashable one."""
     error = refuse(owner, name, rule, value)
     if isinstance(value, type):
         raise ValueError(f"{error} Write it with brackets, such as {value.__name__}().")
@@ -175,13 +176,13 @@ def check_function(owner: str, name: str, value: Given, rule: str) -> None:
         hash(value)
     except TypeError:
         raise ValueError(
-            f"{error} It cannot be hashed: make it a function, or a dataclass with frozen=True "
-            "whose fields are numbers, names and tuples."
+            f"{error} This object cannot be hashed: make it a function, or a dataclass with "
+            "frozen=True whose fields are numbers, names and tuples."
         ) from None
 
 
 def check_share(owner: str, name: str, value: Given, *, zero: bool = False) -> float:
-    """Return a share as float: at most 1, and more than 0 unless `zero`."""
+    """Return a share as float; it is at most 1, and more than 0 unless `zero` is allowed."""
     if not check_positive(owner, name, value, zero=zero) <= 1:
         raise refuse(owner, name, f"a number {'>=' if zero else '>'} 0 and <= 1", value)
     return float(value)

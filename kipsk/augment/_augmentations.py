@@ -1,17 +1,19 @@
-"""Augmentations: what each does to a batch, and their names."""
+"""The augmentations as classes, and those that have names."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from kipsk._checks import check_positive, refuse
-from kipsk.augment._apply import Function, changed, check_function, check_share, needs_images
+from kipsk._types import Given
+from kipsk.augment._apply import Function, check_function, check_share
+from kipsk.augment._base import FUNCTIONS, Augmentation, Compose, OfImages
 from kipsk.augment._pixels import (
     cropped,
     normal,
@@ -23,125 +25,12 @@ from kipsk.augment._pixels import (
     symmetric_beta,
 )
 
-_FUNCTIONS = "an Augmentation such as Flip(), or a hashable function (key, images) -> images"
-
-
-class Augmentation:
-    """Base class: a change of a batch that each row goes through with chance `p`.
-
-    To write one, derive a frozen dataclass (it has to be hashable) with a method `change`:
-
-    >>> from dataclasses import dataclass
-    >>> @dataclass(frozen=True)
-    ... class Negative(Augmentation):
-    ...     p: float = 0.5
-    ...
-    ...     def change(self, key, images):
-    ...         return -images
-
-    Attributes
-    ----------
-    p : float
-        Chance, for each row of a batch, that it is changed; in [0, 1].
-    """
-
-    p: float = 1.0
-
-    def __post_init__(self) -> None:
-        self._set(p=check_share(self._name, "p", self.p, zero=True))
-
-    @property
-    def needs_images(self) -> bool:
-        """Whether rows (n, d) are refused, and only images (n, H, W, C) taken."""
-        return False
-
-    def change(self, key: Array, images: Array) -> Array:
-        """Return all images changed.
-
-        Parameters
-        ----------
-        key : Array
-            A key of `jax.random`.
-        images : Array of shape (n, H, W, C), or (n, d) if ``needs_images`` is False
-            A batch.
-
-        Returns
-        -------
-        images : Array
-            In the same shape and dtype.
-        """
-        raise NotImplementedError(f"{self._name} needs a method change(key, images).")
-
-    def __call__(self, key: Array, images: Array) -> Array:
-        """Return images, each changed with chance `p`.
-
-        Parameters
-        ----------
-        key : Array
-            A key of `jax.random`: the same key draws the same changes.
-        images : Array of shape (n, H, W, C), or (n, d) if ``needs_images`` is False
-            A batch.
-
-        Returns
-        -------
-        images : Array
-            In the same shape and dtype.
-        """
-        if self.needs_images and images.ndim != 4:
-            raise ValueError(
-                f"{self!r} must get images of shape (n, H, W, C). Got an array of shape "
-                f"{images.shape} instead: pass image_shape=(H, W, C), which tells what the rows "
-                "are."
-            )
-        key_change, key_p = jax.random.split(key)
-        return some(key_p, self.p, self.change(key_change, images), images)
-
-    def with_targets(self, key: Array, images: Array, y: Array) -> tuple[Array, Array]:
-        """Return the images and their targets y, which most augmentations leave as they are.
-
-        Parameters
-        ----------
-        key : Array
-            A key of `jax.random`.
-        images : Array of shape (n, H, W, C), or (n, d) if ``needs_images`` is False
-            A batch.
-        y : Array of shape (n, ...)
-            Its targets.
-
-        Returns
-        -------
-        images, y : Array
-            In the same shapes and dtypes.
-        """
-        return self(key, images), y
-
-    def __rshift__(self, second: Any) -> Compose:
-        return _chain(self, second)
-
-    def __rrshift__(self, first: Any) -> Compose:
-        return _chain(first, self)
-
-    @property
-    def _name(self) -> str:
-        return type(self).__name__
-
-    def _set(self, **values: Any) -> None:
-        """Set fields of a frozen dataclass while it is made."""
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
-
-
-class _OfImages(Augmentation):
-    @property
-    def needs_images(self) -> bool:
-        return True
-
 
 @dataclass(frozen=True)
-class Flip(_OfImages):
+class Flip(OfImages):
     """Mirror images left to right.
 
-    Not for pictures that mean something else in a mirror, such as digits.
+    It is not for images whose class a mirror changes, such as digits.
 
     Parameters
     ----------
@@ -157,14 +46,14 @@ class Flip(_OfImages):
 
 
 @dataclass(frozen=True)
-class Shift(_OfImages):
-    """Move images by whole pixels, up or down and left or right; zeros fill what is free.
+class Shift(OfImages):
+    """Move images by whole pixels, up or down and left or right; zeros fill the empty pixels.
 
     Parameters
     ----------
     fraction : float, default=0.125
-        Moves go up to ``int(fraction * H)`` and ``int(fraction * W)`` pixels, every distance
-        equally likely.
+        Images move by at most ``int(fraction * H)`` and ``int(fraction * W)`` pixels. All distances
+        up to these are equally likely.
     p : float, default=1.0
         Chance that an image is moved.
     """
@@ -191,13 +80,14 @@ class Shift(_OfImages):
 
 
 @dataclass(frozen=True)
-class Crop(_OfImages):
-    """Cut a window out of images and resize it to the whole, bilinearly.
+class Crop(OfImages):
+    """Cut a window out of images and resize it to the size of the image, bilinearly.
 
     Parameters
     ----------
     fraction : float, default=0.875
-        The window's share of both sides is uniform in [fraction, 1], its place is uniform too.
+        The window's share of both sides is uniform in [fraction, 1], and so is its place among
+        those inside the image.
     p : float, default=1.0
         Chance that an image is cropped.
     """
@@ -220,13 +110,13 @@ class Crop(_OfImages):
 
 
 @dataclass(frozen=True)
-class Rotate(_OfImages):
-    """Rotate images about their centre, bilinearly; zeros fill what is free.
+class Rotate(OfImages):
+    """Rotate images about their centre, bilinearly; zeros fill the empty pixels.
 
     Parameters
     ----------
     degrees : float, default=15
-        Angles are uniform in [-degrees, degrees]; at most 180.
+        Angles are uniform in [-degrees, degrees]. It may be at most 180.
     p : float, default=1.0
         Chance that an image is rotated.
     """
@@ -248,13 +138,14 @@ class Rotate(_OfImages):
 
 
 @dataclass(frozen=True)
-class ChannelShift(_OfImages):
+class ChannelShift(OfImages):
     """Add a number to each channel of each image: a change of brightness and of colour.
 
     Parameters
     ----------
     scale : float, default=0.1
-        Deviation of these normal numbers, in units of the channel's deviation over the batch.
+        Standard deviation of these normal numbers, in units of the channel's deviation over the
+        batch.
     p : float, default=1.0
         Chance that an image is changed.
     """
@@ -274,14 +165,14 @@ class ChannelShift(_OfImages):
 
 
 @dataclass(frozen=True)
-class Cutout(_OfImages):
+class Cutout(OfImages):
     """Set a window of images to zero (DeVries and Taylor 2017, arXiv 1708.04552).
 
     Parameters
     ----------
     fraction : float, default=0.25
-        The window's share of both sides, rounded down to whole pixels but at least one. It lies
-        wholly inside of the image, all places are equally likely.
+        The window's share of both sides, rounded down to whole pixels but at least one pixel. The
+        window lies inside the image, and all places there are equally likely.
     p : float, default=1.0
         Chance that an image is changed.
     """
@@ -308,12 +199,12 @@ class Cutout(_OfImages):
 
 @dataclass(frozen=True)
 class Noise(Augmentation):
-    """Add normal noise to every feature; for images and for rows of tables (jitter).
+    """Add normal noise to every feature (jitter), of images or of rows of tables.
 
     Parameters
     ----------
     scale : float, default=0.1
-        Deviation of the noise, in units of the feature's deviation over the batch.
+        Standard deviation of the noise, in units of the feature's deviation over the batch.
     p : float, default=1.0
         Chance that a row is changed.
     """
@@ -340,13 +231,13 @@ class MixUp(Augmentation):
         x_i -> share x_i + (1 - share) x_j
         y_i -> share y_i + (1 - share) y_j
 
-    (Zhang et al. 2018, arXiv 1710.09412). For images and for rows of tables. It changes targets, so
-    it works by `with_targets` alone.
+    (Zhang et al. 2018, arXiv 1710.09412). It is for images and for rows of tables. Because it
+    changes targets too, only `with_targets` can be called.
 
     Parameters
     ----------
     alpha : float, default=0.2
-        Small numbers mix few rows by much.
+        With a small number, few rows are mixed by much.
     p : float, default=1.0
         Chance that a row is mixed.
     """
@@ -359,7 +250,7 @@ class MixUp(Augmentation):
         self._set(alpha=check_positive(self._name, "alpha", self.alpha))
 
     def __call__(self, key: Array, images: Array) -> Array:
-        """Refuse: there are no targets to mix."""
+        """Raise TypeError, because there are no targets to mix."""
         raise TypeError(
             f"{self!r} mixes the targets too, and got none: call with_targets(key, images, y), "
             "or use another augmentation where there are no targets."
@@ -390,7 +281,7 @@ class MixUp(Augmentation):
         n = len(images)
         key_share, key_partner, key_p = jax.random.split(key, 3)
         share = symmetric_beta(key_share, self.alpha, n)
-        # Any row but the row itself; a batch of one has no other.
+        # Any row but the row itself; in a batch of one there is no other.
         ahead = jax.random.randint(key_partner, (n,), 1, max(n, 2), jnp.int32)
         partner = (jnp.arange(n, dtype=jnp.int32) + ahead) % n
 
@@ -401,79 +292,32 @@ class MixUp(Augmentation):
         return some(key_p, self.p, (mixed(images), mixed(y)), (images, y))
 
 
-@dataclass(frozen=True)
-class Compose(Augmentation):
-    """Apply one augmentation after the other; ``Flip() >> Shift()`` makes one.
-
-    Parameters
-    ----------
-    augmentations : tuple
-        Augmentations, or functions ``(key, images) -> images``.
-    p : float, default=1.0
-        Chance that a row goes through them at all; each also has its own.
-    """
-
-    augmentations: tuple[Function, ...]
-    p: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not (isinstance(self.augmentations, list | tuple) and self.augmentations):
-            rule = "a list or tuple of augmentations, and not empty"
-            raise refuse(self._name, "augmentations", rule, self.augmentations)
-        for one in self.augmentations:
-            check_function(self._name, "augmentations", one, f"a list, each of it {_FUNCTIONS}")
-        self._set(augmentations=tuple(self.augmentations))
-
-    @property
-    def needs_images(self) -> bool:
-        """Whether any of them refuses rows (n, d)."""
-        return any(needs_images(one) for one in self.augmentations)
-
-    def change(self, key: Array, images: Array) -> Array:
-        """Return all images changed by one after the other."""
-        for one, own_key in zip(self.augmentations, self._keys(key), strict=True):
-            images = one(own_key, images)
-        return images
-
-    def with_targets(self, key: Array, images: Array, y: Array) -> tuple[Array, Array]:
-        """Return images and targets changed by one after the other."""
-        key_change, key_p = jax.random.split(key)
-        new = images, y
-        for one, own_key in zip(self.augmentations, self._keys(key_change), strict=True):
-            new = changed(one, own_key, *new)
-        return some(key_p, self.p, new, (images, y))
-
-    def _keys(self, key: Array) -> Array:
-        return jax.random.split(key, len(self.augmentations))
-
-
-def get_augmentation(owner: str, augment: Any) -> Function | None:
-    """Return the augmentation that a parameter `augment` of `owner` means.
+def get_augmentation(owner: str, augment: Given) -> Function | None:
+    """Return the augmentation that the parameter ``augment`` of an estimator stands for.
 
     Parameters
     ----------
     owner : str
-        The object whose parameter it is, for the messages.
+        The object that has the parameter; messages name it.
     augment : None, str, Augmentation, callable or list of these
-        A list is what `Compose` makes of it.
+        A list stands for `Compose` of its parts.
 
     Returns
     -------
     augmentation : callable or None
-        Hashable.
+        A hashable function.
 
     Raises
     ------
     ValueError
-        If it is none of these.
+        If `augment` is none of these.
     """
     if augment is None:
         return None
     named = {"flip": Flip(), "flip_shift": Flip() >> Shift()}
     if isinstance(augment, str) and augment in named:
         return named[augment]
-    rule = f"None, one of {list(named)}, {_FUNCTIONS}, or a list of these"
+    rule = f"None, one of {list(named)}, {FUNCTIONS}, or a list of these"
     if isinstance(augment, list | tuple):
         parts = [get_augmentation(owner, one) for one in augment]
         functions = tuple(part for part in parts if part is not None)
@@ -482,14 +326,3 @@ def get_augmentation(owner: str, augment: Any) -> Function | None:
         return Compose(functions)
     check_function(owner, "augment", augment, rule)
     return cast(Function, augment)
-
-
-def _chain(first: Any, second: Any) -> Compose:
-    """Return both as one, those that are chains already joined to a longer one."""
-    if not (callable(first) and callable(second)):
-        return NotImplemented
-    parts: tuple[Function, ...] = ()
-    for one in (first, second):
-        is_chain = isinstance(one, Compose) and one.p == 1
-        parts += one.augmentations if is_chain else (one,)
-    return Compose(parts)

@@ -1,24 +1,27 @@
-"""Arithmetic of augmentations: random choices of rows, and what moves pixels."""
+"""Arithmetic of augmentations: random numbers for rows, and functions that move pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.scipy.ndimage import map_coordinates
+from jax.typing import DTypeLike
+
+Arrays = TypeVar("Arrays", Array, tuple[Array, Array])
 
 
 def over_rows(values: Array, like: Array) -> Array:
-    """Return values (n,) in a shape that broadcasts over the rows of another array."""
+    """Return values (n,) in a shape that broadcasts over the rows of the array `like`."""
     return values.reshape(-1, *[1] * (like.ndim - 1))
 
 
-def some(key: Array, p: float, new: Any, old: Any) -> Any:
-    """Return the new rows of some arrays with chance p, the old ones else."""
+def some(key: Array, p: float, new: Arrays, old: Arrays) -> Arrays:
+    """Return for each row the new one with chance p, else the old one; alike in all arrays."""
     if p == 1:
         return new
     n = len(jax.tree.leaves(old)[0])
@@ -26,17 +29,18 @@ def some(key: Array, p: float, new: Any, old: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(over_rows(chosen, a), a, b), new, old)
 
 
-def normal(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+def normal(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """Return standard normal numbers, drawn in float32 whatever the dtype."""
     return jax.random.normal(key, shape, jnp.float32).astype(dtype)
 
 
 def symmetric_beta(key: Array, alpha: float, n: int) -> Array:
-    r"""Return n numbers of Beta(alpha, alpha).
+    r"""Return n random numbers of the distribution Beta(alpha, alpha).
 
-    ``1/2 + t / (2 sqrt(2 alpha + t^2))`` with t of Student's distribution of 2 alpha degrees of
-    freedom, ``t^2 = 2 alpha (u^{-1/alpha} - 1) cos^2(2 pi v)`` with u and v uniform in [0, 1]
-    (Bailey 1994, Math. Comp. 62, 779). `jax.random.beta` rejects in loops: it takes two seconds to
-    compile and ten times as long.
+    They are ``1/2 + t / (2 sqrt(2 alpha + t^2))``, where t has Student's distribution with 2 alpha
+    degrees of freedom: ``t^2 = 2 alpha (u^{-1/alpha} - 1) cos^2(2 pi v)`` with u and v uniform in
+    [0, 1] (Bailey 1994, Math. Comp. 62, 779). `jax.random.beta` rejects draws in a loop, which
+    takes two seconds to compile and ten times as long to run.
     """
     u, v = jax.random.uniform(key, (2, n), jnp.float32)
     power = jnp.log(u) / alpha
@@ -45,12 +49,24 @@ def symmetric_beta(key: Array, alpha: float, n: int) -> Array:
 
 
 def pixels(fraction: float, side: int) -> int:
-    """Return the whole pixels of a share; 0.29 * 100 is 28.999999999999996."""
+    """Return a share of a side in whole pixels, rounded down.
+
+    The small number is for shares such as 0.29, since 0.29 * 100 is 28.999999999999996.
+    """
     return int(fraction * side + 1e-9)
 
 
 def shifted(images: Array, down: Array, right: Array, reach: Sequence[int]) -> Array:
-    """Return images moved by their pixels, of shape (n,) and at most `reach`."""
+    """Return images moved down and right; zeros fill the empty pixels.
+
+    Parameters
+    ----------
+    images : Array of shape (n, H, W, C)
+    down, right : Array of shape (n,)
+        Whole pixels, of either sign.
+    reach : sequence of two int
+        The most that `down` and `right` may be.
+    """
     padded = jnp.pad(images, [(0, 0), *((far, far) for far in reach), (0, 0)])
 
     def window(image: Array, down: Array, right: Array) -> Array:
@@ -61,7 +77,16 @@ def shifted(images: Array, down: Array, right: Array, reach: Sequence[int]) -> A
 
 
 def cropped(images: Array, share: Array, start: Array) -> Array:
-    """Return windows, of `share` (n,) of the sides and from `start` (n, 2) on, resized to all."""
+    """Return windows of images, resized to the size of the images.
+
+    Parameters
+    ----------
+    images : Array of shape (n, H, W, C)
+    share : Array of shape (n,)
+        The window's share of both sides.
+    start : Array of shape (n, 2)
+        The window's first row and column, in pixels.
+    """
     share, start = share.astype(images.dtype), start.astype(images.dtype)
 
     def resized(image: Array, share: Array, start: Array) -> Array:
@@ -81,7 +106,7 @@ def rotated(images: Array, angles: Array) -> Array:
     right = jnp.arange(width, dtype=dtype) - centre[1]
     angles = angles.astype(dtype)[:, None, None]
     cos, sin = jnp.cos(angles), jnp.sin(angles)
-    # Where each pixel comes from.
+    # The place that each pixel of the result is taken from.
     rows, columns = cos * down + sin * right + centre[0], cos * right - sin * down + centre[1]
     between = partial(map_coordinates, order=1, mode="constant")
     by_channel = jax.vmap(between, in_axes=(-1, None), out_axes=-1)

@@ -1,26 +1,26 @@
 """The kernel contract: a scikit-learn object outside, a pure JAX function inside.
 
-`JaxKernel` is what users hold: parameters, ``clone``, ``get_params``, and a call on numpy arrays,
-so that it works wherever scikit-learn takes a kernel. `KernelFunction` is what the rest of the
-package computes with: a pytree whose leaves are the numeric parameters, so that it is an ordinary
-argument of jitted code and a new length scale does not compile anything again.
+Users hold a `JaxKernel`. It has parameters, ``get_params``, works with ``clone``, and is called on
+numpy arrays, so that it fits wherever scikit-learn takes a kernel. The rest of the package computes
+with a `KernelFunction`, a pytree whose leaves are the numeric parameters. So it is an ordinary
+argument of jitted code, and a new length scale does not compile anything again.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
 
 import jax
 import numpy as np
 from jax import Array
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.gaussian_process.kernels import Kernel
 
 from kipsk._checks import check_rows
+from kipsk._types import Floats, PyTree
 
-#: Generator of all keys. Not JAX's default, which users can set: a fitted model with sampled
-#: networks is a seed, and has to draw them again.
+#: Generator of the kernels' keys. It is named here because users can change JAX's default: a fitted
+#: model stores its sampled networks as a seed, and has to draw the same ones again.
 PRNG = "threefry2x32"
 
 
@@ -32,8 +32,8 @@ def in_float64(X: Array) -> Array:
 class KernelFunction:
     """A kernel as pure JAX: ``K(X1, X2) = cross(prepare(X1), prepare(X2))``.
 
-    Subclasses are frozen dataclasses registered as pytrees. All that depends on one row alone
-    belongs in `prepare`, which is evaluated once for rows that never change.
+    Subclasses are frozen dataclasses registered as pytrees. Everything that depends on one row
+    alone belongs in `prepare`, which is evaluated once for rows that never change.
 
     Two subclasses with the same fields need a static field that tells them apart: JAX compares the
     static fields of registered dataclasses, not their classes, and would run the compiled code of
@@ -42,52 +42,57 @@ class KernelFunction:
     Attributes
     ----------
     is_random : bool
-        Whether `draw` gives another kernel for another key; rows are then prepared for each anew.
+        Whether `draw` returns another kernel for another key. Rows then have to be prepared anew
+        after each draw.
     """
 
     is_random: bool = False
 
     def draw(self, key: Array) -> KernelFunction:
-        """Return the kernel of one step; only kernels of sampled networks differ."""
+        """Return the kernel of one step: another one only if networks are sampled."""
         return self
 
     def at(self, step: Array | int) -> KernelFunction:
         """Return the kernel of one step of a run, drawn from this one's own key."""
         return self
 
-    def prepare(self, X: Array) -> Any:
-        """Return per-row quantities: a pytree whose leaves have ``len(X)`` rows."""
+    def prepare(self, X: Array) -> PyTree:
+        """Return what the kernel needs of each row: a pytree whose leaves have ``len(X)`` rows."""
         raise NotImplementedError
 
-    def cross(self, A: Any, B: Any) -> Array:
+    def cross(self, A: PyTree, B: PyTree) -> Array:
         """Return the kernel matrix of two prepared sets, of shape (n_a, n_b)."""
         raise NotImplementedError
 
-    def exact(self, A: Any) -> Any:
-        """Return a prepared set `in_float64`, with nothing left of float32 but the rows' rounding.
+    def exact(self, A: PyTree) -> PyTree:
+        """Return a prepared set `in_float64`, as if it had been prepared in float64.
 
-        Subclasses whose prepared rows hold sums over features prepare these anew.
+        Only the rows themselves may have the rounding of float32. A subclass whose prepared rows
+        hold sums over features has to compute these again.
         """
         return jax.tree.map(in_float64, A)
 
-    def gram(self, A: Any) -> Array:
+    def gram(self, A: PyTree) -> Array:
         """Return the kernel matrix of one prepared set with itself, of shape (n_a, n_a).
 
-        Of its `exact` rows: it is what a ridge as small as 1e-6 is added to.
+        It is computed from the `exact` rows, because a ridge as small as 1e-6 is added to it.
         """
         A = self.exact(A)
         return self.cross(A, A)
 
-    def diag(self, A: Any) -> Array:
+    def diag(self, A: PyTree) -> Array:
         """Return the kernel of each prepared row with itself, of shape (n_a,)."""
         raise NotImplementedError
 
     def row_size(self, n_features: int) -> int:
-        """Return how many numbers a prepared row is."""
+        """Return how many numbers a prepared row has."""
         return n_features
 
     def pair_size(self, n_features: int) -> int:
-        """Return how many numbers one entry of the matrix goes through; many make a slow kernel."""
+        """Return how many numbers one entry of the matrix is computed through.
+
+        It is 1 for kernels that are matrix products and elementwise functions.
+        """
         return 1
 
     def has_slow_pairs(self, n_features: int) -> bool:
@@ -98,7 +103,7 @@ class KernelFunction:
         return self.pair_size(n_features) > 1
 
     def is_slow(self, n_features: int) -> bool:
-        """Return whether a block of entries takes far longer than to send its rows elsewhere.
+        """Return whether computing a block takes far longer than sending its rows elsewhere.
 
         That is so for slow pairs, and for rows whose features networks compute.
         """
@@ -106,14 +111,14 @@ class KernelFunction:
 
 
 @jax.jit
-def prepare(function: KernelFunction, X: Array) -> Any:
+def prepare(function: KernelFunction, X: Array) -> PyTree:
     """Return ``function.prepare(X)``, compiled."""
     return function.prepare(X)
 
 
 @jax.jit
 def evaluate(function: KernelFunction, X: Array, Y: Array | None = None) -> Array:
-    """Return the kernel matrix of rows, compiled, in their precision."""
+    """Return the kernel matrix of rows, compiled, in the rows' dtype; None stands for X."""
     A = function.prepare(X)
     K = function.gram(A) if Y is None else function.cross(A, function.prepare(Y))
     return K.astype(X.dtype)
@@ -127,20 +132,20 @@ def _evaluate_diag(function: KernelFunction, X: Array) -> Array:
 class JaxKernel(Kernel):
     """Base of all kernels: scikit-learn's kernel interface over a `KernelFunction`.
 
-    A subclass stores plain parameters in ``__init__`` and implements `function`. Its parameters
-    are no tunable hyper-parameters of ``GaussianProcessRegressor`` (``theta`` is empty); search
-    over them with ``GridSearchCV`` and names such as ``kernel__depth``.
+    A subclass stores plain parameters in ``__init__`` and implements `function`.
+    ``GaussianProcessRegressor`` does not tune these parameters (``theta`` is empty); search over
+    them with ``GridSearchCV`` and names such as ``kernel__depth``.
 
     Attributes
     ----------
     recommended_reg : float
         The relative ridge that ``reg="auto"`` stands for.
     recommended_learning_rate : float
-        The step, in units of the features' deviation, of ``learning_rate="auto"``.
+        The rate that ``learning_rate="auto"`` stands for, in units of the features' deviation.
     recommended_batch_size : int
-        The target rows of a step of ``batch_size="auto"``.
+        The target rows of a step that ``batch_size="auto"`` stands for.
     recommended_dtype : str
-        The precision that ``dtype="auto"`` predicts in.
+        The precision of predictions that ``dtype="auto"`` stands for.
     """
 
     recommended_reg: float = 1e-6
@@ -149,7 +154,7 @@ class JaxKernel(Kernel):
     recommended_dtype: str = "float64"
 
     def for_prediction(self) -> JaxKernel:
-        """Return the kernel to predict with: a sampled one's larger, fixed sample."""
+        """Return the kernel to predict with: this one, or a larger and fixed sample of networks."""
         return self
 
     @abstractmethod
@@ -167,13 +172,13 @@ class JaxKernel(Kernel):
         Returns
         -------
         kernel : JaxKernel
-            This one if none of its parameters depends on data.
+            This kernel itself if none of its parameters depends on data.
         """
         return self
 
     def __call__(
         self, X: ArrayLike, Y: ArrayLike | None = None, eval_gradient: bool = False
-    ) -> Any:
+    ) -> Floats | tuple[Floats, Floats]:
         """Return the kernel matrix as numpy.
 
         Parameters
@@ -182,15 +187,15 @@ class JaxKernel(Kernel):
             Rows.
         Y : array-like of shape (n_y, n_features), default=None
             The reference rows; None stands for X. Data-dependent parameters are set from them,
-            because scikit-learn passes the training rows here, in fit and in predict (its Gaussian
-            processes do not always: `resolve` the kernel first).
+            because scikit-learn passes the training rows here, in fit and in predict. Its Gaussian
+            processes do not always do so: `resolve` the kernel before you pass it to one.
         eval_gradient : bool, default=False
-            Also return the (empty) gradient with respect to ``theta``.
+            Whether to return also the (empty) gradient with respect to ``theta``.
 
         Returns
         -------
         K : ndarray of shape (n_x, n_y)
-            In float32 if X is float32, else in float64.
+            Its dtype is float32 if X is float32, else float64.
         gradient : ndarray of shape (n_x, n_x, 0)
             Only if ``eval_gradient``.
         """
@@ -212,8 +217,8 @@ class JaxKernel(Kernel):
             )
         return (K, np.empty((*K.shape, 0))) if eval_gradient else K
 
-    def diag(self, X: ArrayLike) -> NDArray[Any]:
-        """Return the diagonal of ``self(X)`` without the rest of it.
+    def diag(self, X: ArrayLike) -> Floats:
+        """Return the diagonal of ``self(X)`` without computing the rest of the matrix.
 
         Parameters
         ----------
@@ -223,7 +228,7 @@ class JaxKernel(Kernel):
         Returns
         -------
         diagonal : ndarray of shape (n_x,)
-            In float32 if X is float32, else in float64.
+            Its dtype is float32 if X is float32, else float64.
         """
         X = check_rows("X", X)
         dtype = np.float32 if X.dtype == np.float32 else np.float64
@@ -237,7 +242,7 @@ class JaxKernel(Kernel):
         Returns
         -------
         is_stationary : bool
-            False for all kernels but `RBF` and `Laplace`.
+            True for `RBF` and `Laplace`, False for all other kernels.
         """
         return False
 

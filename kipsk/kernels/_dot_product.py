@@ -133,12 +133,13 @@ class LaplaceFunction(KernelFunction):
         return X
 
     def cross(self, A: Array, B: Array) -> Array:
-        # One row of A at a time, recomputed for the gradient: the differences of all pairs would
-        # be n_features times the kernel matrix.
+        # One row of A at a time, computed again for the gradient, because the differences of all
+        # pairs would take n_features times the memory of the kernel matrix.
         @jax.checkpoint
         def row(a: Array) -> Array:
             difference = a - B
-            # JAX's slope of |x| at 0 is 1; coordinates that coincide have no direction.
+            # JAX takes 1 as the slope of |x| at 0. Here it is 0, because coordinates that coincide
+            # have no direction.
             return jnp.sum(jnp.where(difference == 0, 0, jnp.abs(difference)), axis=1)
 
         return jnp.exp(-jax.lax.map(row, A) / self.length_scale)
@@ -150,21 +151,22 @@ class LaplaceFunction(KernelFunction):
 class FullyConnected(JaxKernel):
     r"""Kernel of an infinitely wide fully connected network.
 
-    With ``Dense`` mapping a covariance K to ``w_std^2 K + b_std^2`` and an activation's duals T,
-    T' (Gaussian expectations of the activation and its derivative), a network of Dense, then
-    ``depth`` times (activation, Dense) has::
+    The network is Dense, followed by ``depth`` times (activation, Dense). ``Dense`` maps a
+    covariance K to ``w_std^2 K + b_std^2``. With T and T' the activation's duals, which are
+    Gaussian expectations of the activation and of its derivative, the kernels are::
 
         K_0 = w_std^2 <x, x'> / n_features + b_std^2           Theta_0 = K_0
         K_l = w_std^2 T(K_{l-1}) + b_std^2
         Theta_l = K_l + w_std^2 T'(K_{l-1}) Theta_{l-1}
 
     ``"nngp"`` is K (Lee et al. 2018, arXiv 1711.00165), ``"ntk"`` is Theta (Jacot et al. 2018,
-    arXiv 1806.07572; parameters N(0, 1) scaled by ``w_std / sqrt(fan_in)`` and ``b_std``).
+    arXiv 1806.07572), for parameters N(0, 1) that are scaled by ``w_std / sqrt(fan_in)`` and
+    ``b_std``.
 
     Parameters
     ----------
     depth : int, default=1
-        Number of hidden layers; 0 is the linear kernel.
+        The number of hidden layers. With 0 the kernel is linear.
     kind : {"ntk", "nngp"}, default="ntk"
         The neural tangent kernel of a network whose layers all learn, or that of one whose readout
         alone does (a Gaussian process).
@@ -212,7 +214,7 @@ class FullyConnected(JaxKernel):
 
 
 class _LengthScaleKernel(JaxKernel):
-    """A stationary kernel whose length scale may be the median distance of the data."""
+    """A stationary kernel whose length scale may be the median distance between rows."""
 
     _metric: str
 
@@ -244,17 +246,17 @@ class _LengthScaleKernel(JaxKernel):
 class RBF(_LengthScaleKernel):
     """Gaussian kernel, ``exp(-|x - x'|_2^2 / (2 length_scale^2))``.
 
-    As ``sklearn.gaussian_process.kernels.RBF`` with a fixed length scale, and
+    It is ``sklearn.gaussian_process.kernels.RBF`` with a fixed length scale, and
     ``sklearn.metrics.pairwise.rbf_kernel`` with ``gamma = 1 / (2 length_scale^2)``.
 
     Parameters
     ----------
     length_scale : float or "auto", default="auto"
-        "auto" is the median Euclidean distance between (at most 1000) training rows, so raw
-        pixels, standardised and whitened features work alike. ``resolve(X)`` returns the kernel
-        with the number in its place; estimators publish it as ``kernel_``. For
-        scikit-learn's Gaussian processes pass ``RBF().resolve(X)``: they also call the kernel on
-        test rows alone or in the place of X, from which "auto" would take another median.
+        "auto" is the median Euclidean distance between training rows (at most 1000 of them), so
+        raw pixels, standardised and whitened features work alike. ``resolve(X)`` returns the kernel
+        with that number in place of "auto"; estimators publish it as ``kernel_``. To scikit-learn's
+        Gaussian processes pass ``RBF().resolve(X)``: they also call the kernel on test rows alone
+        or with test rows in place of X, from which "auto" would take another median.
 
     Examples
     --------
@@ -273,14 +275,14 @@ class RBF(_LengthScaleKernel):
 class Laplace(_LengthScaleKernel):
     """Laplacian kernel, ``exp(-|x - x'|_1 / length_scale)``.
 
-    As ``sklearn.metrics.pairwise.laplacian_kernel`` with ``gamma = 1 / length_scale``. It needs
-    ``n_features`` operations a pair that no matrix product can share: some ten times the cost
-    of the other kernels here.
+    It is ``sklearn.metrics.pairwise.laplacian_kernel`` with ``gamma = 1 / length_scale``. Each pair
+    of rows needs ``n_features`` operations that no matrix product can share, so the kernel
+    costs some ten times as much as `RBF` or `FullyConnected`.
 
     Parameters
     ----------
     length_scale : float or "auto", default="auto"
-        "auto" is the median city-block distance between (at most 1000) training rows; for
+        "auto" is the median city-block distance between training rows (at most 1000 of them). To
         scikit-learn's Gaussian processes pass ``Laplace().resolve(X)``, as with `RBF`.
 
     Examples

@@ -1,11 +1,10 @@
-"""Kernels that do not tell an image from its mirror image."""
+"""Kernels for which an image and its mirror image are the same."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +14,7 @@ from jax.tree_util import register_dataclass
 from numpy.typing import ArrayLike
 
 from kipsk._checks import refuse
+from kipsk._types import PyTree
 from kipsk.architectures._layers import checked_shape
 from kipsk.kernels._base import JaxKernel, KernelFunction
 from kipsk.kernels._dot_product import DotProductFunction
@@ -24,7 +24,7 @@ from kipsk.kernels._registry import get_kernel
 
 @dataclass(frozen=True)
 class Mirror:
-    """Turns rows of images left to right."""
+    """A function that mirrors images, given as rows, left to right."""
 
     image_shape: tuple[int, ...]
 
@@ -38,11 +38,14 @@ class Mirror:
 @register_dataclass
 @dataclass(frozen=True)
 class InvariantFunction(KernelFunction):
-    """The mean of a kernel over x, Tx and x', Tx'; prepared rows are pairs of prepared rows."""
+    """The mean of a kernel over the pairs of x or Tx with x' or Tx'.
+
+    A prepared row is a pair of the base kernel's prepared rows: of x and of Tx.
+    """
 
     base: KernelFunction
     transform: Callable[[Array], Array] = field(metadata={"static": True})
-    # Whether K(Tx, Tx') = K(x, x'), to rounding: two of the four terms then say it all.
+    # Whether K(Tx, Tx') = K(x, x') up to rounding. Two of the four terms are then enough.
     is_equivariant: bool = field(metadata={"static": True})
 
     @property
@@ -55,19 +58,19 @@ class InvariantFunction(KernelFunction):
     def at(self, step: Array | int) -> InvariantFunction:
         return replace(self, base=self.base.at(step))
 
-    def prepare(self, X: Array) -> tuple[Any, Any]:
+    def prepare(self, X: Array) -> tuple[PyTree, PyTree]:
         return self.base.prepare(X), self.base.prepare(self.transform(X))
 
-    def cross(self, A: tuple[Any, Any], B: tuple[Any, Any]) -> Array:
+    def cross(self, A: tuple[PyTree, PyTree], B: tuple[PyTree, PyTree]) -> Array:
         K = self.base.cross(A[0], B[0]) + self.base.cross(A[1], B[0])
         if self.is_equivariant:
             return K / 2
         return (K + self.base.cross(A[0], B[1]) + self.base.cross(A[1], B[1])) / 4
 
-    def exact(self, A: tuple[Any, Any]) -> tuple[Any, Any]:
+    def exact(self, A: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
         return self.base.exact(A[0]), self.base.exact(A[1])
 
-    def gram(self, A: tuple[Any, Any]) -> Array:
+    def gram(self, A: tuple[PyTree, PyTree]) -> Array:
         rows, images = self.exact(A)
         K = self.base.gram(rows)
         if not self.is_equivariant:
@@ -75,7 +78,7 @@ class InvariantFunction(KernelFunction):
         mixed = self.base.cross(images, rows)
         return (K + (mixed + mixed.T) / 2) / 2
 
-    def diag(self, A: tuple[Any, Any]) -> Array:
+    def diag(self, A: tuple[PyTree, PyTree]) -> Array:
         return jax.lax.map(lambda a: self.gram(jax.tree.map(lambda leaf: leaf[None], a))[0, 0], A)
 
     def row_size(self, n_features: int) -> int:
@@ -94,23 +97,24 @@ class Invariant(JaxKernel):
         K'(x, x') = (K(x, x') + K(x, Tx') + K(Tx, x') + K(Tx, Tx')) / 4
 
     (Haasdonk & Burkhardt 2007, "Invariant kernel functions for pattern analysis and machine
-    learning"). Kernel ridge regression with K' predicts the same for x and Tx. If K(Tx, Tx') is
-    K(x, x') it is kernel ridge regression with K on the support together with its images under T,
-    with the same labels and twice the ridge: a support row counts for two. A step takes twice the
-    time; four times with an exact convolutional kernel that tells left from right (by strides, or
-    by a pooling that leaves out pixels on the right), or under another `transform`.
+    learning"). Kernel ridge regression with K' predicts the same for x and Tx. If K(Tx, Tx') =
+    K(x, x'), it equals kernel ridge regression with K on the support rows and their images under T,
+    with the same labels and twice the ridge: each support row counts for two. A step then takes
+    twice the time. It takes four times the time with an exact convolutional kernel whose
+    architecture tells left from right (by strides, or by a pooling that leaves out pixels on the
+    right) or is used with a `transform` of your own.
 
     Parameters
     ----------
     kernel : str or kernel object, default="fc1"
-        K.
+        The kernel K.
     transform : "flip" or callable, default="flip"
-        T: "flip" mirrors images left to right; or a hashable function of a JAX array of rows,
-        (n, n_features), that returns an array of this shape, and its argument again if called
-        twice. For `FullyConnected` and `RBF` it must keep all lengths and angles.
+        The transformation T. "flip" mirrors images left to right. A function must be hashable, map
+        a JAX array of rows, (n, n_features), to an array of the same shape, and be its own
+        inverse. For `FullyConnected` and `RBF` it must keep all lengths and angles.
     image_shape : tuple (H, W, C), default=None
-        The images whose pixels are a row of X; needed for "flip". A `kernel` without one gets it
-        too.
+        The images whose pixels are a row of X; needed for "flip". A `kernel` whose own image shape
+        is None gets it too.
 
     Examples
     --------
@@ -147,14 +151,26 @@ class Invariant(JaxKernel):
         return self._base().recommended_dtype
 
     def for_prediction(self) -> JaxKernel:
-        """Return the kernel to predict with: the mean of `kernel`'s."""
+        """Return the mean of the kernel that `kernel` predicts with."""
         return self._of(self._base().for_prediction())
 
     def resolve(self, X: ArrayLike) -> JaxKernel:
         """Return a kernel whose data-dependent parameters are set from the rows of X.
 
-        Raises ValueError if `transform` is not its own inverse on them, or does not keep the
-        lengths and angles that the kernel goes by.
+        Parameters
+        ----------
+        X : array-like of shape (n_x, n_features)
+            Training rows.
+
+        Returns
+        -------
+        kernel : Invariant
+
+        Raises
+        ------
+        ValueError
+            If `transform` is not its own inverse on these rows, or does not keep the lengths and
+            angles that the kernel depends on.
         """
         some = np.asarray(X)[:16]
         transform = self._transform()
@@ -181,9 +197,9 @@ class Invariant(JaxKernel):
         return InvariantFunction(base, transform, is_equivariant)
 
     def _transform(self) -> Callable[[Array], Array]:
-        transform: Any = self.transform
+        transform = self.transform
         if isinstance(transform, str) and transform == "flip":
-            shape: Any = self.image_shape
+            shape = self.image_shape
             if shape is None:
                 rule = '(height, width, channels) for transform="flip"'
                 raise refuse("Invariant", "image_shape", rule, None)

@@ -14,22 +14,21 @@ from jax import Array
 from jax.tree_util import register_dataclass
 
 from kipsk._checks import check_integer, check_option, refuse
+from kipsk._closed_form._products import matmul
 from kipsk.architectures import Architecture, Shape, get_architecture
 from kipsk.architectures._frozen import GROUP_BYTES, frozen_features, in_groups
 from kipsk.architectures._function import Params, apply, init
 from kipsk.kernels._base import PRNG, JaxKernel, KernelFunction, in_float64
 
-_matmul = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-
 _KINDS = ("nngp", "ntk")
 
 _MAX_SEED = 2**32 - 1
 
-# Networks that are compiled side by side, at most.
+# How many networks are compiled side by side, at most.
 _TOGETHER = 8
 
-# Channels of the fixed sample that predictions are made with, over all networks: as many as all
-# figures of the documentation were measured with.
+# Channels, over all networks, of the fixed sample that makes predictions. All figures in the
+# documentation were measured with this number.
 _CHANNELS_TO_PREDICT = 1024
 
 
@@ -38,7 +37,7 @@ _CHANNELS_TO_PREDICT = 1024
 class RandomFeaturesFunction(KernelFunction):
     """``Phi Phi^T + b_std^2`` with Phi from the last hidden layer of random networks."""
 
-    key: Array  # raw, so that it is an array like any other
+    key: Array  # the raw numbers of a key, which are an array like any other
     architecture: Architecture = field(metadata={"static": True})
     image_shape: Shape | None = field(metadata={"static": True})
     n_networks: int = field(metadata={"static": True})
@@ -64,7 +63,7 @@ class RandomFeaturesFunction(KernelFunction):
         together = max(n for n in range(1, _TOGETHER + 1) if self.n_networks % n == 0)
         if together == self.n_networks:
             return self._features(keys, x)
-        # A loop: compiling takes a time in proportion to the networks written out.
+        # A loop, because the time to compile grows with the number of networks written out.
         parts = jax.lax.map(lambda keys: self._features(keys, x), keys.reshape(-1, together))
         return jnp.moveaxis(parts, 0, 1).reshape(len(x), -1)
 
@@ -84,9 +83,10 @@ class RandomFeaturesFunction(KernelFunction):
     def _with_tangent(self, params: Params, tangent: Params, x: Array) -> Array:
         """Return one network's features and their derivative in one direction, side by side.
 
-        The hidden layers' part of the NTK, the sum of <df/dtheta, df'/dtheta> over their
-        parameters, is for a readout of weights N(0, scale^2) the mean over directions v ~ N(0, 1)
-        of scale^2 <dh/dtheta v, dh'/dtheta v>; the readout's own part is the NNGP kernel.
+        The NTK is the sum of <df/dtheta, df'/dtheta> over all parameters. For a readout with
+        weights N(0, scale^2) and hidden features h, the hidden layers' part of it is the mean of
+        scale^2 <dh/dtheta v, dh'/dtheta v> over directions v ~ N(0, 1). The readout's own part is
+        the NNGP kernel.
         """
 
         def both(x: Array) -> Array:
@@ -94,11 +94,12 @@ class RandomFeaturesFunction(KernelFunction):
             return jnp.concatenate(jax.jvp(hidden, (params,), (tangent,)), axis=1)
 
         sizes = self.architecture.shapes(x.shape[1:], self.width)
-        # Large groups: XLA's own gradient of a convolution is slow inside of a loop on a CPU.
+        # Large groups of rows, hence few turns of the loop: XLA's own gradient of a convolution is
+        # slow inside of a loop on a CPU.
         return in_groups(both, x, 2 * max(map(math.prod, sizes)), GROUP_BYTES)
 
     def cross(self, A: Array, B: Array) -> Array:
-        return _matmul(A, B.T) + self.architecture.b_std**2
+        return matmul(A, B.T) + self.architecture.b_std**2
 
     def diag(self, A: Array) -> Array:
         A = in_float64(A)
@@ -119,39 +120,42 @@ class RandomFeatures(JaxKernel):
 
     the mean over ``n_networks`` networks, is an unbiased estimate of a kernel that tends to the
     infinite network's NNGP kernel (Novak et al. 2019, arXiv 1810.05148), with an error of order
-    ``1 / sqrt(width * n_networks)``. Its cost is linear in the rows, where a pair of images costs
-    milliseconds with the exact kernel of a network that pools. In `KIPDistiller` every step draws
-    new networks (Loo et al. 2022, arXiv 2210.12067), so that no rows fit the error of any.
+    ``1 / sqrt(width * n_networks)``. Its cost is linear in the number of rows, whereas the exact
+    kernel of a network that pools costs milliseconds for every pair of images. In `KIPDistiller`
+    every step draws new networks (Loo et al. 2022, arXiv 2210.12067), so that the distilled rows
+    cannot fit the errors of any one sample.
 
     Parameters
     ----------
     architecture : str or Architecture, default="convnet3"
         A name of `kipsk.architectures.get_architecture`, or an architecture.
     n_networks : int, default=4
-        Networks whose features are put side by side. Several narrow networks are better than a
-        wide one (:doc:`/results`).
+        Number of networks, whose features are put side by side. Several narrow networks are better
+        than one wide network (:doc:`/results`).
     width : int, default=32
         Channels of every convolution, units of every hidden Dense layer.
     kind : {"nngp", "ntk"}, default="nngp"
-        "ntk" estimates the neural tangent kernel: the part of the hidden layers' parameters by
-        their derivative in one random direction a network, which takes several times as long.
+        "nngp" estimates the kernel of a network whose readout alone learns. "ntk" estimates the
+        neural tangent kernel: it adds the hidden layers' part, from the features' derivative in
+        one random direction for each network, and takes several times as long.
     image_shape : tuple (H, W, C), default=None
         The images whose pixels are a row of X; needed if the architecture looks at pixels.
     resample : bool, default=True
         Draw new networks at every step of `KIPDistiller`, which then predicts with a fixed sample
-        of at least ``1024 / width`` networks, a multiple of 8. False keeps one fixed sample for
-        all.
+        of at least ``1024 / width`` networks, a multiple of 8. False uses one fixed sample for
+        the steps and for predictions.
     random_state : int, default=0
-        Draws the fixed networks: everywhere but in the steps of `KIPDistiller`.
+        Seed of the fixed networks. The networks of `KIPDistiller`'s steps are drawn with the
+        distiller's own seed if `resample` is True.
 
     Notes
     -----
-    Features are computed in float32. Their error is far below that of the sample, but a ridge much
-    smaller than the recommended one magnifies it.
+    Features are computed in float32. Their rounding error is far below the error of the sample, but
+    a ridge much smaller than the recommended one magnifies it.
 
-    Where it is no kernel of a distiller, it is one fixed kernel: with scikit-learn's SVC,
-    KernelRidge or Nystroem the same networks are drawn in `fit` and in `predict`. Its entries are
-    of order one and differ little, so an SVC wants a large `C`, such as 100.
+    Outside of a distiller this is one fixed kernel: in scikit-learn's SVC, KernelRidge or Nystroem
+    the same networks are drawn in `fit` and in `predict`. The kernel's entries are of order one and
+    differ little, so an SVC needs a large `C`, such as 100.
 
     Examples
     --------
@@ -200,7 +204,7 @@ class RandomFeatures(JaxKernel):
         if not isinstance(self.resample, bool):
             raise refuse(owner, "resample", "True or False", self.resample)
         seed = check_integer(owner, "random_state", self.random_state, minimum=0)
-        if seed > _MAX_SEED:  # the rest would count in float64's scope alone
+        if seed > _MAX_SEED:  # higher bits would be lost wherever JAX is not told to use float64
             raise refuse(owner, "random_state", f"an integer <= {_MAX_SEED}", seed)
         shape = self.image_shape
         return RandomFeaturesFunction(
@@ -214,7 +218,7 @@ class RandomFeatures(JaxKernel):
         )
 
     def for_prediction(self) -> Self:
-        """Return the kernel with a fixed sample, a larger one if it was drawn anew."""
+        """Return the kernel with a fixed sample of networks, a larger one if `resample` is True."""
         self.function()  # raises on bad parameters
         if not self.resample:
             return self

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
+from kipsk._types import Given
 from kipsk.kernels._base import JaxKernel
 from kipsk.kernels._dot_product import RBF, FullyConnected, Laplace
 from kipsk.kernels._infinite._convolutional import ConvNet, Convolutional, Myrtle
 from kipsk.kernels._random_features import RandomFeatures
 
-# Pattern (with named groups of keyword arguments), how to show it, and the factory.
+# For each kind of name: a pattern whose named groups are keyword arguments, the names to show in
+# messages, and the function that takes these arguments.
 _ALIASES: tuple[tuple[str, str, Callable[..., JaxKernel]], ...] = (
     (r"fc(?P<depth>\d+)(_(?P<kind>nngp|ntk))?", "fc1, fc2, ..., fc1_nngp, ...", FullyConnected),
     (r"(?P<architecture>conv\d+)(_(?P<kind>nngp|ntk))?", "conv1, conv2, ...", Convolutional),
@@ -25,17 +26,18 @@ _ALIASES: tuple[tuple[str, str, Callable[..., JaxKernel]], ...] = (
 )
 
 
-def get_kernel(kernel: str | JaxKernel, **params: Any) -> JaxKernel:
+def get_kernel(kernel: str | JaxKernel, **params: Given) -> JaxKernel:
     """Return a kernel object from its name.
 
     Parameters
     ----------
     kernel : str or kernel object
         ``"fc1"`` is the NTK of a network with one hidden layer, ``"fc3_nngp"`` the NNGP kernel of
-        three; ``"conv3"``, ``"convnet3"``, ``"convnet"`` and ``"myrtle5"`` are exact kernels of
-        convolutional networks, such as ``get_kernel("convnet3", image_shape=(32, 32, 3))``;
-        ``"rbf"``, ``"laplace"``; ``"rf_"`` and the name of an architecture is its `RandomFeatures`.
-        An object is returned as it is, or, with `params`, as a copy with those parameters set.
+        a network with three. ``"conv3"``, ``"convnet3"``, ``"convnet"`` and ``"myrtle5"`` are exact
+        kernels of convolutional networks, such as ``get_kernel("convnet3", image_shape=(32, 32,
+        3))``. ``"rbf"`` is `RBF` and ``"laplace"`` `Laplace`. ``"rf_"`` and the name of an
+        architecture, such as ``"rf_convnet3"``, is the `RandomFeatures` of that architecture.
+        An object is returned as it is, or, if there are `params`, as a copy with these parameters.
     **params
         Constructor parameters of the kernel.
 

@@ -1,7 +1,7 @@
-"""Kernels of neural-tangents (optional extra), with a door to it that also opens on current JAX.
+"""Kernels of neural-tangents (an optional extra), and an import of it that works on current JAX.
 
-The last release, 0.6.5, does not import with jax >= 0.6: two of its modules use names that JAX
-has removed, and one of these also loads TensorFlow. Neither is needed for kernels or networks.
+The last release, 0.6.5, cannot be imported with jax >= 0.6: two of its modules use names that JAX
+has removed, and one of these also loads TensorFlow. Kernels and networks need neither module.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,21 +21,23 @@ from jax import Array
 from jax.tree_util import register_dataclass
 
 from kipsk._checks import check_option, refuse
+from kipsk._types import Given
 from kipsk.architectures._layers import Shape, checked_shape
 from kipsk.kernels._base import JaxKernel, KernelFunction, in_float64
 from kipsk.kernels._pairs import all_pairs, pairs_among
 
-# Covariances between pixels that a call may go through: 256 MiB an array in float32.
+# How many covariances between pixels a call may go through. An array of them takes 256 MiB in
+# float32.
 _TOGETHER = 2**26
 
-# `experimental` imports TensorFlow; `_src.empirical` uses jax.core.Jaxpr, gone since jax 0.6.
+# `experimental` imports TensorFlow; `_src.empirical` uses jax.core.Jaxpr, which jax 0.6 removed.
 _BROKEN = ("neural_tangents.experimental", "neural_tangents._src.empirical")
 
 
 class _Placeholder(ModuleType):
-    """Stands in for a module that cannot be imported; any public name of it is None."""
+    """A module in place of one that cannot be imported; any public name of it is None."""
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> None:
         if name.startswith("__"):
             raise AttributeError(name)
         return None
@@ -69,9 +70,13 @@ def load_stax() -> ModuleType:
             if isinstance(sys.modules.get(name), _Placeholder):
                 del sys.modules[name]
         raise ImportError(
-            "This needs neural-tangents, which is not there or cannot be imported: install it, or "
-            "kipsk with its extra 'neural-tangents'."
+            "kipsk.kernels.load_stax needs neural-tangents, which is not installed or cannot be "
+            "imported: install it, or install kipsk with its extra 'neural-tangents'."
         ) from error
+
+
+#: A function of two batches, ``(x1, x2)`` or ``(x1, x2, get)``, that returns their kernel matrix.
+KernelFn = Callable[..., Array]
 
 
 @register_dataclass
@@ -79,12 +84,12 @@ def load_stax() -> ModuleType:
 class StaxFunction(KernelFunction):
     """A function of two batches, evaluated in tiles of bounded memory."""
 
-    kernel_fn: Callable[..., Any] = field(metadata={"static": True})
+    kernel_fn: KernelFn = field(metadata={"static": True})
     image_shape: Shape | None = field(metadata={"static": True})
-    get: str | None = field(metadata={"static": True})  # None: the function has no such argument
+    get: str | None = field(metadata={"static": True})  # None if the function has no such argument
 
     def prepare(self, X: Array) -> Array:
-        self._inputs(X)  # raises if the rows are no such images
+        self._inputs(X)  # raises if rows do not have the shape of the images
         return X
 
     def cross(self, A: Array, B: Array) -> Array:
@@ -98,8 +103,8 @@ class StaxFunction(KernelFunction):
         A = in_float64(A)
         if len(A) ** 2 <= self._pairs_together():
             return self._call(A, None)
-        # Single pairs: a tile of several would hold rows with themselves, where the derivative of
-        # an arc cosine is infinite unless the function knows that they are the same.
+        # Single pairs. A tile of several would pair rows with themselves, and there the derivative
+        # of an arc cosine is infinite unless the function knows that both rows are the same.
         return jnp.fill_diagonal(pairs_among(self._block, 1, A), self.diag(A), inplace=False)
 
     def diag(self, A: Array) -> Array:
@@ -148,12 +153,13 @@ class StaxKernel(JaxKernel):
     Parameters
     ----------
     kernel_fn : callable
-        ``kernel_fn(x1, x2, get)`` as ``stax.serial`` returns it, or ``kernel_fn(x1, x2)``; it
-        returns the kernel matrix and is differentiated by JAX. For pickles it must be importable.
+        A function ``kernel_fn(x1, x2, get)`` such as ``stax.serial`` returns, or ``kernel_fn(x1,
+        x2)``. It returns the kernel matrix, and JAX has to be able to differentiate it. To be
+        pickled it must be importable.
     image_shape : tuple (H, W, C), default=None
-        What rows are reshaped to before the call; None leaves them rows.
+        The shape that each row is given before the call; None leaves rows as they are.
     get : {"ntk", "nngp"}, default="ntk"
-        Passed on if `kernel_fn` has a parameter of that name.
+        Passed on to `kernel_fn` if it has a parameter of this name.
 
     See Also
     --------
@@ -173,7 +179,7 @@ class StaxKernel(JaxKernel):
 
     def __init__(
         self,
-        kernel_fn: Callable[..., Any],
+        kernel_fn: KernelFn,
         image_shape: tuple[int, int, int] | None = None,
         get: str = "ntk",
     ) -> None:
@@ -187,7 +193,7 @@ class StaxKernel(JaxKernel):
             rule = "a function of two batches, such as the last of stax.serial's three results"
             raise refuse("StaxKernel", "kernel_fn", rule, self.kernel_fn)
         check_option("StaxKernel", "get", self.get, ("ntk", "nngp"))
-        shape: Any = self.image_shape
+        shape: Given = self.image_shape
         if shape is not None:
             shape = list(shape) if isinstance(shape, np.ndarray) else shape
             shape = checked_shape("StaxKernel", "image_shape", shape, n_dims=(3,))

@@ -1,6 +1,7 @@
 """Networks of finite width: parameters, function and features of an `Architecture`.
 
-Plain functions on plain lists of parameters, to be jitted, mapped and differentiated:
+These are plain functions of plain lists of parameters, which can be jitted, mapped and
+differentiated:
 
 >>> import jax
 >>> from kipsk.architectures import convnet
@@ -11,11 +12,11 @@ Plain functions on plain lists of parameters, to be jitted, mapped and different
 >>> apply(network, params, images).shape, features(network, params, images).shape
 ((5, 10), (5, 64))
 
-`FiniteNetworkClassifier` trains them, as a scikit-learn estimator. It is loaded when it is first
-used: the functions need JAX alone.
+`FiniteNetworkClassifier` is a scikit-learn estimator that trains them. It is loaded when it is
+first used, because the functions need nothing but JAX.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kipsk.architectures._function import Params, apply, features, init
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["FiniteNetworkClassifier", "Params", "apply", "features", "init"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> type:
     """Load the estimator from its module (PEP 562) and keep it for the next access."""
     if name != "FiniteNetworkClassifier":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

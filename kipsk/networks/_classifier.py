@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Self
 
 import jax
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from jax import Array
+from numpy.typing import ArrayLike
 from scipy.special import log_softmax, logsumexp
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
@@ -19,27 +20,21 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from kipsk._checks import check_integer, check_not_images, check_option, check_positive, refuse
 from kipsk._data._labels import class_targets, is_target_matrix
-from kipsk._descent._loop import Bar
 from kipsk._descent._schedule import is_transformation, learning_rates
 from kipsk._engine import map_rows
 from kipsk._engine._sizes import block_size_for
 from kipsk._estimators._one_hot import OneHotClassifierMixin
+from kipsk._types import AnyArray, Float64s, Floats, Given, MatrixLike
 from kipsk._warn import warn
 from kipsk.architectures import Architecture, get_architecture
+from kipsk.architectures._function import Params
 from kipsk.augment import Augmentation
 from kipsk.augment._apply import check as check_augmentation
 from kipsk.augment._augmentations import get_augmentation
 from kipsk.networks import _training
+from kipsk.networks._ensemble import mean_losses, train_each, what_went_wrong
 from kipsk.networks._rates import ADAM_RATES, sgd_rate
-from kipsk.networks._training import Data, Problem
-
-
-class _Run(NamedTuple):
-    """One trained network."""
-
-    params: Any
-    losses: NDArray[np.float32]
-    failed: bool
+from kipsk.networks._training import Data, Problem, Schedule
 
 
 def _has_probabilities(estimator: FiniteNetworkClassifier) -> bool:
@@ -54,12 +49,12 @@ def _has_probabilities(estimator: FiniteNetworkClassifier) -> bool:
 class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
     """A network of finite width, trained by gradient descent.
 
-    The finite network of the architecture whose infinite-width kernel distils: how well a distilled
-    set trains it is the transfer accuracy of arXiv 2107.13034. Made for hundreds of rows; larger
-    sets are trained in batches.
+    The network has the architecture whose infinite-width kernel distils data. Its accuracy after
+    training on a distilled set is the transfer accuracy of arXiv 2107.13034. The estimator is made
+    for hundreds of rows, and takes larger sets in batches.
 
-    With f the network (or the network minus its initial function, see `centering`) it minimises,
-    over n rows and C classes, ::
+    Let f be the network, or the network minus its initial function (see `centering`). Training
+    minimises, over n rows and C classes, ::
 
         loss + l2 / 2 * (sum of squares of weights and biases)
 
@@ -70,89 +65,90 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
     ----------
     architecture : str or Architecture, default="fc1"
         A name known to `kipsk.architectures.get_architecture`, such as "fc2", "convnet3" or
-        "myrtle5", or an `Architecture`. Names mean the "ntk" parameterisation.
+        "myrtle5", or an `Architecture`. Names stand for the "ntk" parameterisation.
     width : int, default=256
         Channels of every convolution, units of every Dense layer but the last.
     image_shape : tuple (H, W, C), default=None
-        What the rows of X are, flattened. Needed by convolutional architectures, and where
-        `augment` changes images.
+        The shape of the images whose pixels are a row of X. Convolutional architectures need it,
+        and so does `augment` if it changes images.
     loss : {"mse", "cross_entropy"}, default="mse"
-        Squared error to one-hot labels minus ``1 / n_classes``, or cross-entropy. Soft labels y are
-        targets of the squared error as they are; for cross-entropy they become probabilities:
-        ``y + 1 / n_classes``, negative ones set to zero, divided by their sum. To train on the
-        class of each label's largest entry, pass these classes as y.
+        Squared error to one-hot labels minus ``1 / n_classes``, or cross-entropy. The squared error
+        takes soft labels y as they are. Cross-entropy makes them probabilities: ``y + 1 /
+        n_classes``, negative numbers set to zero, divided by their sum. To train on the class of
+        each label's largest entry instead, pass these classes as y.
     optimizer : {"sgd", "adam"} or optax.GradientTransformation, default="sgd"
-        "sgd" has `momentum`. A transformation is used as it is, with its own learning rate;
-        `learning_rate` and `schedule` are then not used. It must need gradients and parameters
-        only (not a line search), and optax's objects do not pickle.
+        "sgd" has `momentum`. A transformation is used as it is, with its own learning rate, and
+        `learning_rate` and `schedule` are not used. It must need gradients and parameters alone (a
+        line search needs more). Estimators with an object of optax cannot be pickled.
     learning_rate : float or "auto", default="auto"
-        In plain units of the parameters. "auto" of "sgd" is a quarter of ``2 (1 + momentum) / L``,
-        the largest rate at which descent on the linearised network is stable; if a step takes part
-        of the rows, at most ``2 (1 - momentum) / L``. L is the largest eigenvalue of the
-        Gauss-Newton matrix (that of the empirical neural tangent kernel, scaled as the loss is) of
-        the first network at its start, on one batch. "auto" of "adam" is 1e-2 for "ntk" and 1e-3
-        for "standard" parameters.
+        The learning rate of the first step, for the parameters as they are. With "sgd", "auto" is
+        a quarter of ``2 (1 + momentum) / L``, the largest rate at which descent on the linearised
+        network is stable. If a step takes part of the rows, it is at most ``2 (1 - momentum) / L``.
+        L is the largest eigenvalue of the Gauss-Newton matrix (that of the empirical neural tangent
+        kernel, scaled as the loss is) of the first network at its start, on one batch. With "adam",
+        "auto" is 1e-2 for "ntk" parameters and 1e-3 for "standard" ones.
     momentum : float, default=0.9
-        Of "sgd", in [0, 1).
+        The momentum of "sgd", in [0, 1).
     schedule : {"cosine", "constant"}, default="cosine"
-        How the learning rate goes from there to the last step.
+        How the learning rate changes: down to zero along a cosine, or not at all.
     l2 : float, default=1e-3
-        Times half the sum of squares of the weights and biases as the network applies them. With
-        "standard" parameters these are the parameters; with "ntk" ones they are the parameters
-        times ``w_std / sqrt(fan_in)`` or ``b_std``, so that `l2` means the same for both. They are
-        pulled to zero, not to their start.
+        The factor of half the sum of squares of the weights and biases as the network applies them.
+        With "standard" parameters these are the parameters. With "ntk" ones they are the parameters
+        times ``w_std / sqrt(fan_in)`` or ``b_std``, so that `l2` means the same for both. Weights
+        and biases are pulled to zero, not to their start.
     max_iter : int, default=1000
-        Steps.
+        The number of steps.
     batch_size : int or "auto", default="auto"
-        Rows of a step. "auto" is all rows if there are at most 500, else 100; less if a network's
-        activations on them would take more than 2 GiB.
+        The number of rows of a step. "auto" is all rows if there are at most 500, else 100, and
+        fewer if a network's activations on them would take more than 2 GiB.
     augment : None, str, Augmentation, callable or list, default=None
-        Changes to the rows of a step, drawn anew each time: an object of `kipsk.augment`, such as
-        ``Flip() >> Shift()`` or, for tables too, ``MixUp()``; a function ``(key, images) ->
-        images`` of JAX arrays; a list of these, one after the other. "flip" is ``Flip()``,
-        "flip_shift" ``Flip() >> Shift()``: mirror half of the images left to right; also move each
-        by up to an eighth of its sides, zeros filling in. Images have shape (n, H, W, C), or are
-        rows (n, n_features) if `image_shape` is None. Those that mix targets mix soft labels or,
-        with cross-entropy, probabilities.
+        Random changes to the rows of a step, drawn anew at every step: an object of
+        `kipsk.augment`, such as ``Flip() >> Shift()`` or, for tables too, ``MixUp()``; a function
+        ``(key, images) -> images`` of JAX arrays; or a list of these, which are applied one after
+        the other. "flip" is ``Flip()``, which mirrors half of the images left to right.
+        "flip_shift" is ``Flip() >> Shift()``, which also moves each image by up to an eighth of its
+        sides and fills the empty pixels with zeros. Images have shape (n, H, W, C); if
+        `image_shape` is None they are rows (n, n_features). Augmentations that mix targets mix soft
+        labels or, with cross-entropy, probabilities.
     centering : bool, default=False
-        Whether to train the network minus its initial function, which removes the noise that
-        random outputs are at the start. Goes with ``l2=0`` or a small one: what is subtracted does
-        not shrink with the parameters, and so would have to be learned again.
+        Whether to train the network minus its initial function. This removes the noise of random
+        outputs at the start. Use it with ``l2=0`` or a small `l2`: the function that is subtracted
+        does not shrink with the parameters, so the network would have to learn it again.
     label_scale : float, default=1.0
-        Factor of the targets of "mse"; `decision_function` divides by it. More than 1 lets the
-        network move further from its start.
+        The factor that targets of "mse" are multiplied by; `decision_function` divides by it. With
+        more than 1 the network moves further from its start.
     n_ensembles : int, default=1
-        Networks, drawn and trained independently. Their outputs are averaged, with cross-entropy
-        their probabilities.
+        How many networks are drawn and trained independently. Their outputs are averaged; with
+        cross-entropy, their probabilities.
     classes : array-like of shape (n_classes,), default=None
-        Needed if `fit` gets a target matrix, such as the soft labels of a distilled set: the
-        class of each column.
+        The class of each column of a target matrix. It is needed if `fit` gets such a matrix, for
+        instance the soft labels of a distilled set.
     random_state : int, RandomState or None, default=None
-        Draws networks, batches and augmentations.
+        Seed of the networks, the batches and the augmentations.
     verbose : int, default=0
-        1 shows a progress bar with the loss.
+        Whether to show a progress bar with the loss: 1 for yes, 0 for no.
 
     Attributes
     ----------
     params_ : list of list of dict
-        For each network and layer its "weight" and "bias" as float32 arrays (`kipsk.networks.init`
-        tells their shapes).
+        For each network and each of its layers the "weight" and "bias" as float32 arrays, in the
+        shapes that `kipsk.networks.init` documents.
     initial_params_ : list or None
-        The same at the start if `centering`, else None.
+        The parameters at the start, in the same form, if `centering` is True; else None.
     architecture_ : Architecture
-        What `architecture` stands for.
+        The architecture that `architecture` stands for.
     classes_ : ndarray of shape (n_classes,)
-        The classes, sorted, or as `classes` has them.
+        The classes, sorted, or in the order of `classes` if that is given.
     learning_rate_ : float or None
         The rate of the first step; None if `optimizer` is a transformation.
     loss_curve_ : ndarray of shape (`n_iter_`,)
-        Objective on the batch before each step, averaged over the networks.
+        The objective on the batch of each step before that step, averaged over the networks.
     n_iter_ : int
-        Steps done, by the network that did most.
+        The number of steps of the network that took most.
     n_features_in_ : int
-        Features of X.
+        The number of features of X.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Their names, if all are strings.
+        The names of the features, if all are strings.
 
     See Also
     --------
@@ -163,12 +159,12 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
 
     Notes
     -----
-    Inputs are used as they come: put ``StandardScaler`` or `RegularizedZCA` before it in a
-    Pipeline, the same that the distilled set was learned behind.
+    Rows are used as they are given. Put ``StandardScaler`` or `RegularizedZCA` before the network
+    in a Pipeline, the same one that stood before the distiller.
 
-    If a loss is not finite the network stops there, its last good parameters are kept and a
-    `sklearn.exceptions.ConvergenceWarning` tells what to lower; it also comes if the loss ends
-    higher than it started and than that of predicting nothing.
+    If a loss is not finite, the network stops there and keeps its last good parameters, and a
+    `sklearn.exceptions.ConvergenceWarning` says what to lower. The same warning is given if the
+    last loss is higher than both the first one and the loss of predicting nothing.
 
     Examples
     --------
@@ -189,19 +185,19 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         *,
         image_shape: tuple[int, ...] | None = None,
         loss: str = "mse",
-        optimizer: Any = "sgd",
+        optimizer: Given = "sgd",
         learning_rate: float | str = "auto",
         momentum: float = 0.9,
         schedule: str = "cosine",
         l2: float = 1e-3,
         max_iter: int = 1000,
         batch_size: int | str = "auto",
-        augment: str | Augmentation | Callable[..., Any] | list[Any] | None = None,
+        augment: str | Augmentation | Callable[..., Array] | Sequence[Given] | None = None,
         centering: bool = False,
         label_scale: float = 1.0,
         n_ensembles: int = 1,
         classes: ArrayLike | None = None,
-        random_state: Any = None,
+        random_state: Given = None,
         verbose: int = 0,
     ) -> None:
         self.architecture = architecture
@@ -224,7 +220,11 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         self.verbose = verbose
 
     def fit(
-        self, X: Any, y: Any, *, on_epoch: Callable[[FiniteNetworkClassifier], object] | None = None
+        self,
+        X: MatrixLike,
+        y: MatrixLike,
+        *,
+        on_epoch: Callable[[FiniteNetworkClassifier], object] | None = None,
     ) -> Self:
         """Draw and train the networks.
 
@@ -233,10 +233,10 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         X : array-like of shape (n_samples, n_features)
             Images as flattened rows.
         y : array-like of shape (n_samples,), or (n_samples, n_classes) with `classes` given
-            Class labels of any type, or soft labels, centred as those of a distilled set.
+            Class labels of any type, or soft labels that are centred like those of a distilled set.
         on_epoch : callable, default=None
-            Called with this estimator after every epoch, that is ``ceil(n_samples / batch_size)``
-            steps: it can predict with the parameters of that moment, and what it predicts does not
+            Called with this estimator after every epoch, which is ``ceil(n_samples / batch_size)``
+            steps. The estimator can then predict with the parameters it has so far, which does not
             change the run. Needs ``n_ensembles=1``.
 
         Returns
@@ -251,20 +251,17 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
             finite; the message says what to change.
         """
         architecture = self._check_parameters()
-        if on_epoch is not None and self.n_ensembles != 1:
-            raise refuse(type(self).__name__, "n_ensembles", "1 with 'on_epoch'", self.n_ensembles)
-        if on_epoch is not None and not callable(on_epoch):
-            raise refuse(type(self).__name__, "on_epoch", "None or a function", on_epoch)
+        self._check_on_epoch(on_epoch)
         check_not_images("X", X)
         is_matrix = is_target_matrix(y, self.classes)
         X, y = validate_data(self, X, y, dtype=np.float32, multi_output=is_matrix)
         classes, targets = class_targets(type(self).__name__, y, self.classes, is_matrix)
         problem = self._problem(architecture, X.shape[1])
-        batch_size: Any = self.batch_size
+        batch_size: Given = self.batch_size
         if batch_size == "auto":
             batch_size = _training.auto_batch_size(len(X), _sizes(problem, self.width, classes))
         rng = check_random_state(self.random_state)
-        # Settings of the user's would change the bits, or the dtype; not here.
+        # In float32 whatever the user's settings of JAX are, which could change dtypes and bits.
         with jax.enable_x64(False):
             data = Data(jax.numpy.asarray(X), jax.numpy.asarray(self._fitted_to(targets)))
             if problem.augment is not None:
@@ -274,34 +271,41 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
             rates = self._rates(problem, drawn[0], data, batch_size, rng)
             publish = partial(self._publish, architecture, classes, drawn)
 
-            def look(params: Any) -> None:
+            def look(params: Params) -> None:
                 publish([jax.tree.map(np.asarray, params)])
                 on_epoch(self)  # type: ignore[misc]
 
-            run = partial(self._run, problem, data, rates, batch_size, rng, on_epoch and look)
-            runs = [run(params) for params in drawn]
-        self._warn_of_failures(runs, data)
-        publish([one.params for one in runs])
-        self.n_iter_ = max(len(one.losses) for one in runs)
-        self.loss_curve_ = np.array(
-            [
-                np.mean([one.losses[i] for one in runs if i < len(one.losses)])
-                for i in range(self.n_iter_)
-            ]
-        )
+            schedule = Schedule(rates, self.l2, batch_size, self.centering)
+            trained = train_each(
+                problem,
+                data,
+                drawn,
+                schedule,
+                rng,
+                verbose=bool(self.verbose),
+                look=on_epoch and look,
+            )
+        self._warn_of_failures(what_went_wrong(trained, problem, data, self.max_iter))
+        publish([one.params for one in trained])
+        self.loss_curve_ = mean_losses(trained)
+        self.n_iter_ = len(self.loss_curve_)
         return self
 
     def _publish(
-        self, architecture: Architecture, classes: NDArray[Any], drawn: list[Any], params: list[Any]
+        self,
+        architecture: Architecture,
+        classes: AnyArray,
+        drawn: list[Params],
+        params: list[Params],
     ) -> None:
-        """Store what predictions need."""
+        """Store the attributes that predictions need."""
         self.params_ = params
         self.initial_params_ = jax.tree.map(np.asarray, drawn) if self.centering else None
         self.architecture_ = architecture
         self.classes_ = classes
 
     @available_if(_has_probabilities)
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+    def predict_proba(self, X: MatrixLike) -> Float64s:
         """Return the probabilities of the classes.
 
         Parameters
@@ -321,12 +325,12 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         """
         return np.exp(self._predict_targets(X))
 
-    def _predict_targets(self, X: Any) -> NDArray[np.float64]:
-        """Return mean outputs in units of the labels, with cross-entropy log probabilities."""
+    def _predict_targets(self, X: MatrixLike) -> Float64s:
+        """Return the mean outputs in units of the labels; log probabilities with cross-entropy."""
         check_is_fitted(self, "params_")
         check_not_images("X", X)
-        # In float64 a row's outputs do not depend on the rows beside it. XLA has no fast float64
-        # convolution on a CPU.
+        # In float64 the outputs for a row do not depend on the rows beside it. Convolutions stay in
+        # float32, because XLA has no fast float64 convolution on a CPU.
         is_double = not self.architecture_.needs_images
         X = validate_data(self, X, dtype=np.float64 if is_double else np.float32, reset=False)
         input_shape = self.architecture_.input_shape(X.shape[1], self.image_shape)
@@ -347,7 +351,7 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         return logsumexp(log_softmax(f, axis=2), axis=0) - math.log(len(f))
 
     def _check_parameters(self) -> Architecture:
-        """Check what does not depend on the data; return the architecture."""
+        """Check all parameters as far as that needs no data; return the architecture."""
         name = type(self).__name__
         architecture = get_architecture(self.architecture, owner=name)
         check_integer(name, "width", self.width, minimum=1)
@@ -371,8 +375,14 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         check_integer(name, "n_ensembles", self.n_ensembles, minimum=1)
         return architecture
 
+    def _check_on_epoch(self, on_epoch: Given) -> None:
+        if on_epoch is not None and self.n_ensembles != 1:
+            raise refuse(type(self).__name__, "n_ensembles", "1 with 'on_epoch'", self.n_ensembles)
+        if on_epoch is not None and not callable(on_epoch):
+            raise refuse(type(self).__name__, "on_epoch", "None or a function", on_epoch)
+
     def _problem(self, architecture: Architecture, n_features: int) -> Problem:
-        """Return what compiled code depends on."""
+        """Return the settings that code is compiled for."""
         name = type(self).__name__
         input_shape = architecture.input_shape(n_features, self.image_shape, owner=name)
         optimizer = self.optimizer
@@ -384,13 +394,13 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
             images = tuple(int(n) for n in self.image_shape)
         return Problem(architecture, input_shape, self.loss, optimizer, augment, images)
 
-    def _fitted_to(self, targets: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return what the loss compares outputs with: scaled targets, or probabilities."""
+    def _fitted_to(self, targets: Float64s) -> Floats:
+        """Return the targets as the loss takes them: scaled, or as probabilities, in float32."""
         if self.loss == "mse":
             return (self.label_scale * targets).astype(np.float32)
         return _training.probabilities(targets)
 
-    def _draw(self, problem: Problem, n_classes: int, rng: np.random.RandomState) -> Any:
+    def _draw(self, problem: Problem, n_classes: int, rng: np.random.RandomState) -> Params:
         key = jax.random.key(rng.randint(2**31))
         return _training.draw(
             problem.architecture, key, int(self.width), problem.input_shape, n_classes
@@ -399,22 +409,22 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
     def _rates(
         self,
         problem: Problem,
-        params: Any,
+        params: Params,
         data: Data,
         batch_size: int,
         rng: np.random.RandomState,
-    ) -> NDArray[np.floating]:
-        """Return each step's rate; set ``learning_rate_``."""
+    ) -> Floats:
+        """Return the rate of every step, and set ``learning_rate_``."""
         self.learning_rate_: float | None = None
         if is_transformation(self.optimizer):
-            return -np.ones(self.max_iter)  # optax's updates are there to be added
+            return -np.ones(self.max_iter)  # optax's updates have to be added, not subtracted
         if self.learning_rate != "auto":
             self.learning_rate_ = float(self.learning_rate)
         elif self.optimizer == "adam":
             self.learning_rate_ = ADAM_RATES[problem.architecture.parameterization]
         else:
             is_full_batch = batch_size >= len(data.X)
-            if not is_full_batch:  # a batch at random: a distilled set is sorted by class
+            if not is_full_batch:  # a random batch, because a distilled set is sorted by class
                 rows = rng.permutation(len(data.X))[:batch_size]
                 data = Data(data.X[rows], data.y[rows])
             start = self._draw(problem, data.y.shape[1], rng)
@@ -423,47 +433,8 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
             )
         return learning_rates(self.schedule, self.learning_rate_, self.max_iter)
 
-    def _run(
-        self,
-        problem: Problem,
-        data: Data,
-        rates: NDArray[np.floating],
-        batch_size: int,
-        rng: np.random.RandomState,
-        look: Callable[[Any], None] | None,
-        params: Any,
-    ) -> _Run:
-        """Train one network; `look` at its parameters after every epoch."""
-        initial = params if self.centering else None
-        epoch = None if look is None else -(-len(data.X) // batch_size)
-        schedule = _training.Schedule(rates, self.l2, batch_size)
-        bar = Bar("network", bool(self.verbose))
-        state, losses = _training.train(
-            problem, params, initial, data, schedule, rng, bar=bar, epoch=epoch, look=look
-        )
-        n_good = int(state.n_steps)
-        if not n_good:
-            raise ValueError(
-                "The loss of the untrained network, or its gradient, is not finite. Scale the "
-                "features, for instance with StandardScaler."
-            )
-        curve = losses[: min(n_good, len(rates))]
-        return _Run(jax.tree.map(np.asarray, state.good), curve, bool(state.failed))
-
-    def _warn_of_failures(self, runs: list[_Run], data: Data) -> None:
-        """Warn of networks that stopped, or ended worse than the start and than no prediction."""
-        n_failed = sum(one.failed for one in runs)
-        nothing = np.mean(np.square(data.y)) / 2 if self.loss == "mse" else math.log(len(data.y[0]))
-        worst = max(runs, key=lambda one: one.losses[-1] / one.losses[0])
-        first, last = worst.losses[[0, -1]]
-        if n_failed:
-            what = (
-                f"stopped after {min(len(one.losses) for one in runs)} of {self.max_iter} steps "
-                f"({n_failed} of {len(runs)} networks): its loss was no longer finite"
-            )
-        elif last > 1.1 * max(first, nothing):
-            what = f"diverged: its loss went from {first:.3g} to {last:.3g}"
-        else:
+    def _warn_of_failures(self, what: str | None) -> None:
+        if what is None:
             return
         advice = "'max_iter' or use smaller steps"
         if self.learning_rate_ is not None:
@@ -477,13 +448,15 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
 _outputs = jax.jit(_training.outputs, static_argnames="problem")
 
 
-def _function(problem: Problem, params: Any, initial: Any) -> Any:
-    """Return a network as a function of rows, its parameters on the device."""
+def _function(
+    problem: Problem, params: Params, initial: Params | None
+) -> Callable[[Array | AnyArray], Array]:
+    """Return a network as a function of rows; its parameters are brought to the device once."""
     params, initial = jax.tree.map(jax.numpy.asarray, (params, initial))
     return lambda X: _outputs(problem, params, initial, X)
 
 
-def _sizes(problem: Problem, width: int, classes: NDArray[Any]) -> list[int]:
-    """Return how many numbers one row is before each layer and after the last."""
+def _sizes(problem: Problem, width: int, classes: AnyArray) -> list[int]:
+    """Return how many numbers one row has before each layer and after the last."""
     shapes = problem.architecture.shapes(problem.input_shape, int(width), len(classes))
     return [math.prod(shape) for shape in shapes]

@@ -12,14 +12,14 @@ from jax import Array
 from kipsk.architectures._function import Params
 from kipsk.networks._training import Data, Problem, outputs, penalty
 
-#: Rates of "adam", whose steps have the size of the rate in every parameter. "ntk" parameters are
-#: of order 1, sqrt(fan_in / 2) times those of "standard".
+#: Rates of "adam", which changes every parameter by about the rate. Parameters of "ntk" are of
+#: order 1, which is sqrt(fan_in / 2) times those of "standard", so their rate is higher.
 ADAM_RATES = {"standard": 1e-3, "ntk": 1e-2}
 
 _POWER_ITERATIONS = 50
 
-# Part of the largest stable rate. Curvature grows while a network learns: the bound itself would be
-# too much, and half of it made 1 of 40 narrow networks diverge on ten rows.
+# The share of the largest stable rate that is used. Curvature grows while a network learns, so the
+# bound itself would be too high. Half of it made 1 of 40 narrow networks diverge on ten rows.
 _SAFE_PART = 0.25
 
 
@@ -32,15 +32,16 @@ def sgd_rate(
     momentum: float,
     is_full_batch: bool,
 ) -> float:
-    """Return a safe rate of descent with momentum, `data` being a batch; see `largest_curvature`.
+    """Return a safe rate of descent with momentum.
 
-    A quarter of ``2 (1 + momentum) / L``. If steps take part of the rows it is at most
-    ``2 (1 - momentum) / L``, since momentum adds up the noise of ``1 / (1 - momentum)`` batches.
+    It is a quarter of ``2 (1 + momentum) / L`` with L the `largest_curvature` on one batch, which
+    `data` is. If steps take part of the rows it is at most ``2 (1 - momentum) / L``, because
+    momentum adds up the noise of ``1 / (1 - momentum)`` batches.
 
     Raises
     ------
     ValueError
-        If the curvature is not finite or zero.
+        If the curvature is zero or not finite.
     """
     curvature = float(largest_curvature(problem, params, start, data, l2))
     if not (math.isfinite(curvature) and curvature > 0):
@@ -62,19 +63,21 @@ def largest_curvature(
 
         G = c J^T J + l2 * (Hessian of the penalty),
 
-    J the Jacobian of all outputs in the parameters, so that ``J J^T`` is the empirical neural
-    tangent kernel. For "mse" c is ``1 / (n n_outputs)`` and G exact; for "cross_entropy" it is
-    ``1 / (2 n)``, since the Hessian of -log softmax, ``diag(p) - p p^T``, has no eigenvalue above
-    1/2.
+    where J is the Jacobian of all outputs by the parameters, so that ``J J^T`` is the empirical
+    neural tangent kernel. For "mse" c is ``1 / (n n_outputs)`` and G is exact. For "cross_entropy"
+    c is ``1 / (2 n)`` and G is a bound, because no eigenvalue of the Hessian of -log softmax,
+    ``diag(p) - p p^T``, is above 1/2.
 
-    Gradient descent on a quadratic of curvature up to L descends if its rate is below ``2 / L``;
-    with momentum m (Polyak's heavy ball) the bound is ``2 (1 + m) / L``.
+    Gradient descent on a quadratic of curvature up to L descends if its rate is below ``2 / L``.
+    With momentum m (Polyak's heavy ball) the bound is ``2 (1 + m) / L``.
 
-    G is never formed: power iteration needs its products with a vector, each a forward and a
-    backward pass of the linearised network. `start` is any random vector, in the shape of `params`.
+    G is never formed. Power iteration needs its products with a vector alone, and each is a forward
+    and a backward pass of the linearised network. `start` is the random vector to begin with, in
+    the shape of `params`.
     """
     v, size = start, _norm(start)
-    # Not a loop inside of compiled code: the gradient of a convolution is many times slower there.
+    # The loop is in Python, because the gradient of a convolution is many times slower inside of a
+    # compiled loop.
     for _ in range(_POWER_ITERATIONS):
         v, size = _iterate(problem, params, data, l2, v, size)
     return size
@@ -84,7 +87,7 @@ def largest_curvature(
 def _iterate(
     problem: Problem, params: Params, data: Data, l2: Array | float, v: Params, size: Array
 ) -> tuple[Params, Array]:
-    """Return the product of the Gauss-Newton matrix with v, brought to length 1, and its length."""
+    """Return the product of the Gauss-Newton matrix with v / size, and the product's length."""
     n, n_outputs = data.y.shape
     c = 1 / (n * n_outputs) if problem.loss == "mse" else 1 / (2 * n)
     v = jax.tree.map(lambda leaf: leaf / jnp.maximum(size, 1e-30), v)

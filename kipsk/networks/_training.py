@@ -1,11 +1,11 @@
-"""Training of a finite network: its losses, and many steps a jitted call."""
+"""Training of one finite network: its losses, its batches, and the compiled code of its steps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,18 +15,22 @@ from jax import Array
 from kipsk._descent import _step
 from kipsk._descent._loop import Bar, Plan, look_again, run
 from kipsk._descent._step import State
-from kipsk._types import Floats
+from kipsk._types import Float64s, Floats
 from kipsk.architectures import Architecture, Shape
-from kipsk.architectures._function import Params, _scaled, apply, init
+from kipsk.architectures._function import Params, apply, init, scaled
 from kipsk.augment._apply import Function
 from kipsk.augment._apply import apply as augmented
 
-#: Steps of one jitted call, at most. A call returns after this many so that the host can look.
-#: Images take one: on a CPU the gradient of a convolution is many times slower inside of a loop.
+if TYPE_CHECKING:
+    from optax import GradientTransformation
+
+#: How many steps one jitted call takes, at most, so that the host can look at the run in between.
+#: With images a call takes one step, because on a CPU the gradient of a convolution is many times
+#: slower inside of a loop.
 MAX_STEPS_PER_CALL = 50
 
-# batch_size="auto": all rows up to the first number, and else batches of the second, unless a
-# network's activations on them would take more than the third, in bytes.
+# batch_size="auto" takes all rows if there are at most _FULL_BATCH, else _BATCH rows a step. It
+# takes fewer where a network's activations on them would need more than _BATCH_BYTES.
 _FULL_BATCH, _BATCH = 500, 100
 _BATCH_BYTES = 2 * 2**30
 
@@ -37,26 +41,26 @@ OPTIMIZERS = ("sgd", "adam")
 
 @dataclass(frozen=True)
 class Problem:
-    """What compiled code depends on: hashable, the static argument of all that is jitted here.
+    """The settings that code is compiled for: the static argument of the functions jitted here.
 
     Attributes
     ----------
     architecture : Architecture
     input_shape : tuple of int
-        What rows of X become before the first layer.
+        The shape that each row of X is given before the first layer.
     loss : {"mse", "cross_entropy"}
     optimizer : optax.GradientTransformation
         Its updates are multiplied by a step's rate and subtracted.
     augment : callable or None
-        As `kipsk.augment._augmentations.get_augmentation` returns it.
+        From `kipsk.augment._augmentations.get_augmentation`.
     image_shape : tuple of int or None
-        (H, W, C) of the images that are augmented; None if it is rows.
+        The shape (H, W, C) of the images that are augmented; None if rows are.
     """
 
     architecture: Architecture
     input_shape: Shape
     loss: str
-    optimizer: Any = None
+    optimizer: GradientTransformation | None = None
     augment: Function | None = None
     image_shape: Shape | None = None
 
@@ -69,25 +73,32 @@ class Data(NamedTuple):
 
 
 @lru_cache
-def get_optimizer(name: str, momentum: float) -> Any:
-    """Return an optax transformation without its learning rate; cached, so that jit is too."""
-    import optax  # not at the top: half a second that `import kipsk.networks` does not need
+def get_optimizer(name: str, momentum: float) -> GradientTransformation:
+    """Return an optax transformation without its learning rate.
+
+    It is cached, because jitted code is compiled again for an equal transformation that is another
+    object.
+    """
+    import optax  # here, because it takes half a second that few imports of kipsk.networks need
 
     return optax.trace(decay=momentum) if name == "sgd" else optax.scale_by_adam()
 
 
 def auto_batch_size(n_rows: int, sizes: list[int]) -> int:
-    """Return the rows of a step, from the numbers that one row is before and after each layer."""
+    """Return how many rows a step takes by default.
+
+    `sizes` are how many numbers one row has before each layer and after the last.
+    """
     most = max(1, _BATCH_BYTES // (4 * sum(sizes)))
     return n_rows if n_rows <= min(_FULL_BATCH, most) else min(_BATCH, most)
 
 
-def probabilities(targets: np.ndarray) -> np.ndarray:
-    """Return centred labels as probabilities: uncentred, clipped at zero, of sum 1, in float32."""
+def probabilities(targets: Float64s) -> Floats:
+    """Return centred labels as probabilities in float32: not centred, clipped at 0, of sum 1."""
     n_classes = targets.shape[1]
     p = np.maximum(targets + 1 / n_classes, 0)
     total = p.sum(axis=1, keepdims=True)
-    # A label without a positive entry says nothing.
+    # A label without a positive entry tells nothing of the class, so all classes are as likely.
     p = np.where(total > 0, p / np.where(total > 0, total, 1), 1 / n_classes)
     return p.astype(np.float32)
 
@@ -101,7 +112,7 @@ def draw(
 
 
 def outputs(problem: Problem, params: Params, initial: Params | None, X: Array) -> Array:
-    """Return f(X), or the function minus the initial one if initial parameters are given."""
+    """Return f(X), minus the outputs of the initial network if its parameters are given."""
     x = X.reshape(len(X), *problem.input_shape)
     f = apply(problem.architecture, params, x)
     return f if initial is None else f - apply(problem.architecture, initial, x)
@@ -110,16 +121,16 @@ def outputs(problem: Problem, params: Params, initial: Params | None, X: Array) 
 def penalty(architecture: Architecture, params: Params) -> Array:
     """Return half the sum of squares of the weights and biases that the network applies.
 
-    These are the parameters themselves if the parameterisation is "standard"; if it is "ntk" they
-    are the parameters times ``w_std / sqrt(fan_in)`` and ``b_std``. So one penalty has one
-    minimiser, whichever way a network is parameterised.
+    In the "standard" parameterisation these are the parameters themselves. In the "ntk" one they
+    are the parameters times ``w_std / sqrt(fan_in)`` and ``b_std``. So the objective has the same
+    minimum in both.
     """
     total = jnp.zeros((), jnp.float32)
     for own in params:
         if own:
             parts = own["weight"], own["bias"]
             if architecture.parameterization == "ntk":
-                parts = _scaled(architecture, *parts)
+                parts = scaled(architecture, *parts)
             total += sum(jnp.sum(part**2) for part in parts)
     return total / 2
 
@@ -127,10 +138,10 @@ def penalty(architecture: Architecture, params: Params) -> Array:
 def objective(
     problem: Problem, params: Params, initial: Params | None, data: Data, l2: Array | float
 ) -> Array:
-    """Return the loss, a mean over rows, and `l2` times `penalty`.
+    """Return the loss plus `l2` times `penalty`.
 
-    "mse" is ``1/2 mean (f - y)^2`` over rows and outputs; "cross_entropy" the mean over rows of
-    ``-sum y log softmax(f)``, y probabilities.
+    "mse" is ``1/2 mean (f - y)^2`` over rows and outputs. "cross_entropy" is the mean over rows of
+    ``-sum y log softmax(f)``, where y are probabilities.
     """
     f = outputs(problem, params, initial, data.X)
     if problem.loss == "mse":
@@ -145,33 +156,54 @@ def step(
 ) -> tuple[State, Array]:
     """Return the state after one step and the loss before it."""
 
-    def loss_of(params: Any, data: Data, _: Array) -> tuple[Array, Array]:
+    def loss_of(params: Params, data: Data, _: Array) -> tuple[Array, Array]:
         return objective(problem, params, initial, data, l2), jnp.zeros(())
 
     state, (loss, _) = _step.step(loss_of, problem.optimizer, state, data, rate)
     return state, loss
 
 
+class Fixed(NamedTuple):
+    """The arrays that all steps of a run share.
+
+    Attributes
+    ----------
+    data : Data
+    initial : Params or None
+        If given, the function that is trained is the network minus the network with these
+        parameters.
+    l2 : Array of shape ()
+        The factor of `penalty`.
+    key : Array
+        A key of `jax.random`, which draws the augmentations.
+    """
+
+    data: Data
+    initial: Params | None
+    l2: Array
+    key: Array
+
+
 @partial(jax.jit, static_argnames="problem")
 def steps(
     problem: Problem,
+    fixed: Fixed,
     state: State,
-    initial: Params | None,
-    data: Data,
     rows: Array | None,
-    key: Array,
     rates: Array,
-    l2: Array,
     n_steps: Array | int,
 ) -> tuple[State, Array]:
-    """Run the first `n_steps` of `rates`, each on its line of `rows`, or on all data if None.
+    """Take `n_steps` steps with the first of the `rates`.
+
+    Step i takes the rows of data that ``rows[i]`` names, or all rows if `rows` is None.
 
     Returns
     -------
     state : State
     losses : Array of shape (len(rates),)
-        Loss before each step; zero from `n_steps` on.
+        The loss before each step; zeros from `n_steps` on.
     """
+    data, initial, l2, key = fixed
 
     def body(i: Array, carry: tuple[State, Array]) -> tuple[State, Array]:
         state, losses = carry
@@ -185,38 +217,40 @@ def steps(
     start = (state, jnp.zeros(len(rates), jnp.float32))
     if len(rates) == 1:
         return body(jnp.array(0), start)
-    # A dynamic trip count: the last, shorter call runs the same compiled code.
+    # The number of turns is not known when this is compiled, so that a shorter call, such as the
+    # last one, runs the same code.
     return jax.lax.fori_loop(0, n_steps, body, start)
 
 
 class Schedule(NamedTuple):
-    """What a training run does beside its problem.
+    """The numbers of a training run.
 
     Attributes
     ----------
     rates : ndarray of shape (n_steps,)
-        The size of every step.
+        The learning rate of every step.
     l2 : float
-        Factor of `penalty`.
+        The factor of `penalty`.
     batch_size : int
-        Rows of a step.
+        How many rows a step takes.
+    centering : bool
+        Whether the function that is trained is the network minus its initial function.
     """
 
     rates: Floats
     l2: float
     batch_size: int
+    centering: bool
 
 
 def train(
     problem: Problem,
     params: Params,
-    initial: Params | None,
     data: Data,
     schedule: Schedule,
     rng: np.random.RandomState,
     *,
     bar: Bar,
-    epoch: int | None = None,
     look: Callable[[Params], None] | None = None,
 ) -> tuple[State, Floats]:
     """Train a network.
@@ -225,42 +259,38 @@ def train(
     ----------
     problem : Problem
     params : Params
-        To start from.
-    initial : Params or None
-        If given, the network trained is the function less that of these parameters.
+        The parameters to start from.
     data : Data
     schedule : Schedule
     rng : RandomState
-        Draws the batches and the augmentation.
+        Draws the batches and the augmentations.
     bar : Bar
-    epoch : int, default=None
-        Steps between two looks.
     look : callable, default=None
-        Called with the parameters after every epoch. What is computed does not depend on it.
+        Called with the parameters after every epoch. Results do not depend on it.
 
     Returns
     -------
     state : State
-        ``state.good`` is the end of the run, or, if it failed, the last parameters of finite loss.
-    losses : ndarray
-        Before each step.
+        ``state.good`` are the parameters at the end of the run or, if it failed, the last ones
+        whose loss was finite.
+    losses : ndarray of shape (n_steps,)
+        The loss before each step.
     """
-    rates, l2, batch_size = schedule
+    rates, l2, batch_size, centering = schedule
     state = _step.initial_state(problem.optimizer, params)
     key = jax.random.key(rng.randint(2**31))
-    n_steps = len(rates)
+    fixed = Fixed(data, params if centering else None, jnp.float32(l2), key)
+    n_steps, epoch = len(rates), -(-len(data.X) // batch_size)
     per_call = 1 if problem.architecture.needs_images else MAX_STEPS_PER_CALL
-    looks = () if epoch is None else range(epoch, n_steps + 1, epoch)
-    # A call ends with the rows that were drawn for it, and at every look.
+    looks = () if look is None else range(epoch, n_steps + 1, epoch)
+    # A call ends where the rows that were drawn for it end, and at every look.
     plan = Plan(rates, per_call, {*looks, *range(per_call, n_steps, per_call)})
     turns = _turns(plan, _batches(len(data.X), batch_size, per_call, rng))
 
     def take(
         rows: Array | None, state: State, rates: Floats, n_steps: int
     ) -> tuple[State, tuple[Array, Array]]:
-        state, losses = steps(
-            problem, state, initial, data, rows, key, rates, np.float32(l2), n_steps
-        )
+        state, losses = steps(problem, fixed, state, rows, rates, n_steps)
         return state, (losses, losses)
 
     def look_at(state: State, done: int) -> bool:
@@ -279,7 +309,7 @@ def train(
 
 
 def _turns(plan: Plan, batches: Iterator[np.ndarray | None]) -> Iterator[np.ndarray | None]:
-    """Yield the rows of each call of a plan, and once more for a last look."""
+    """Yield the rows of each call of a plan, and then rows for a last look."""
     rows = None
     for start in (0, *plan.ends()):
         offset = start % plan.per_call
@@ -291,9 +321,9 @@ def _turns(plan: Plan, batches: Iterator[np.ndarray | None]) -> Iterator[np.ndar
 def _batches(
     n_rows: int, batch_size: int, per_call: int, rng: np.random.RandomState
 ) -> Iterator[np.ndarray | None]:
-    """Yield the rows of each step of a call, None for all of them.
+    """Yield for each call the rows of its steps; None if each step takes all rows.
 
-    Every row is used once before any is used again, in a new random order each time around.
+    All rows are used once before any is used again. The order is random and new each time.
     """
     if batch_size >= n_rows:
         while True:

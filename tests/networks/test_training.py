@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from kipsk._descent._loop import Bar
 from kipsk.architectures import convnet, fully_connected
 from kipsk.augment import Flip, MixUp, Noise, Shift
 from kipsk.augment._apply import apply
@@ -20,12 +21,13 @@ from kipsk.networks._training import (
     MAX_STEPS_PER_CALL,
     Data,
     Problem,
+    Schedule,
     auto_batch_size,
     get_optimizer,
     objective,
     outputs,
     probabilities,
-    run,
+    train,
 )
 
 LINEAR = fully_connected(0, w_std=1.3, b_std=0.5)
@@ -56,13 +58,12 @@ def draw(problem, n_outputs=3, width=5, seed=0):
     return init(problem.architecture, key, width, problem.input_shape, n_outputs)
 
 
-def descend(problem, params, data, rates, l2=0.0, batch_size=100, initial=None):
+def descend(problem, params, data, rates, l2=0.0, batch_size=100, centering=False):
     """Return the last good parameters, all losses, and whether the run failed."""
     rng = np.random.RandomState(0)
-    calls = run(problem, params, initial, data, np.asarray(rates), l2, batch_size, rng)
-    states, parts, numbers = zip(*calls, strict=True)
-    losses = np.concatenate([part[:n] for part, n in zip(parts, numbers, strict=True)])
-    return states[-1].good, losses, bool(states[-1].failed)
+    schedule = Schedule(np.asarray(rates), l2, batch_size, centering)
+    state, losses = train(problem, params, data, schedule, rng, bar=Bar("network", False))
+    return state.good, losses, bool(state.failed)
 
 
 def softmax(f):
@@ -108,7 +109,7 @@ def test_centred_network_starts_at_zero_and_learns_what_is_left(close):
     assert_array_equal(outputs(problem, params, params, data.X), 0)
     moved = data._replace(y=data.y + outputs(problem, params, None, data.X))
     _, expected, _ = descend(problem, params, moved, np.full(20, 0.1))
-    _, losses, _ = descend(problem, params, data, np.full(20, 0.1), initial=params)
+    _, losses, _ = descend(problem, params, data, np.full(20, 0.1), centering=True)
     close(losses, expected)
 
 

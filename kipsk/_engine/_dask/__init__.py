@@ -1,1 +1,1 @@
-"""The engine of a dask cluster; dask is imported when the engine is first used."""
+"""The engine of a dask cluster. Dask is optional: it is imported when the engine is first used."""

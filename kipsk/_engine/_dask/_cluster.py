@@ -1,7 +1,8 @@
-"""The workers of a dask cluster, as the passes of a fit see them: who there is, and who does what.
+"""The workers of a dask cluster, as a fit sees them: which there are, and what each of them does.
 
-Blocks are sent to a worker of our choice, two for each of its threads. So what lies with one that
-dies or hangs is known without asking, and so is who has nothing to do.
+The fit itself chooses the worker that a block is sent to, and sends two blocks for each of a
+worker's threads. So it knows without asking which blocks a worker that dies or hangs has, and which
+workers have nothing to do.
 """
 
 from __future__ import annotations
@@ -11,36 +12,45 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
+
+from kipsk._engine._dask._tasks import Attempt
+from kipsk._types import PyTree
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
 
 
 class Limits(NamedTuple):
-    """Seconds and numbers after which something is done.
+    """How long, in seconds, or how often a fit waits before it acts.
 
     Attributes
     ----------
     tick : float
-        Between two looks at the cluster: a message of a kilobyte for each worker. Longer for more
-        than a hundred of them.
+        Seconds between two looks at the cluster. A look is a message of a kilobyte for each worker,
+        so with more than a hundred workers looks are rarer.
     silent : float
-        After which a worker that does not tell of itself, as all do every few seconds, is given
-        nothing more, and its blocks go to others. Longer for more than two hundred of them, which
-        tell of themselves more rarely.
+        Workers send a heartbeat every few seconds. One that has sent none for this long is given no
+        more blocks, and its blocks go to others. With more than two hundred workers the time is
+        longer, because their heartbeats are rarer.
     result : float
-        For bringing a result that is there: it is less than a megabyte or a few. Twice as long
-        after each that took longer.
-    straggler, times : float
-        A block is sent to a second worker when it takes longer than both, in seconds and in
-        multiples of the usual time. The first block of a worker takes up to a minute to compile.
+        How long bringing a result that is there may take; results have a few megabytes at most.
+        The time doubles whenever one takes longer.
+    straggler : float
+        A block is also sent to a second worker when it has taken longer than this and longer than
+        `times` the usual time. The first block of a worker takes up to a minute to compile.
+    times : float
+        See `straggler`.
     idle : float
-        The same in seconds, where that worker has nothing else to do.
+        Used in place of `straggler` where the second worker has nothing else to do.
     losses : int
-        Of one block in one pass.
+        How often one block may be lost in one pass before the fit gives up.
     no_workers : float
-        Without any worker: the time that a queue of a cluster may take to give another.
+        How long the cluster may have no worker before the fit gives up; the queue of a cluster
+        takes some time to start one.
     stall : float
-        Without any result.
+        How long no result may come before the fit gives up.
     """
 
     tick: float = 1.0
@@ -54,32 +64,12 @@ class Limits(NamedTuple):
     stall: float = 3600.0
 
 
-# Blocks under way for each thread: one runs, one waits, so that none is idle.
+# How many blocks each thread of a worker is given: one runs and one waits, so that no thread idles.
 _PER_THREAD = 2
-# Passes remember the times of as many blocks.
+# The number of blocks whose times are remembered.
 _N_TIMES = 1000
-# From so many workers on, dask has them tell of themselves more rarely.
+# With more workers than this, dask has them send heartbeats more rarely.
 _MANY = 200
-
-
-@dataclass(eq=False)
-class Attempt:
-    """A block as it was sent to one worker.
-
-    Attributes
-    ----------
-    task : object
-        The block, as its pass knows it.
-    worker : str
-        An address.
-    since : float
-    future : Future
-    """
-
-    task: Any
-    worker: str
-    since: float
-    future: Any = None
 
 
 @dataclass(eq=False)
@@ -89,42 +79,45 @@ class Cluster:
     Attributes
     ----------
     threads : dict of str to int
-        Of those that can be given something.
+        The number of threads of each worker that can be given blocks, by address.
     alive : set of str
-        Those that tell of themselves and give what they have; some may be busy with their memory.
+        Addresses of the workers that send heartbeats and hand over their results. A paused worker
+        is one of them: it is short of memory and cannot be given blocks.
     seconds : dict to deque of float
-        How long blocks took, by function and constant.
+        How long blocks took, by the name of the function and the number of the constant.
     """
 
-    client: Any
+    client: Client
     limits: Limits
     threads: dict[str, int] = field(default_factory=dict)
     alive: set[str] = field(default_factory=set)
     seconds: dict[tuple[str, int], deque[float]] = field(default_factory=dict)
-    # Oldest first: as many of them as the worker has threads run, the others wait.
+    # The attempts of each worker, oldest first. As many as the worker has threads run, others wait.
     _attempts: dict[str, list[Attempt]] = field(default_factory=dict)
     _last_seen: dict[str, float] = field(default_factory=dict)
-    # When those that did not give a result had last told of themselves.
+    # For workers that did not hand over a result: their last heartbeat before that.
     _doubtful: dict[str, float] = field(default_factory=dict)
-    _call: Any = None
+    # A task that makes an adaptive cluster start a worker.
+    _call: Future | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def times(self, name: str, which: int) -> deque[float]:
+        """Return how long the last blocks of a function took; new times are appended to it."""
         return self.seconds.setdefault((name, which), deque(maxlen=_N_TIMES))
 
     @property
     def most(self) -> int:
-        """Blocks under way at most."""
+        """How many blocks may be under way."""
         return _PER_THREAD * max(1, sum(self.threads.values()))
 
     def info(self) -> dict[str, Any]:
-        """Return what the scheduler tells of each worker."""
-        # Not `Client.scheduler_info`, which a thread of the client cuts short now and then.
+        """Return what the scheduler knows of each worker, by address."""
+        # Not `Client.scheduler_info`: a thread of the client sometimes cuts its result short.
         identity = self.client.sync(self.client.scheduler.identity, n_workers=-1)
         return dict(identity["workers"])
 
     def look(self) -> None:
-        """See what workers there are."""
+        """Ask the scheduler which workers there are; give up attempts on workers that are gone."""
         with suppress(OSError, TimeoutError):
             info = self.info()
             self._last_seen = {address: worker["last_seen"] for address, worker in info.items()}
@@ -140,7 +133,7 @@ class Cluster:
                 for address, worker in info.items()
                 if address in self.alive and worker["nthreads"] and worker["status"] == "running"
             }
-            # An adaptive cluster starts workers for tasks that have none.
+            # An adaptive cluster starts workers when there are tasks for which it has none.
             if self.threads:
                 self._call = None
             elif self._call is None or self._call.done():
@@ -152,37 +145,55 @@ class Cluster:
 
     @property
     def n_silent(self) -> int:
+        """How many workers the scheduler lists that are not alive."""
         return len(self._last_seen) - len(self.alive)
 
     def is_gone(self, worker: str) -> bool:
+        """Return whether the scheduler no longer lists a worker."""
         return worker not in self._last_seen
 
     def doubt(self, worker: str) -> None:
-        """Give a worker nothing more until it tells of itself again."""
+        """Give a worker no more blocks until it has sent another heartbeat."""
         self._doubtful[worker] = self._last_seen.get(worker, 0.0)
         self.alive.discard(worker)
         self.threads.pop(worker, None)
 
     def free(self) -> str | None:
-        """Return the worker with the least to do that can be given a block."""
+        """Return the worker with the least to do; None if all have as many blocks as they may."""
         if not self.threads:
             return None
         worker = min(self.threads, key=self._load)
         return worker if self._load(worker) < _PER_THREAD else None
 
     def is_idle(self, worker: str) -> bool:
+        """Return whether a worker has no block."""
         return not self._attempts.get(worker)
 
     def _load(self, worker: str) -> float:
         return len(self._attempts.get(worker, ())) / self.threads[worker]
 
     def submit(
-        self, attempt: Attempt, call: tuple[Any, ...], name: str, ended: Callable[[Attempt], None]
+        self,
+        attempt: Attempt,
+        call: tuple[PyTree, ...],
+        name: str,
+        ended: Callable[[Attempt], None],
     ) -> None:
-        """Send a block; `ended` is called from another thread when it is done or has failed."""
+        """Send a block to its worker.
+
+        Parameters
+        ----------
+        attempt : Attempt
+        call : tuple
+            The function to call on the worker, and its arguments.
+        name : str
+            What dask's dashboard shows.
+        ended : callable
+            Called with the attempt, from another thread, when the block is done or has failed.
+        """
         import dask
 
-        # Blocks of rows to predict are larger than what dask thinks a task should be.
+        # dask warns of large tasks, and blocks of rows to predict are large.
         with _CONFIG, dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
             attempt.future = self.client.submit(
                 *call,
@@ -194,7 +205,7 @@ class Cluster:
         with self._lock:
             self._attempts.setdefault(attempt.worker, []).append(attempt)
 
-        def is_done(_: Any) -> None:
+        def is_done(_: Future) -> None:
             with self._lock:
                 self._remove(attempt)
             ended(attempt)
@@ -202,7 +213,10 @@ class Cluster:
         attempt.future.add_done_callback(is_done)
 
     def take_waiting(self, wanted: Callable[[Attempt], bool]) -> Attempt | None:
-        """Take back the last block of the worker with the most to do, if it has not begun it."""
+        """Take back a block that waits on the worker with the most to do, and return it.
+
+        Only blocks for which `wanted` returns True are taken. None if there is no such block.
+        """
         with self._lock:
             loads = {
                 worker: self._load(worker)
@@ -216,10 +230,10 @@ class Cluster:
         return attempt
 
     def drop(self, attempts: list[Attempt]) -> None:
-        """Do without attempts; what has not been begun is taken back.
+        """Give up attempts; those whose blocks still wait on a worker are taken back.
 
-        What runs cannot be ended. It counts until it is done, so that a worker that hangs is given
-        nothing more.
+        A block that runs cannot be ended. It counts as one of its worker's blocks until it is done,
+        so that a worker that hangs is given no more.
         """
         back = []
         with self._lock:
@@ -231,7 +245,7 @@ class Cluster:
         self._cancel(back)
 
     def clear(self) -> None:
-        """Take everything back."""
+        """Give up all attempts."""
         with self._lock:
             back = [attempt for own in self._attempts.values() for attempt in own]
             self._attempts.clear()
@@ -248,5 +262,5 @@ class Cluster:
             own.remove(attempt)
 
 
-# dask's settings are those of the process.
+# dask's settings are global to the process, so only one thread may change them at a time.
 _CONFIG = threading.Lock()

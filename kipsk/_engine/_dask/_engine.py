@@ -7,19 +7,23 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from kipsk._engine._base import Block, EngineError, Placed, to_numpy
+from kipsk._engine._base import Block, EngineError, Function, Placed, to_numpy
 from kipsk._engine._dask._cluster import Cluster, Limits
 from kipsk._engine._dask._pass import Run, check_open
 from kipsk._engine._dask._worker import SHARED, dumps, plugin, versions
+from kipsk._types import PyTree
 
-# Memory of a worker that has imported JAX and compiled a kernel.
+if TYPE_CHECKING:
+    from distributed import Client
+
+# How much memory a worker takes that has imported JAX and compiled a kernel.
 _PROCESS_BYTES = 450 * 2**20
-# A worker pauses at 0.8 of its limit (distributed.worker.memory.pause).
+# The share of its memory limit at which a worker pauses (distributed.worker.memory.pause).
 _USABLE = 0.8
-# Seconds for telling workers to forget what was placed. A hung worker does not answer.
+# How many seconds to wait until workers have dropped what was placed. A hung one does not answer.
 _FORGET = 10.0
 
 
@@ -32,15 +36,15 @@ class Dask:
     limits : Limits
     """
 
-    def __init__(self, client: Any, limits: Limits | None = None) -> None:
+    def __init__(self, client: Client, limits: Limits | None = None) -> None:
         self.client, self.limits = client, limits or Limits()
         self._cluster = Cluster(self.client, self.limits)
 
     @contextmanager
     def place(
-        self, constants: Sequence[Any], trees: Sequence[Any] = (), *, task_bytes: int = 0
+        self, constants: Sequence[PyTree], trees: Sequence[PyTree] = (), *, task_bytes: int = 0
     ) -> Iterator[str]:
-        """Register a plugin that holds everything on each worker, also on those to come.
+        """Register a plugin that holds everything on each worker, and on workers that join later.
 
         Raises
         ------
@@ -52,6 +56,7 @@ class Dask:
         check_open(self.client)
         payload = dumps(Placed(list(constants), to_numpy(list(trees))))
         self._check_memory(len(payload), task_bytes)
+        # With the client, so that one client does not drop what another still needs.
         content = self.client.id, hashlib.blake2b(payload, digest_size=16).hexdigest()
         with _LOCK:
             use = _IN_USE.setdefault(content, _Use())
@@ -74,18 +79,18 @@ class Dask:
 
     def map(
         self,
-        function: Any,
+        function: Function,
         placed: str,
         blocks: Iterable[Block],
-        shared: Any = None,
+        shared: PyTree = None,
         which: int = 0,
-    ) -> Iterator[Any]:
-        """Send the first blocks now; yield the results of all.
+    ) -> Iterator[PyTree]:
+        """Send the first blocks at once, and return an iterator of the results of all blocks.
 
         Raises
         ------
         EngineError
-            If a block fails, is lost too often, or if the cluster stays without workers.
+            If a block fails or is lost too often, or if the cluster stays without workers.
         """
         run = Run(self._cluster, placed, function, iter(blocks), to_numpy(shared), which)
         try:
@@ -96,10 +101,11 @@ class Dask:
         return run.results()
 
     def _register(self, name: str, payload: bytes) -> None:
-        """Tell all workers, and the scheduler for those to come.
+        """Have the scheduler send what is placed to all workers, and to those that join later.
 
-        The scheduler knows before it tells workers. So one that dies meanwhile, or that does not
-        answer while others do, is not waited for: it gets what is placed when it is back.
+        The scheduler stores it before it sends it to workers. So nothing waits for a worker that
+        dies meanwhile, or that does not answer while others do: the worker gets what is placed when
+        it is back.
         """
         errors: list[Exception] = []
 
@@ -135,7 +141,7 @@ class Dask:
         thread.join(_FORGET)
 
     def _check_memory(self, n_bytes: int, task_bytes: int) -> None:
-        # What is placed is there as bytes and as arrays, while it is read.
+        # While a worker reads what is placed, it holds it twice: as bytes and as arrays.
         shared = _PROCESS_BYTES + 2 * n_bytes
         for worker in self._cluster.info().values():
             limit, own = worker.get("memory_limit"), worker["nthreads"] * task_bytes
@@ -155,10 +161,21 @@ def _new_name() -> str:
 
 @dataclass
 class _Use:
-    """How many runs of this process need what is placed under a name.
+    """The use that this process makes of one content that is placed.
 
-    No name is used twice. A worker that hangs forgets what was placed when it goes on, and by then
-    the same content may have been placed again.
+    No name is used twice. A worker that hung drops what was placed when it goes on, and by then the
+    same content may have been placed again.
+
+    Attributes
+    ----------
+    name : str
+        The name that the content is placed under.
+    number : int
+        How many runs need it.
+    is_there : bool
+        Whether it has been sent to the workers.
+    lock : Lock
+        Held while it is sent.
     """
 
     name: str = field(default_factory=_new_name)

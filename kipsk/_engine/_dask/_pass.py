@@ -1,4 +1,4 @@
-"""One pass over blocks on a dask cluster whose workers may die, hang, join late or lose results."""
+"""One pass over blocks on a cluster whose workers may die, hang, join late or lose results."""
 
 from __future__ import annotations
 
@@ -10,26 +10,30 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import jax
 import numpy as np
 
-from kipsk._engine._base import Block, EngineError, to_numpy
-from kipsk._engine._dask._cluster import Attempt, Cluster
+from kipsk._engine._base import Block, EngineError, Function, to_numpy
+from kipsk._engine._dask._cluster import Cluster
+from kipsk._engine._dask._tasks import Attempt, Task
 from kipsk._engine._dask._worker import SHARED, NotPlacedError, compute, dumps
+from kipsk._types import PyTree
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 _LOGGER = logging.getLogger(__name__)
-# Results that wait for one before them, in multiples of the blocks under way.
+# How many results may wait for one before them, in multiples of the blocks under way.
 _WAITING = 16
-# Results that are brought at a time, until one does not come.
+# How many results are brought at a time, until one of them does not come; then one by one.
 _TOGETHER = 16
 
 
-def check_open(client: Any) -> None:
-    """Raise EngineError if nothing can be sent any more."""
+def check_open(client: Client) -> None:
+    """Raise EngineError if the client cannot send anything any more."""
     if client.status in ("closed", "closing"):
         raise EngineError(
             f"The dask client of joblib.parallel_config is {client.status}, or its scheduler is "
@@ -37,35 +41,6 @@ def check_open(client: Any) -> None:
             "joblib.parallel_config('dask') with it open. A fit with 'checkpoint_path' goes on "
             "from its last save."
         )
-
-
-@dataclass(eq=False)
-class _Task:
-    """A block that is under way.
-
-    Attributes
-    ----------
-    index : int
-    payload : bytes
-    attempts : list of Attempt
-        Oldest first.
-    n_lost : int
-    missing_since : float
-        When a worker first lacked what is placed.
-    """
-
-    index: int
-    payload: bytes
-    attempts: list[Attempt] = field(default_factory=list)
-    n_lost: int = 0
-    missing_since: float = 0.0
-
-    def waited(self, now: float) -> float:
-        """Return the seconds since the last attempt; half for each more of them.
-
-        A long block is no hung worker.
-        """
-        return (now - self.attempts[-1].since) / 2 ** (len(self.attempts) - 1)
 
 
 class Run:
@@ -77,16 +52,16 @@ class Run:
     placed : str
         The name of what is placed.
     function, blocks, shared, which
-        As `Engine.map` takes them.
+        The arguments of `Engine.map`.
     """
 
     def __init__(
         self,
         cluster: Cluster,
         placed: str,
-        function: Any,
+        function: Function,
         blocks: Iterator[Block],
-        shared: Any,
+        shared: PyTree,
         which: int,
     ) -> None:
         self._cluster, self._client, self._limits = cluster, cluster.client, cluster.limits
@@ -95,20 +70,20 @@ class Run:
         self._seconds = cluster.times(self._name, which)
         self._blocks, self._is_over, self._n_sent = blocks, False, 0
         self._shared = dumps(shared)
-        self._open: dict[int, _Task] = {}
-        self._done: dict[int, Any] = {}
-        # To be sent once more: to any worker, and to one that has nothing else to do.
-        self._again: deque[_Task] = deque()
-        self._late: deque[_Task] = deque()
+        self._open: dict[int, Task] = {}
+        self._done: dict[int, PyTree] = {}
+        # Blocks to be sent again: to any worker, and only to one that has nothing else to do.
+        self._again: deque[Task] = deque()
+        self._late: deque[Task] = deque()
         self._ended: queue.SimpleQueue[Attempt] = queue.SimpleQueue()
-        # Done, on workers that do not give results for now.
+        # Attempts that are done, but whose workers do not hand over results for now.
         self._kept: list[Attempt] = []
         self._patience, self._together = self._limits.result, _TOGETHER
         self._progress = self._seen = time.monotonic()
         self._looked = -float("inf")
 
-    def results(self) -> Iterator[Any]:
-        """Yield results in the order of the blocks."""
+    def results(self) -> Iterator[PyTree]:
+        """Yield the results in the order of the blocks."""
         index = 0
         try:
             while True:
@@ -131,7 +106,7 @@ class Run:
                     self._client.set_metadata([SHARED, self._placed, self._id], None)
 
     def send_more(self) -> None:
-        """Send blocks until all workers have enough of them."""
+        """Send blocks until each worker has as many as it may have."""
         check_open(self._client)
         n_workers = len(self._cluster.threads)
         if time.monotonic() - self._looked > self._limits.tick * max(1, n_workers / 100):
@@ -142,8 +117,8 @@ class Run:
                 return
             self._send(task, worker)
 
-    def _next(self, worker: str) -> _Task | None:
-        """Return the block that a worker should do."""
+    def _next(self, worker: str) -> Task | None:
+        """Return the next block for a worker; None if there is nothing for it to do."""
         task = self._of(self._again, worker) or self._new()
         if task is None and self._cluster.is_idle(worker):
             attempt = self._cluster.take_waiting(lambda one: self._is_open(one.task))
@@ -151,20 +126,21 @@ class Run:
                 task = attempt.task
                 task.attempts.remove(attempt)
                 return task
-            # A worker loses nothing by it, and spares all the wait for one that was started again
-            # and compiles.
+            # It costs an idle worker nothing to repeat the block of another one, and it spares the
+            # pass a wait for a worker that was restarted and has to compile.
             task = self._of(self._late, worker)
         return task
 
-    def _of(self, tasks: deque[_Task], worker: str) -> _Task | None:
-        """Return the first of some blocks that is not done, nor with that worker."""
+    def _of(self, tasks: deque[Task], worker: str) -> Task | None:
+        """Return the first block that is not done and that the worker does not have yet."""
         while tasks:
             task = tasks.popleft()
             if self._is_open(task) and all(one.worker != worker for one in task.attempts):
                 return task
         return None
 
-    def _new(self) -> _Task | None:
+    def _new(self) -> Task | None:
+        """Return the next block of the pass; None if there is none, or enough are under way."""
         most = self._cluster.most
         if self._is_over or len(self._open) >= most or len(self._done) >= _WAITING * most:
             return None
@@ -173,7 +149,7 @@ class Run:
             self._is_over = True
             return None
         block = block._replace(own=to_numpy(block.own))
-        task = _Task(self._n_sent, dumps((self._function, self._which, block)))
+        task = Task(self._n_sent, dumps((self._function, self._which, block)))
         if not self._n_sent:
             self._share()
         self._open[task.index] = task
@@ -181,25 +157,25 @@ class Run:
         return task
 
     def _share(self) -> None:
-        """Give the scheduler what the blocks share: each worker asks it once, and none another.
+        """Give the scheduler what the blocks share, so that each worker asks for it once.
 
-        Sent with each block, it would stay in dask's logs of messages.
+        If it were sent with each block, dask's logs of messages would keep all the copies.
         """
-        with suppress(OSError, TimeoutError):  # workers that miss it tell
+        with suppress(OSError, TimeoutError):  # a worker that finds nothing raises NotPlacedError
             self._client.set_metadata([SHARED, self._placed, self._id], self._shared)
 
-    def _send(self, task: _Task, worker: str) -> None:
+    def _send(self, task: Task, worker: str) -> None:
         x64 = jax.dtypes.canonicalize_dtype(np.float64) == np.float64
         call = (compute, self._placed, task.payload, self._id, x64)
         attempt = Attempt(task, worker, time.monotonic())
         task.attempts.append(attempt)
         self._cluster.submit(attempt, call, f"{self._name}-{task.index}", self._ended.put)
 
-    def _is_open(self, task: _Task) -> bool:
+    def _is_open(self, task: Task) -> bool:
         return self._open.get(task.index) is task
 
     def _wait(self) -> None:
-        """Wait for a block to end, or a while; take what has come."""
+        """Wait until a block ends or a tick is over, and take the results that are there."""
         with suppress(queue.Empty):
             self._kept.append(self._ended.get(timeout=self._limits.tick))
             while len(self._kept) < self._together:
@@ -208,7 +184,7 @@ class Run:
         there: list[Attempt] = []
         for attempt in ended:
             if not self._is_open(attempt.task) or attempt not in attempt.task.attempts:
-                continue  # another one was first, or it was given up
+                continue  # another attempt was first, or this one was given up
             (there if self._is_there(attempt) else self._kept).append(attempt)
         self._take(there)
         if time.monotonic() - self._progress > self._limits.stall:
@@ -219,23 +195,30 @@ class Run:
             )
 
     def _is_there(self, attempt: Attempt) -> bool:
-        """Return whether a result can be had; else its worker will be seen again, or be gone."""
+        """Return whether the result can be brought now.
+
+        If not, its worker either sends a heartbeat later or will be found gone.
+        """
         is_done = attempt.future.status in ("finished", "error", "cancelled")
         return is_done and attempt.worker in self._cluster.alive
 
-    def _bring(self, attempts: list[Attempt], patience: float) -> list[Any]:
-        """Return results; raise TimeoutError if they do not come in time, or are there no more."""
+    def _bring(self, attempts: list[Attempt], patience: float) -> list[PyTree]:
+        """Return the results of attempts.
+
+        Raises TimeoutError if they do not come in `patience` seconds, ConnectionError if they are
+        no longer on their workers.
+        """
         keys = [attempt.future.key for attempt in attempts]
 
-        async def gather() -> list[Any]:
-            # `Client.gather` would let calls wait for each other, and a worker that hangs be
-            # waited for in all of them.
+        async def gather() -> list[PyTree]:
+            # Not `Client.gather`, whose calls wait for each other: all of them would wait for one
+            # worker that hangs.
             response = await self._client.scheduler.gather(keys=keys)
             if response["status"] != "OK":
                 raise ConnectionError(f"the result is not on {attempts[0].worker}")
             return [response["data"][key] for key in keys]
 
-        call = asyncio.run_coroutine_threadsafe(gather(), self._client.loop.asyncio_loop)
+        call = asyncio.run_coroutine_threadsafe(gather(), self._client.loop.asyncio_loop)  # type: ignore[union-attr]
         end = time.monotonic() + patience
         try:
             while True:
@@ -247,7 +230,7 @@ class Run:
             call.cancel()
 
     def _take(self, attempts: list[Attempt]) -> None:
-        """Bring results of blocks; several at once as long as nothing is wrong."""
+        """Bring the results of attempts, several at once unless that went wrong before."""
         if len(attempts) > 1 and all(one.future.status == "finished" for one in attempts):
             try:
                 results = self._bring(attempts, self._limits.tick)
@@ -265,16 +248,16 @@ class Run:
                 self._kept.append(attempt)
 
     def _take_one(self, attempt: Attempt) -> None:
-        """Bring the result of a block; if it is lost, send it again."""
+        """Bring the result of an attempt; if it is lost, have its block sent again."""
         from distributed import KilledWorker
 
         try:
             if attempt.future.status == "finished":
                 (result,) = self._bring([attempt], self._patience)
             else:
-                result = attempt.future.result(self._limits.tick)  # raises what it failed with
+                result = attempt.future.result(self._limits.tick)  # raises the block's own error
         except Exception as error:
-            lost = (KilledWorker, NotPlacedError, ImportError)  # of kipsk, where it is missing
+            lost = (KilledWorker, NotPlacedError, ImportError)  # the last where kipsk is missing
             if attempt.future.status == "error" and not isinstance(error, lost):
                 raise EngineError(
                     f"A block failed on a worker of the dask cluster: {type(error).__name__}: "
@@ -287,7 +270,8 @@ class Run:
         else:
             self._keep(attempt, result)
 
-    def _keep(self, attempt: Attempt, result: Any) -> None:
+    def _keep(self, attempt: Attempt, result: PyTree) -> None:
+        """Store a result, and give up the other attempts at its block."""
         task = attempt.task
         self._done[task.index] = result
         self._progress = time.monotonic()
@@ -297,7 +281,7 @@ class Run:
         self._cluster.drop(task.attempts)
 
     def _lose(self, attempt: Attempt, error: BaseException) -> None:
-        """Have a block sent again, unless that happens too often."""
+        """Have a block sent again; raise EngineError if it has been lost too often."""
         task = attempt.task
         task.attempts.remove(attempt)
         self._cluster.drop([attempt])
@@ -305,8 +289,8 @@ class Run:
         _LOGGER.info("block %d was lost (%s)", task.index, error)
         self._again.append(task)
         if isinstance(error, NotPlacedError | ImportError):
-            self._share()  # a cluster that is restarted forgets it
-            self._cluster.doubt(attempt.worker)  # or it would be given one after the other
+            self._share()  # a cluster that was restarted has lost it
+            self._cluster.doubt(attempt.worker)  # else it would be given block after block
             task.missing_since = task.missing_since or time.monotonic()
             if time.monotonic() - task.missing_since > self._limits.straggler:
                 raise EngineError(
@@ -324,7 +308,7 @@ class Run:
             ) from error
 
     def _look(self) -> None:
-        """See what workers there are, and what takes too long."""
+        """See which workers there are, and find the blocks that are lost or take too long."""
         now = self._looked = time.monotonic()
         self._cluster.look()
         attempts = [one for task in self._open.values() for one in task.attempts]
@@ -342,7 +326,7 @@ class Run:
         limits = self._limits
         usual = limits.times * statistics.median(self._seconds) if self._seconds else 0.0
         patience = max(limits.straggler, usual)
-        # All compile in the first pass.
+        # In the first pass every worker compiles, and no time is usual yet.
         sooner = max(limits.idle, usual) if self._seconds else patience
         self._again.clear()
         self._late.clear()

@@ -1,4 +1,4 @@
-"""What dask workers hold and run: what was placed, and one block of it."""
+"""The part of a fit that runs on dask workers: they hold what is placed, and compute blocks."""
 
 from __future__ import annotations
 
@@ -7,33 +7,41 @@ import pickle
 import threading
 from functools import cached_property
 from importlib import import_module
-from typing import Any
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
 
 import jax
 
 from kipsk._engine._base import Placed, to_numpy
 from kipsk._engine._threads import single_threaded_blas
+from kipsk._types import PyTree
+
+if TYPE_CHECKING:
+    from distributed import Worker, WorkerPlugin
 
 
 def versions() -> dict[str, str]:
+    """Return the versions that all workers must have in common."""
     return {name: import_module(name).__version__ for name in ("kipsk", "jax")}
 
 
-#: In the scheduler's metadata: what the blocks of a pass share, by what is placed and the pass.
+#: The key in the scheduler's metadata under which lies what the blocks of a pass share. The keys
+#: below it are the name of what is placed and the name of the pass.
 SHARED = "kipsk-shared"
-# Passes at a time that a worker keeps it of: fits in several threads may have placed the same.
+# For how many passes a worker keeps what their blocks share. Several passes may run at a time,
+# because fits in several threads may have placed the same.
 _PASSES = 4
-# Seconds that a worker waits for it.
+# How many seconds a worker waits for the scheduler to send it.
 _ASK = 60.0
 
 
 class _Sent:
-    """What was placed on the workers of this process.
+    """What was placed on the workers of this process under one name.
 
     Attributes
     ----------
     workers : set of str
-        Their addresses. Threads of one process may be several workers.
+        The addresses of these workers. Threads of one process may be several workers.
     """
 
     def __init__(self, payload: bytes) -> None:
@@ -47,9 +55,9 @@ class _Sent:
             return self._placed
 
     def shared(self, name: str, run: str) -> bytes:
-        """Return what the blocks of a pass share. The scheduler is asked once.
+        """Return what the blocks of a pass share; the scheduler is asked for it once.
 
-        A worker that had it first would be another one that can hang.
+        It does not come from another worker, because that one could hang.
         """
         with self._lock:
             if run not in self._shared:
@@ -73,19 +81,19 @@ def _ask(name: str, run: str) -> bytes:
     try:
         ask = worker.scheduler.get_metadata
         value = sync(worker.loop, ask, keys=keys, default=None, callback_timeout=_ASK)
-    except Exception as error:  # of a connection
+    except Exception as error:  # whatever a broken connection raises
         raise NotPlacedError(f"the scheduler does not answer: {error}") from error
     if value is None:
         raise NotPlacedError(f"the scheduler has no {keys}")
     return bytes(value)
 
 
-#: On a worker: what is placed there, by name.
+#: On a worker: everything that is placed there, by name.
 _SENT: dict[str, _Sent] = {}
 
 
 def receive(name: str, payload: bytes, wanted: dict[str, str], address: str) -> None:
-    """Keep on a worker what is placed, or say why not."""
+    """Keep on a worker what is placed; raise RuntimeError if its versions are not those wanted."""
     own = versions()
     if own != wanted:
         both = [", ".join(f"{k} {v}" for k, v in some.items()) for some in (own, wanted)]
@@ -94,7 +102,7 @@ def receive(name: str, payload: bytes, wanted: dict[str, str], address: str) -> 
 
 
 def forget(name: str, address: str) -> None:
-    """Drop on a worker what was placed, unless another worker of its process has it too."""
+    """Drop what was placed on a worker, unless another worker of the process needs it."""
     sent = _SENT.get(name)
     if sent is not None:
         sent.workers.discard(address)
@@ -102,10 +110,11 @@ def forget(name: str, address: str) -> None:
             _SENT.pop(name, None)
 
 
-def plugin(name: str, payload: bytes, wanted: dict[str, str]) -> Any:
+def plugin(name: str, payload: bytes, wanted: dict[str, str]) -> WorkerPlugin:
     """Return the plugin that holds what is placed.
 
-    Its class is local, hence sent with its code: a worker without kipsk can load it and say so.
+    Its class is local, so it is sent with its code. A worker that has no kipsk can therefore load
+    it and report that.
     """
     from distributed import WorkerPlugin
 
@@ -113,15 +122,15 @@ def plugin(name: str, payload: bytes, wanted: dict[str, str]) -> Any:
         def __init__(self, name: str, payload: bytes, wanted: dict[str, str]) -> None:
             self.name, self.payload, self.wanted = name, payload, wanted
 
-        def setup(self, worker: Any) -> None:
+        def setup(self, worker: Worker) -> None:
             try:
                 from kipsk._engine._dask import _worker
             except ImportError as error:
                 raise RuntimeError(f"the worker {worker.address} has no kipsk: {error}") from error
             _worker.receive(self.name, self.payload, self.wanted, worker.address)
-            self.payload = b""  # the worker keeps this object
+            self.payload = b""  # the worker keeps this object, and needs the bytes no more
 
-        def teardown(self, worker: Any) -> None:
+        def teardown(self, worker: Worker) -> None:
             from kipsk._engine._dask import _worker
 
             _worker.forget(self.name, worker.address)
@@ -130,24 +139,24 @@ def plugin(name: str, payload: bytes, wanted: dict[str, str]) -> Any:
 
 
 class NotPlacedError(RuntimeError):
-    """A worker lacks what was placed."""
+    """The error of a worker that lacks what was placed."""
 
 
-def compute(name: str, task: bytes, run: str, x64: bool) -> Any:
+def compute(name: str, task: bytes, run: str, x64: bool) -> PyTree:
     """Compute one block on a worker.
 
     Parameters
     ----------
     name : str
-        Of what is placed.
+        The name of what is placed.
     task : bytes
-        ``(function, which, block)``.
+        A pickle of ``(function, which, block)``.
     run : str
-        The pass, whose blocks share something.
+        The name of the pass that the block belongs to.
     x64 : bool
-        Whether float64 is in use where the task comes from.
+        Whether JAX uses float64 in the process that sent the task.
     """
-    # Arrays of JAX are made when they are unpickled: float64 has to be in use by then.
+    # Unpickling makes arrays of JAX, so JAX has to use float64 by then.
     with jax.enable_x64(x64), single_threaded_blas:
         function, which, block = pickle.loads(task)
         try:
@@ -158,8 +167,8 @@ def compute(name: str, task: bytes, run: str, x64: bool) -> Any:
         return to_numpy(function(placed.constants[which], *placed.arguments(block), shared))
 
 
-def dumps(value: Any) -> bytes:
-    """Pickle what can be found by its name or sent as code; jitted functions by name."""
+def dumps(value: PyTree) -> bytes:
+    """Pickle a value: jitted functions by their name, other functions by name or as code."""
     import cloudpickle
 
     jitted: Any = type(jax.jit(_named))
@@ -181,8 +190,8 @@ def dumps(value: Any) -> bytes:
         return file.getvalue()
 
 
-def _is_found(obj: Any) -> bool:
-    """Return whether a worker finds an object by its name, and no other one."""
+def _is_found(obj: FunctionType) -> bool:
+    """Return whether a worker finds this very object by its name."""
     if obj.__module__ == "__main__":
         return False
     try:
@@ -191,8 +200,9 @@ def _is_found(obj: Any) -> bool:
         return False
 
 
-def _named(module: str, name: str) -> Any:
-    found: Any = import_module(module)
+def _named(module: str, name: str) -> object:
+    """Return an object of a module by its qualified name."""
+    found: object = import_module(module)
     for part in name.split("."):
         found = getattr(found, part)
     return found

@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from jax import Array
 from jax.tree_util import register_dataclass
 
 from kipsk._checks import check_integer, check_option
+from kipsk._types import Given
 from kipsk.architectures import Architecture, Shape, convnet, get_architecture, myrtle
 from kipsk.architectures._layers import AvgPool, Conv, Layer, checked_shape
 from kipsk.kernels._base import JaxKernel, KernelFunction, in_float64
@@ -23,24 +24,24 @@ from kipsk.kernels._pairs import all_pairs, pairs_among
 
 _KINDS = ("ntk", "nngp")
 
-# Covariances of the pairs that go together: on a CPU they stay in its caches, those between all
-# pixels (arrays of many uses) more closely; a GPU has to be filled.
+# How many covariances the pairs of one block have in all. On a CPU they have to stay in its caches;
+# with pooling (True) arrays are used several times, and have to be smaller. A GPU has to be filled.
 _TOGETHER_CPU = {True: 2**16, False: 2**19}
 _TOGETHER = 2**26
 
 
 class Images(NamedTuple):
-    """Inputs, and what their kernels need of each alone."""
+    """Inputs, with everything in their kernels that depends on one input alone."""
 
     X: Array  # (n, n_features)
-    variances: Variances  # for each activation (n, *places)
-    values: Array  # (n,), the kernel of each with itself
+    variances: Variances  # one array for each activation, of shape (n, *places)
+    values: Array  # (n,), the kernel of each input with itself
 
 
 class _Heads(NamedTuple):
-    """Inputs as a block of pairs gets them."""
+    """Inputs in the form that `_block` takes."""
 
-    P: Array
+    P: Array  # from `Propagation.heads`
     variances: Variances
 
 
@@ -57,10 +58,10 @@ class ConvolutionalFunction(KernelFunction):
 
     @property
     def is_mirrored(self) -> bool:
-        """Whether two images have the kernel of their mirror images, left to right.
+        """Whether mirroring both images, left to right, leaves their kernel as it is.
 
-        Strides and the windows of a pooling begin at the left, the padding of an even filter has
-        one pixel more on the right.
+        Strides and the windows of a pooling begin at the left, and the padding of an even filter
+        has one pixel more on the right.
         """
         if not self.architecture.needs_images:
             return True
@@ -83,7 +84,7 @@ class ConvolutionalFunction(KernelFunction):
             return propagation.variances(propagation.heads(x[None]))
 
         n_together = max(1, min(_pairs_together(propagation), len(X)))
-        # A batch of one would still be a batch, which XLA makes less of.
+        # No batch axis for single rows: XLA makes slower code of a batch of one.
         variances, values = jax.lax.map(
             of_itself, X, batch_size=n_together if n_together > 1 else None
         )
@@ -100,7 +101,7 @@ class ConvolutionalFunction(KernelFunction):
         return all_pairs(partial(_block, propagation), (n_a, n_b), *heads)
 
     def exact(self, A: Images) -> Images:
-        # From the pixels on: the variances have to fit the covariances.
+        # From the pixels on: variances and covariances need the same rounding.
         return self.prepare(in_float64(A.X))
 
     def gram(self, A: Images) -> Array:
@@ -117,7 +118,7 @@ class ConvolutionalFunction(KernelFunction):
 
     def row_size(self, n_features: int) -> int:
         propagation = self._propagation(n_features)
-        # Patches, twice while they are made.
+        # Patches; while they are made there are two copies.
         return 2 * jax.eval_shape(propagation.heads, jnp.zeros((1, n_features))).size
 
     def pair_size(self, n_features: int) -> int:
@@ -142,7 +143,7 @@ def _pairs_together(propagation: Propagation) -> int:
 
 
 def _evenly(n: int, most: int) -> int:
-    """Return the size of tiles of n rows, `most` at most, with few rows missing in the last."""
+    """Return a tile size up to `most` that divides n rows with few missing in the last tile."""
     return -(-n // -(-n // most))
 
 
@@ -158,13 +159,13 @@ def _block(propagation: Propagation, A: _Heads, B: _Heads) -> Array:
 class _ExactKernel(JaxKernel):
     """A kernel read off an architecture at infinite width."""
 
-    #: A pair costs millions of operations: a step of a few hundred targets.
+    #: A pair costs millions of operations, so a step takes a few hundred targets.
     recommended_batch_size = 500
-    #: Twice as fast as float64, and the features of images are no finer.
+    #: It takes half the time of float64, and pixels are not given more precisely.
     recommended_dtype = "float32"
 
     kind: str
-    image_shape: Any
+    image_shape: Given
     width: int
 
     @abstractmethod
@@ -192,17 +193,17 @@ class _ExactKernel(JaxKernel):
 class Convolutional(_ExactKernel):
     r"""Exact kernel of an infinitely wide network of any architecture.
 
-    The covariance of two images, between the pixels of one and those of the other, goes through
-    the layers: with T and T' the activation's dual (Gaussian expectations of it and of its
-    derivative) and A the mean over what a filter sees::
+    The covariance between the pixels of one image and those of another goes through the layers.
+    With T and T' the activation's duals (Gaussian expectations of it and of its derivative) and A
+    the mean over the pixels of a filter::
 
         Conv, Dense     K <- w_std^2 A K + b_std^2        Theta <- K + w_std^2 A Theta
         Activation      Theta <- T'(K) Theta              K <- T(K)
         AvgPool ...     K <- means over windows           Theta likewise
 
     ``"nngp"`` is K at the end (Novak et al. 2019, arXiv 1810.05148), ``"ntk"`` is Theta (Arora et
-    al. 2019, arXiv 1904.11955). With pooling the covariance of all pairs of pixels is needed: a
-    pair of 32 x 32 images costs milliseconds of a CPU, without pooling microseconds.
+    al. 2019, arXiv 1904.11955). With pooling the covariances of all pairs of pixels are needed: a
+    pair of 32 x 32 images takes a CPU milliseconds, where it takes microseconds without pooling.
 
     Parameters
     ----------
@@ -214,7 +215,7 @@ class Convolutional(_ExactKernel):
     image_shape : tuple (H, W, C), default=None
         The images whose pixels are a row of X; needed if the architecture looks at pixels.
     width : int, default=1024
-        Used in the standard parameterization alone, whose NTK is one of networks of this width.
+        Used only with the standard parameterization, whose NTK depends on the networks' width.
 
     See Also
     --------
@@ -222,9 +223,10 @@ class Convolutional(_ExactKernel):
 
     Notes
     -----
-    Nothing is kept of a pair: memory is that of a few pairs and of the patches of all rows, some
-    ``18 H W C`` numbers each. The gradient goes through the pairs again; reverse mode only. The
-    symmetric matrix of a set with itself is computed in float64, one triangle of it.
+    Nothing of a pair is kept but its kernel. The memory needed is that of a few pairs and of the
+    patches of all rows, some ``18 H W C`` numbers a row. The gradient, in reverse mode only, goes
+    through the pairs again. Of the symmetric matrix of a set with itself one triangle is computed,
+    in float64.
 
     Examples
     --------
@@ -255,7 +257,8 @@ class Convolutional(_ExactKernel):
 class ConvNet(_ExactKernel):
     """Exact kernel of ConvNets: convolution, activation and average pooling, several times.
 
-    `Convolutional` of `kipsk.architectures.convnet`, with its parameters in reach of a grid search.
+    It is `Convolutional` of `kipsk.architectures.convnet`, whose parameters are its own, so that a
+    grid search reaches them.
 
     Parameters
     ----------
@@ -269,10 +272,10 @@ class ConvNet(_ExactKernel):
     activation : {"relu", "erf", "gelu"}, default="relu"
         The nonlinearity; "gelu" is the exact one, not its tanh form.
     first_conv : bool, default=False
-        One more convolution and activation in front, as in the papers' ConvNet. It then costs
-        several times as much.
+        Whether one more convolution and activation come first, as in the papers' ConvNet. The
+        kernel then costs several times as much.
     global_pool : bool, default=False
-        The mean over all pixels before the readout, instead of Flatten.
+        Whether the readout sees the mean over all pixels (GlobalAvgPool) instead of each (Flatten).
     w_std : float, default=sqrt(2)
         Standard deviation of the weights.
     b_std : float, default=0.1
@@ -280,7 +283,7 @@ class ConvNet(_ExactKernel):
     parameterization : {"ntk", "standard"}, default="ntk"
         As in `kipsk.architectures.Architecture`.
     width : int, default=1024
-        Used in the standard parameterization alone.
+        Used only with the standard parameterization, whose NTK depends on the networks' width.
 
     Examples
     --------
@@ -331,8 +334,9 @@ class ConvNet(_ExactKernel):
 class Myrtle(_ExactKernel):
     """Exact kernel of the Myrtle networks (Shankar et al. 2020, arXiv 2003.02237).
 
-    `Convolutional` of `kipsk.architectures.myrtle`. They convolve at full resolution, which costs
-    several times as much as a `ConvNet`.
+    It is `Convolutional` of `kipsk.architectures.myrtle`, whose parameters are its own. These
+    networks have several convolutions at full resolution, so the kernel costs several times as much
+    as a `ConvNet`.
 
     Parameters
     ----------
@@ -342,7 +346,7 @@ class Myrtle(_ExactKernel):
         The neural tangent kernel of a network whose layers all learn, or that of one whose readout
         alone does (a Gaussian process).
     image_shape : tuple (H, W, C), default=None
-        The images whose pixels are a row of X. Must be given; 4 pixels a side at least.
+        The images whose pixels are a row of X. Must be given; each side needs at least 4 pixels.
     activation : {"relu", "erf", "gelu"}, default="relu"
         The nonlinearity; "gelu" is the exact one, not its tanh form.
     w_std : float, default=sqrt(2)
@@ -352,7 +356,7 @@ class Myrtle(_ExactKernel):
     parameterization : {"ntk", "standard"}, default="ntk"
         As in `kipsk.architectures.Architecture`.
     width : int, default=1024
-        Used in the standard parameterization alone.
+        Used only with the standard parameterization, whose NTK depends on the networks' width.
 
     Examples
     --------

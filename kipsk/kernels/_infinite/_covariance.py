@@ -4,51 +4,56 @@ An infinitely wide network is described by the covariance of its features at eve
 image with those at every pixel of another, the mean over channels. The arrays here have the pixels
 in front and pairs of inputs, (n_a, n_b), behind:
 
-    EVERY   (H, W, H', W', n_a, n_b)   each pixel of x with each of x'
-    SAME    (H, W, n_a, n_b)           each pixel of x with the one at its place in x'
+    EVERY   (H, W, H', W', n_a, n_b)   each pixel of x with each pixel of x'
+    SAME    (H, W, n_a, n_b)           each pixel of x with the pixel at the same place in x'
     FLAT    (n_a, n_b)                 features without places
 
-A layer that mixes places in one image, pooling, needs EVERY; without any, SAME is enough.
+Pooling mixes the places of an image, so the layers before it need EVERY. Where no pooling follows,
+SAME is enough.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from kipsk._closed_form._products import FULL_PRECISION, matmul
+from kipsk._types import PyTree
 from kipsk.architectures import Conv
+
+Out = TypeVar("Out")
 
 #: Number of leading axes that are pixels.
 EVERY, SAME, FLAT = 4, 2, 0
 
-matmul = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-
 
 class Covariance(NamedTuple):
-    """What is known of a layer's outputs on two inputs.
+    """The two numbers that describe a layer's outputs on two inputs.
 
     Attributes
     ----------
     nngp : Array
-        The covariance of its features.
+        The covariance of the layer's features.
     ntk : Array or None
-        The inner product of their derivatives by all parameters so far; None if nobody asks.
+        The inner product of the features' derivatives by all parameters up to this layer; None
+        where only the NNGP kernel is wanted.
     """
 
     nngp: Array
-    ntk: Any
+    ntk: Array | None
 
 
 class Weights(NamedTuple):
-    """What weights and biases do: ``nngp = w2 mean + b2``, and what they add to the ntk.
+    """A layer's weights and biases: ``nngp = w2 mean + b2``, and what they add to the ntk.
 
-    In the NTK parameterisation the derivatives by N(0, 1) parameters are the covariance itself; in
-    the standard one they are the inputs, of which there are `fan_in`, and 1 for the bias.
+    In the NTK parameterisation the parameters are N(0, 1), and the inner product of the outputs'
+    derivatives by them is the covariance itself. In the standard parameterisation the derivative
+    by a weight is one of the `fan_in` inputs, and the derivative by the bias is 1.
     """
 
     w2: float
@@ -56,7 +61,7 @@ class Weights(NamedTuple):
     fan_in: int | None  # None is the NTK parameterisation
 
     def __call__(self, nngp: Array, ntk: Array | None, *, wants_ntk: bool) -> Covariance:
-        """Return the outputs of Dense or Conv from the means of what its filters see."""
+        """Return the covariance after Dense or Conv from the means over what its filters see."""
         out = self.w2 * nngp + self.b2
         if not wants_ntk:
             return Covariance(out, None)
@@ -64,13 +69,19 @@ class Weights(NamedTuple):
         return Covariance(out, own if ntk is None else own + self.w2 * ntk)
 
     def unit_patches(self, P: Array, roots: Array) -> Array:
-        """Return patches whose products are the cosines between outputs, the bias one more pixel.
+        """Return patches whose inner products are the cosines between the layer's outputs.
+
+        The bias becomes one more pixel of each patch.
 
         Parameters
         ----------
         P : Array of shape (..., n_filter)
         roots : Array of shape (...)
-            Roots of the variances of the outputs.
+            Square roots of the variances of the outputs.
+
+        Returns
+        -------
+        patches : Array of shape (..., n_filter + 1)
         """
         inverse = 1 / jnp.where(roots == 0, 1, roots)[..., None]
         scale = (self.w2 / P.shape[-1]) ** 0.5
@@ -79,7 +90,7 @@ class Weights(NamedTuple):
 
 
 def conv_padding(layer: Conv, n: int) -> tuple[int, int, int]:
-    """Return the zeros before and after a side of n pixels, and the pixels of the result."""
+    """Return how many zeros go before and after a side of n pixels, and the output's pixels."""
     if layer.padding == "VALID":
         return 0, 0, (n - layer.size) // layer.strides + 1
     n_out = -(-n // layer.strides)
@@ -87,19 +98,21 @@ def conv_padding(layer: Conv, n: int) -> tuple[int, int, int]:
     return total // 2, total - total // 2, n_out
 
 
-def apart(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Return ``function(*arguments)``, on a CPU compiled apart from what its result is used for.
+def apart(function: Callable[..., Out], *arguments: PyTree) -> Out:
+    """Return ``function(*arguments)``, on a CPU compiled apart from the code that uses its result.
 
-    XLA would fuse it into each use, and compute it again for each: several times for every shift of
-    a convolution. An optimisation barrier is gone by then; a branch is not.
+    XLA would otherwise fuse the function into each use of its result and compute it again there,
+    several times for every shift of a convolution. An optimisation barrier does not prevent it,
+    because XLA removes barriers before it fuses. A branch stays until then, so the function is put
+    into one.
     """
-    if jax.default_backend() != "cpu":  # a branch waits for the host
+    if jax.default_backend() != "cpu":  # on an accelerator a branch waits for the host
         return function(*arguments)
     shapes = jax.eval_shape(function, *arguments)
     number = jax.tree.leaves(arguments)[0].ravel()[0]
     bits = jax.lax.bitcast_convert_type(number, f"int{8 * number.dtype.itemsize}")
     return jax.lax.cond(
-        bits != -1,  # always, but XLA cannot know: those are the bits of a NaN nothing computes
+        bits != -1,  # always true (-1 are the bits of a NaN that nothing computes); XLA cannot know
         function,
         lambda *_: jax.tree.map(lambda s: jnp.full(s.shape, jnp.nan, s.dtype), shapes),
         *arguments,
@@ -108,9 +121,10 @@ def apart(function: Callable[..., Any], *arguments: Any) -> Any:
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def filter_mean(K: Array, layer: Conv, places: int) -> Array:
-    """Return the mean over the pixels of a filter that sits at the same place in both inputs.
+    """Return the mean covariance over the pixels of a filter, moved alike in both inputs.
 
-    ``1/size^2 sum_de K[i + d, j + e, i' + d, j' + e]``; zeros outside count.
+    ``1/size^2 sum_de K[i + d, j + e, i' + d, j' + e]``, where pixels outside of the images are
+    zeros and count.
     """
     return apart(partial(_filter_mean, layer=layer, places=places), K)
 
@@ -135,7 +149,7 @@ def _filter_mean(K: Array, layer: Conv, places: int) -> Array:
 
 def _filter_mean_backward(layer: Conv, places: int, K: Array, cotangent: Array) -> tuple[Array]:
     if layer.strides == 1 and layer.padding == "SAME" and layer.size % 2:
-        return (filter_mean(cotangent, layer, places),)  # as symmetric as the filter
+        return (filter_mean(cotangent, layer, places),)  # the filter is symmetric
     return jax.linear_transpose(partial(_filter_mean, layer=layer, places=places), K)(cotangent)
 
 
@@ -145,7 +159,7 @@ filter_mean.defvjp(
 
 
 def pool(K: Array, size: int) -> Array:
-    """Return the means over windows of both inputs; a remainder of pixels is left out."""
+    """Return the means over windows of both inputs; pixels beyond the last window are left out."""
     height, breadth = (n // size for n in K.shape[:2])
     K = K[: height * size, : breadth * size, : height * size, : breadth * size]
     windows = K.reshape(height, size, breadth, size, height, size, breadth, size, *K.shape[4:])
@@ -153,7 +167,7 @@ def pool(K: Array, size: int) -> Array:
 
 
 def same_places(K: Array) -> Array:
-    """Return what of EVERY is SAME."""
+    """Return the covariances of pixels at the same place, SAME, of those of all pairs, EVERY."""
     height, breadth, _, _, *pairs = K.shape
     n = height * breadth
     diagonal = K.reshape(n * n, *pairs)[:: n + 1]
@@ -176,7 +190,10 @@ def patches(x: Array, layer: Conv) -> Array:
 
 
 def by_window(P: Array, size: int) -> Array:
-    """Return (n, H, W, n_filter) by place in a window: (n, size^2, n_windows, n_filter)."""
+    """Return patches (n, H, W, n_filter) ordered by their place in a pooling window.
+
+    The result has shape (n, size^2, n_windows, n_filter).
+    """
     n, height, breadth, n_filter = P.shape
     height, breadth = height // size, breadth // size
     P = P[:, : height * size, : breadth * size]
@@ -185,13 +202,16 @@ def by_window(P: Array, size: int) -> Array:
 
 
 def products(P: Array, Q: Array, places: int) -> Array:
-    """Return the means of products of (n_a, H, W, n_filter) and (n_b, H, W, n_filter) patches."""
+    """Return the mean over n_filter of the products of two sets of patches.
+
+    The patches have shapes (n_a, H, W, n_filter) and (n_b, H, W, n_filter).
+    """
     (n_a, height, breadth, n_filter), n_b = P.shape, len(Q)
     Q = Q / n_filter
     if places == SAME:
-        return jnp.einsum("aijf,bijf->ijab", P, Q, precision=jax.lax.Precision.HIGHEST)
-    # A plain product and a transposition, which is none for a single pair: of an einsum XLA makes
-    # a layout that what follows is several times slower on.
+        return jnp.einsum("aijf,bijf->ijab", P, Q, precision=FULL_PRECISION)
+    # A plain product and a transposition, which moves nothing for a single pair. XLA would lay out
+    # the result of an einsum so that the layers after it take several times as long.
     K = matmul(P.reshape(-1, n_filter), Q.reshape(-1, n_filter).T)
     K = K.reshape(n_a, height, breadth, n_b, height, breadth)
     return K.transpose(1, 2, 4, 5, 0, 3)

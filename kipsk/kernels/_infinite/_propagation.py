@@ -1,9 +1,9 @@
 """The infinitely wide reading of an architecture: its NNGP kernel and NTK.
 
-A network whose layers are infinitely wide is a Gaussian process, so two numbers a layer and pixel
-pair are all of it: the covariance of the features, and the inner product of their derivatives
-(Jacot et al. 2018, arXiv 1806.07572; convolutions: Novak et al. 2019, arXiv 1810.05148, and Arora
-et al. 2019, arXiv 1904.11955). `Propagation` follows them through the layers.
+A network whose layers are infinitely wide is a Gaussian process. Two numbers for each layer and
+each pair of pixels describe it in full: the covariance of the features, and the inner product of
+their derivatives (Jacot et al. 2018, arXiv 1806.07572; for convolutions Novak et al. 2019, arXiv
+1810.05148, and Arora et al. 2019, arXiv 1904.11955). `Propagation` follows them through the layers.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from kipsk._closed_form._products import matmul
 from kipsk.architectures import (
     Activation,
     Architecture,
@@ -40,14 +41,13 @@ from kipsk.kernels._infinite._covariance import (
     apart,
     by_window,
     filter_mean,
-    matmul,
     patches,
     pool,
     products,
     same_places,
 )
 
-# Windows up to this size go through `pooled_activation`, which writes out size^2 products.
+# The largest pooling window that `pooled_activation` takes: it writes out size^2 products.
 _MAX_FUSED = 3
 
 #: The variances of one input at each activation, in the order of the layers.
@@ -65,7 +65,7 @@ class Propagation:
         (H, W, C) of images, or (n_features,).
     kind : {"nngp", "ntk"}
     width : int
-        Of the network whose NTK it is; the standard parameterisation depends on it.
+        Width of the network whose NTK this is. Only the standard parameterisation depends on it.
     """
 
     architecture: Architecture
@@ -75,7 +75,7 @@ class Propagation:
 
     @cached_property
     def n_linear(self) -> int:
-        """Number of layers before the first weights: means and reshapes of the raw input."""
+        """Number of layers before the first weights; they average or reshape the raw input."""
         weights = [isinstance(layer, Conv | Dense) for layer in self.architecture.layers]
         return weights.index(True)
 
@@ -96,13 +96,16 @@ class Propagation:
 
     @cached_property
     def n_pooled(self) -> int:
-        """Number of layers of `rest` up to the last one that mixes places."""
+        """Number of layers of `rest` up to and with the last one that mixes places."""
         mixing = [isinstance(layer, AvgPool | GlobalAvgPool) for layer in self.rest]
         return max((n + 1 for n, mixes in enumerate(mixing) if mixes), default=0)
 
     @cached_property
     def fused(self) -> int:
-        """Window of the pooling behind the first convolution and activation; 0 if there is none."""
+        """Window of the pooling that `pooled_activation` computes; 0 if there is none.
+
+        It does so where the first convolution is followed by an activation and by pooling.
+        """
         if not (self.n_pooled and isinstance(self.first, Conv)):
             return 0
         match self.rest[:2]:
@@ -112,17 +115,27 @@ class Propagation:
 
     @property
     def pair_size(self) -> int:
-        """How many numbers the first covariance of two inputs is, the largest one."""
+        """How many numbers the covariance of two inputs has where it is largest.
+
+        That is after the first weights.
+        """
         if isinstance(self.first, Dense):
             return 1
         height, breadth, _ = self.shapes[self.n_linear + 1]
         return (height * breadth) ** (2 if self.n_pooled else 1)
 
     def heads(self, X: Array) -> Array:
-        """Return what every place of the first weights' output sees, of (n, n_features) rows.
+        """Return the numbers that the first weights see at each place of their output.
 
-        Patches of shape (n, H, W, n_filter), in the order of `by_window` if pooling is fused; or
-        features (n, n_filter).
+        Parameters
+        ----------
+        X : Array of shape (n, n_features)
+
+        Returns
+        -------
+        heads : Array
+            Patches of shape (n, H, W, n_filter), in the order of `by_window` if pooling is
+            `fused`; features of shape (n, n_filter) if the first weights are those of Dense.
         """
         x = X.reshape(len(X), *self.input_shape)
         for number, layer in enumerate(self.architecture.layers[: self.n_linear]):
@@ -144,7 +157,7 @@ class Propagation:
     def variances(self, P: Array) -> tuple[Variances, Array]:
         """Return the variances of one input at each activation, and its kernel with itself.
 
-        P of shape (1, ...), the results without that axis.
+        P are the `heads` of one input, of shape (1, ...). The results have no axis of inputs.
         """
         recorded: list[Array] = []
 
@@ -154,7 +167,7 @@ class Propagation:
             return own, own
 
         first = None
-        if self.fused:  # the covariance is never whole, and has no diagonal
+        if self.fused:  # that covariance is never whole, so no diagonal can be taken from it
             w = self.weights(self.n_linear)
             own = w(jnp.mean(P * P, axis=-1), None, wants_ntk=False).nngp
             recorded.append(own[0])
@@ -168,9 +181,9 @@ class Propagation:
         Parameters
         ----------
         P, Q : Array of shape (n_a, ...), (n_b, ...)
-            Their `heads`.
+            The `heads` of both sets.
         a, b : Variances
-            Each of shape (n_a, *places), (n_b, *places).
+            The variances of both sets, arrays of shape (n_a, *places) and (n_b, *places).
         """
         given = iter(zip(a, b, strict=True))
         first = next(given) if self.fused else None
@@ -190,8 +203,8 @@ class Propagation:
     ) -> Array:
         """Follow the covariance from the first weights to the readout.
 
-        ``variances(covariance, places)`` gives those of both inputs at the next activation; `first`
-        are those of the first one where it is fused.
+        ``variances(covariance, places)`` returns the variances of both inputs at the next
+        activation. `first` are the variances at the first activation where it is `fused`.
         """
         wants_ntk = self.kind == "ntk"
         if first is not None:
@@ -218,13 +231,14 @@ class Propagation:
                 case AvgPool():
                     cov = apart(partial(jax.tree.map, partial(pool, size=layer.size)), cov)
                 case GlobalAvgPool() | Flatten():
-                    # Pixels become features, whose mean is taken; Flatten pairs equal places.
+                    # Pixels become features, and a covariance is a mean over features. Flatten
+                    # pairs equal places, GlobalAvgPool all places.
                     cov = jax.tree.map(partial(jnp.mean, axis=tuple(range(places))), cov)
                     places = FLAT
         return cov.nngp if cov.ntk is None else cov.ntk
 
     def _means(self, P: Array, Q: Array) -> tuple[Array, int]:
-        """Return the means of products of what the first weights see, and of which places."""
+        """Return the mean products of what the first weights see, and EVERY, SAME or FLAT."""
         if isinstance(self.first, Dense):
             return matmul(P, Q.T) / P.shape[-1], FLAT
         places = EVERY if self.n_pooled else SAME
@@ -233,7 +247,7 @@ class Propagation:
     def _pooled(self, P: Array, Q: Array, a: Array, b: Array) -> Covariance:
         """Return the covariance behind the first convolution, activation and pooling."""
         (height, breadth, _), n_a, n_b = self.shapes[self.n_linear + 3], len(P), len(Q)
-        P, Q, a, b = (  # places in front, windows of all inputs behind
+        P, Q, a, b = (  # the places in a window in front, the windows of all inputs behind
             jnp.moveaxis(x, 1, 0).reshape(x.shape[1], -1, *x.shape[3:]) for x in (P, Q, a, b)
         )
         dual = DUALS[self.rest[0].name]  # type: ignore[union-attr]
@@ -244,13 +258,13 @@ class Propagation:
 
 
 def check_exact(architecture: Architecture, owner: str) -> None:
-    """Raise ValueError for a layer that makes the outputs no Gaussian process in closed form."""
+    """Raise ValueError if a layer's outputs have no covariance in closed form."""
     is_gaussian = False
     for number, layer in enumerate(architecture.layers):
         if isinstance(layer, Conv | Dense):
             is_gaussian = True
         if isinstance(layer, Flatten) and architecture.needs_images:
-            is_gaussian = False  # pixels of unlike variance become features
+            is_gaussian = False  # pixels become features, and their variances differ
         is_closed = not isinstance(layer, Normalize)
         if isinstance(layer, Activation):
             is_closed, is_gaussian = is_gaussian, False
