@@ -11,7 +11,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import validate_data
 
 from kipsk._checks import check_integer, check_not_images, check_option, refuse
-from kipsk._data._coding import ClassCoding
+from kipsk._data._classes import ClassCoding
 from kipsk._data._coresets import farthest_first, forgetting_events, medoids, most_forgotten
 from kipsk._data._labels import encode
 from kipsk._data._support import centres_of, herd, rows_per_stratum

@@ -19,7 +19,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from kipsk._data import _support
-from kipsk._data._coding import ClassCoding, Data
+from kipsk._data._classes import ClassCoding
+from kipsk._data._coding import Data
 from kipsk._data._coresets import farthest_first, forgetting_events
 from kipsk._data._labels import one_hot
 from kipsk.baselines import CoresetSampler

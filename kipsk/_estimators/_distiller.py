@@ -14,7 +14,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from kipsk._checks import check_auto, check_integer, check_not_images, check_option, refuse
-from kipsk._data._coding import ClassCoding, Coding, Data
+from kipsk._data._classes import ClassCoding
+from kipsk._data._coding import Coding, Data
 from kipsk._data._support import Support
 from kipsk._estimators import _support_file
 from kipsk._estimators._kernel_ridge import KernelRidgeNTK

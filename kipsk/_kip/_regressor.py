@@ -12,7 +12,8 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.metrics import r2_score
 
 from kipsk._checks import refuse
-from kipsk._data._coding import Data, RealCoding
+from kipsk._data._coding import Data
+from kipsk._data._numbers import RealCoding
 from kipsk._estimators._kernel_ridge import KernelRidgeNTK
 from kipsk._kip._base import BaseKIP
 from kipsk._kip._parameters import Settings

@@ -15,7 +15,8 @@ from sklearn.utils import check_array, check_consistent_length, check_random_sta
 from sklearn.utils.validation import validate_data
 
 from kipsk._checks import check_not_images, refuse
-from kipsk._data._coding import ClassCoding, Data
+from kipsk._data._classes import ClassCoding
+from kipsk._data._coding import Data
 from kipsk._data._labels import encode, one_hot
 from kipsk._data._splits import balanced_batches
 from kipsk._descent import _step

@@ -5,7 +5,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from kipsk._data import _support
-from kipsk._data._coding import ClassCoding, Data, RealCoding
+from kipsk._data._classes import ClassCoding
+from kipsk._data._coding import Data
+from kipsk._data._numbers import RealCoding
 
 X = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
 Y = np.stack([np.arange(30.0), np.full(30, 7.0)], axis=1)  # the second output is constant

@@ -8,7 +8,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.cluster import KMeans
 
 from kipsk._data import _support
-from kipsk._data._coding import ClassCoding, Data
+from kipsk._data._classes import ClassCoding
+from kipsk._data._coding import Data
 from kipsk._data._labels import one_hot
 from kipsk._data._support import Support, gaussian_noise, rows_per_stratum
 
