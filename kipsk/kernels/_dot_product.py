@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,15 +14,14 @@ from numpy.typing import ArrayLike
 from scipy.spatial.distance import pdist
 
 from kipsk._checks import check_integer, check_option, check_positive
+from kipsk._closed_form._products import matmul
+from kipsk._types import AnyArray
 from kipsk.kernels._base import JaxKernel, KernelFunction, in_float64
 from kipsk.kernels._duals import DUALS
 
-# Accelerators round float32 products to fewer bits by default; a ridge of 1e-6 does not survive it.
-_matmul = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-
 
 class Rows(NamedTuple):
-    """Rows and what a dot-product kernel needs of each alone."""
+    """Rows, with what a kernel of products needs of each row alone."""
 
     X: Array  # (n, n_features)
     squares: Array  # (n,), |x|^2
@@ -31,14 +29,14 @@ class Rows(NamedTuple):
 
 @jax.custom_vjp
 def _products(X: Array) -> Array:
-    """``X X^T``, of shape (n, n)."""
-    return _matmul(X, X.T)
+    """Return ``X X^T``, of shape (n, n)."""
+    return matmul(X, X.T)
 
 
-# Autodiff would multiply twice, once for either factor.
+# Autodiff would need two products, one for each factor.
 _products.defvjp(
     lambda X: (_products(X), X),
-    lambda X, cotangent: (_matmul(cotangent + cotangent.T, X),),
+    lambda X, cotangent: (matmul(cotangent + cotangent.T, X),),
 )
 
 
@@ -47,7 +45,7 @@ class DotProductFunction(KernelFunction):
         return Rows(X, jnp.sum(X * X, axis=1))
 
     def cross(self, A: Rows, B: Rows) -> Array:
-        products = _matmul(A.X, B.X.T)
+        products = matmul(A.X, B.X.T)
         return self._of_products(products, A.squares[:, None], B.squares[None], A.X.shape[1])
 
     def exact(self, A: Rows) -> Rows:
@@ -57,7 +55,7 @@ class DotProductFunction(KernelFunction):
         A = self.exact(A)
         products, n_features = _products(A.X), A.X.shape[1]
         K = self._of_products(products, A.squares[:, None], A.squares[None], n_features)
-        # A row with itself is known without the rounding of two sums of squares.
+        # The diagonal is computed again, without the rounding of a product against two squares.
         return jnp.fill_diagonal(K, self.diag(A), inplace=False)
 
     def diag(self, A: Rows) -> Array:
@@ -299,11 +297,11 @@ class Laplace(_LengthScaleKernel):
         return LaplaceFunction(self._checked_length_scale())
 
 
-def median_distance(X: Any, metric: str, max_rows: int = 1000) -> float:
+def median_distance(X: AnyArray, metric: str, max_rows: int = 1000) -> float:
     """Return the median distance between different rows of an evenly spaced subset of X.
 
-    Deterministic, so a kernel called again with the same reference rows is the same kernel.
-    Falls back to 1 when all rows coincide.
+    The subset is not random, so that a kernel called again with the same reference rows is the same
+    kernel. If all rows coincide the result is 1.
     """
     subset = X[np.linspace(0, len(X) - 1, min(len(X), max_rows)).round().astype(int)]
     distances = pdist(subset.astype(np.float64), metric)
