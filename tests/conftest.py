@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jaxlib
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -12,19 +17,49 @@ from sklearn.model_selection import train_test_split
 Split = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--optimised", action="store_true", help="compile as users do, everywhere")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile quickly, and keep compiled code for a run: most of the tests' time is compiling.
+
+    The workers of pytest-xdist, and processes that tests start, inherit the environment, and so
+    take what another one has compiled.
+    """
+    # XLA's emitters for fused loops are the slower half of its compiler; the older ones, which it
+    # still has, write the same formulas. XLA ends a process whose flags it does not know.
+    flags = os.environ.get("XLA_FLAGS", "")
+    is_known = jaxlib.version.__version_info__ < (0, 11) and "fusion_emitters" not in flags
+    if is_known and not config.getoption("optimised"):
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false"
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    if folder is None:
+        folder = tempfile.mkdtemp(prefix="kipsk-compiled-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    settings = {
+        "jax_compilation_cache_dir": folder,
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    for name, value in settings.items():
+        os.environ[name.upper()] = str(value)
+        jax.config.update(name, value)
+
+
 @pytest.fixture(autouse=True, scope="module")
-def compiled_code_is_dropped():
-    """Each compiled function maps memory, and a process may have 65530 maps (Linux)."""
-    yield
-    jax.clear_caches()
-
-
-@pytest.fixture(scope="module")
-def quick_compilation():
-    """For modules whose tests compile for many shapes, which is what takes their time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
+def compilation(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Compile quickly, except in modules whose oracles are for the code that users run."""
+    is_quick = request.node.get_closest_marker("optimised") is None
+    is_quick = is_quick and not request.config.getoption("optimised")
+    with pytest.MonkeyPatch.context() as patch:
+        # Processes that the module's tests start compile in the same way.
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(int(is_quick)))
+        jax.config.update("jax_disable_most_optimizations", is_quick)
+        yield
     jax.config.update("jax_disable_most_optimizations", False)
+    # Each compiled function maps memory, and a process may have 65530 maps (Linux).
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

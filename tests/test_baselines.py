@@ -27,8 +27,6 @@ from kipsk.baselines import CoresetSampler
 from kipsk.kernels import RBF, FullyConnected, RandomFeatures
 from kipsk.networks import FiniteNetworkClassifier
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 METHODS = ["random", "herding", "k_center", "k_means", "k_medoids", "forgetting"]
 NAMES = np.array(["ant", "bee", "cat"])
 NETWORK = FiniteNetworkClassifier(

@@ -11,6 +11,8 @@ from sklearn.kernel_ridge import KernelRidge
 from kipsk._closed_form import _label_solve, _ridge
 from kipsk.kernels import FullyConnected
 
+pytestmark = pytest.mark.optimised
+
 N_S, N_T, N_OUT = 8, 40, 3
 
 

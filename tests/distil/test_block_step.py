@@ -61,11 +61,6 @@ def double_precision():
         yield
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quickly(quick_compilation):
-    """Nothing here is about speed."""
-
-
 def problem(function=SlowFunction(20.0), n=23, n_s=6, d=16, optimizer=OPTIMIZER, **options):
     """A problem with `options`, targets, and a state before the first step."""
     rng = np.random.default_rng(0)

@@ -18,6 +18,8 @@ from kipsk._distil._objective import Labels, Objective, mse, platt
 from kipsk._distil._targets import Targets
 from kipsk.kernels import RBF, FullyConnected, RandomFeatures
 
+pytestmark = pytest.mark.optimised
+
 N_S, N_T, N_FEATURES, N_CLASSES = 5, 12, 3, 3
 REG, LABEL_REG, SCALE = 1e-2, 1e-3, 2.5
 CODES_S = np.array([0, 0, 1, 1, 2])
@@ -233,7 +235,8 @@ def test_platt_objective(data):
         return log_loss(data[2].argmax(1), softmax(np.exp(log_scale) * prediction, axis=1))
 
     params["log_scale"] = jax.numpy.asarray(0.7)
-    (loss, _), gradient = jax.value_and_grad(objective, has_aux=True)(params, targets)
+    derive = jax.jit(jax.value_and_grad(objective, has_aux=True))
+    (loss, _), gradient = derive(params, targets)
     assert_allclose(loss, expected(0.7), rtol=1e-9)
     slope = (expected(0.7 + 1e-5) - expected(0.7 - 1e-5)) / 2e-5
     assert_allclose(gradient["log_scale"], slope, rtol=1e-6)
@@ -250,8 +253,9 @@ def test_random_kernel_is_drawn_by_the_step(data):
     for step in (0, 3):
         drawn = function.draw(jax.random.fold_in(key, step))
         fixed = replace(objective, function=drawn)
-        expected = fixed(params, replace(targets, rows=drawn.prepare(X_t)))
+        prepared = replace(targets, rows=jax.jit(lambda f, X: f.prepare(X))(drawn, X_t))
+        expected = jax.jit(Objective.__call__)(fixed, params, prepared)
         actual = jax.jit(Objective.__call__)(random, params, raw, step)
         assert_allclose(actual[0], expected[0], rtol=1e-6)
-    again = random(params, raw, 0)
+    again = jax.jit(Objective.__call__)(random, params, raw, 0)
     assert abs(again[0] - actual[0]) > 1e-4  # another step, other networks

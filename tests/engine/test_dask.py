@@ -26,7 +26,6 @@ from ._clusters import blocks, cloudpickle, distributed, faulty, squares
 
 # Workers cannot import this file: its functions are sent as code.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def weighted(weight, rows, own, shared):

@@ -18,7 +18,7 @@ from ._clusters import QUICK, blocks, cloudpickle, cluster_of, distributed, faul
 
 # Workers cannot import this file: its functions are sent as code.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = pytest.mark.slow
 
 
 class TestFaults:

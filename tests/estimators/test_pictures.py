@@ -17,7 +17,6 @@ from sklearn.preprocessing import Normalizer, StandardScaler
 
 from kipsk import KIPRegressor, LabelSolver
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 SHAPE = (8, 8, 1)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 
-import jax
 import joblib
 import numpy as np
 import pandas as pd
@@ -38,15 +37,6 @@ each_distiller = pytest.mark.parametrize("distiller", DISTILLERS, ids=IDS)
 one_of_each = pytest.mark.parametrize("distiller", DISTILLERS[::2], ids=IDS[::2])
 
 
-@pytest.fixture
-def quick_compilation():
-    """The checks use some hundred shapes; compiling for them is what takes the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.filterwarnings("ignore:Fewer rows than ipc:UserWarning")  # toy sets; see test_support
 @parametrize_with_checks(
     [
@@ -59,7 +49,6 @@ def test_sklearn_checks(estimator, check):
     check(estimator)
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.filterwarnings("ignore:Fewer rows than n_support:UserWarning")
 @parametrize_with_checks([KIPRegressor(n_support=5, max_iter=30)], legacy=False)
 def test_sklearn_checks_of_the_interface(estimator, check):
@@ -67,7 +56,6 @@ def test_sklearn_checks_of_the_interface(estimator, check):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.filterwarnings("ignore:Fewer rows than (ipc|n_support):UserWarning")
 @parametrize_with_checks(
     [

@@ -19,9 +19,6 @@ FAST = {"ipc": 2, "max_iter": 20, "random_state": 0}
 SOLVER = LabelSolver(ipc=2, random_state=0)
 
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
 @pytest.fixture(scope="module")
 def blobs():
     rng = np.random.default_rng(0)

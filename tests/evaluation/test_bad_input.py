@@ -14,8 +14,6 @@ from kipsk.evaluation import compare
 
 from ._stubs import NN, Model, Sample
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.mark.parametrize(
     "change, message",

@@ -21,8 +21,6 @@ from kipsk.evaluation import compare
 
 from ._stubs import COLUMNS, FITS, NN, RESULT, SETTINGS, Model, Sample, SoftModel, counted, same
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 class SampleWithSoftLabels(Sample):
     """As a distiller whose class labels come with other rows than the soft ones."""
@@ -206,7 +204,7 @@ def test_distillers_in_several_processes(digits):
     models = {"1-NN": NN, "kernel ridge": KernelRidgeNTKClassifier()}
     args = reducers, models, X_train, y_train
     one, two = (compare(*args, test=(X_test, y_test), ipc=1, n_jobs=n) for n in (1, 2))
-    # Compiled otherwise in this process: see `quick_compilation`.
+    # Compiled otherwise in this process: see `compilation` in conftest.py.
     assert_allclose(one["accuracy"], two["accuracy"], atol=0.01)
     for name in set(RESULT) - {"accuracy"}:
         assert_array_equal(one[name], two[name])

@@ -13,8 +13,6 @@ from kipsk.evaluation import compare, summary
 
 from ._stubs import FITS, KILL, NN, Model, Sample, counted, same
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def test_a_killed_run_goes_on(blobs, tmp_path):
     path = tmp_path / "results.csv"

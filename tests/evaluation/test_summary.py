@@ -14,8 +14,6 @@ from kipsk.evaluation import compare, summary
 
 from ._stubs import COLUMNS, NN, Model, Sample
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def test_without_pandas_it_is_a_dict_of_lists(blobs, monkeypatch):
     args = {"all": None, "s": Sample()}, {"1-NN": NN, "m": Model()}, *blobs

@@ -14,6 +14,8 @@ from scipy.special import erf
 
 from kipsk.kernels._duals import DUALS
 
+pytestmark = pytest.mark.optimised
+
 Array = NDArray[np.float64]
 N = 16  # points of every test, so that operations compile for one shape
 

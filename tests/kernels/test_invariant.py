@@ -27,8 +27,6 @@ from kipsk.kernels import (
 )
 from kipsk.kernels._base import evaluate, prepare
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SHAPE = (4, 4, 2)
 rng = np.random.RandomState(0)
 X, Z = rng.standard_normal((5, 32)), rng.standard_normal((3, 32))

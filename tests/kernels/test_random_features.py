@@ -32,6 +32,8 @@ from kipsk.architectures import (
 from kipsk.kernels import FullyConnected, RandomFeatures
 from kipsk.networks import features, init
 
+pytestmark = pytest.mark.optimised
+
 OTHER = {"w_std": 1.3, "b_std": 0.5}
 RELU = Activation("relu")
 NETWORKS = {
@@ -52,6 +54,7 @@ every_network = pytest.mark.parametrize(
     ("architecture", "shape"), NETWORKS.values(), ids=NETWORKS.keys()
 )
 WIDTH, N_NETWORKS = 6, 3
+compiled_features = jax.jit(features, static_argnums=0)
 
 
 def rows(shape, n=7, seed=0):
@@ -69,7 +72,7 @@ def numpy_kernel(kernel, X, shape):
     for key in jax.random.split(jax.random.key(kernel.random_state), kernel.n_networks):
         params = init(architecture, key, kernel.width, shape)
         x = X.reshape(len(X), *shape).astype(np.float32)
-        phi = np.asarray(features(architecture, params, x), np.float64)
+        phi = np.asarray(compiled_features(architecture, params, x), np.float64)
         estimates.append(architecture.w_std**2 * phi @ phi.T / phi.shape[1])
     return np.mean(estimates, axis=0) + architecture.b_std**2
 

@@ -46,6 +46,6 @@ def images():
 
 
 @pytest.fixture(scope="module")
-def plain(images, quick_compilation):
+def plain(images):
     """The fit that variations are compared with."""
     return KIPDistiller(snapshots=[0], **FAST).fit(*images)

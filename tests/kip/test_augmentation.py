@@ -14,8 +14,6 @@ from kipsk.augment import Flip, MixUp
 
 from ._runs import FAST, ROWS, SHAPE, assert_same_fit, loss_by_hand
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def test_augmentation_that_changes_nothing(plain, images):
     """Oracle: the plain fit; targets are prepared at each step and not once."""

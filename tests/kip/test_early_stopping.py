@@ -11,9 +11,6 @@ from kipsk._kip._start import hold_out
 
 from ._runs import FAST, ROWS
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
 EARLY = FAST | {
     "early_stopping": True,
     "validation_fraction": 0.4,

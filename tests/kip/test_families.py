@@ -16,9 +16,6 @@ from kipsk.kernels import RBF, FullyConnected
 
 from ._runs import FAST, ROWS, assert_same_fit, loss_by_hand
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
 MEMBERS = ["fc1", RBF()]
 
 

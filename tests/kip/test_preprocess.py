@@ -16,9 +16,6 @@ from kipsk._kip._preprocess import as_function
 
 from ._runs import FAST, SHAPE
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
 CHAIN = make_pipeline(StandardScaler(), FunctionTransformer(jnp.tanh), RegularizedZCA(reg=0.1))
 PREPROCESS = {
     "zca": RegularizedZCA(reg=0.1),

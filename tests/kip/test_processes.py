@@ -18,8 +18,7 @@ import kipsk
 
 from ._runs import saved_steps
 
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(kipsk.__file__).parents[1])}
-
+ROOT = str(Path(kipsk.__file__).parents[1])
 
 # A few rows in several batches: a step takes a fraction of a millisecond, a save a few.
 SCRIPT = """
@@ -42,27 +41,16 @@ print("fitted", distiller.n_iter_, len(distiller.predict(X)))
 needs_signals = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
-    """A folder for compiled code, so that only the first process waits for it."""
-    return str(tmp_path_factory.mktemp("compiled"))
-
-
 class Process:
     """SCRIPT in a process of its own."""
 
-    def __init__(self, folder, compiled, result="result.npz", **params):
+    def __init__(self, folder, result="result.npz", **params):
         self.checkpoint = params.get("checkpoint_path")
         self.result = folder / result
         self.before = self.stamp()
-        cache = {
-            "JAX_COMPILATION_CACHE_DIR": compiled,
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        }
         self.process = subprocess.Popen(
             [sys.executable, "-c", SCRIPT, json.dumps(params), str(self.result)],
-            env=ENVIRONMENT | cache,
+            env=os.environ | {"PYTHONPATH": ROOT},  # and where compiled code lies, by conftest.py
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -98,17 +86,17 @@ class Process:
             return {name: file[name] for name in file.files}
 
 
-def kill_until_done(n_kills, max_iter, seed, *folders):
+def kill_until_done(n_kills, max_iter, seed, folder):
     """Oracle: the run in one process, without checkpoints."""
-    path = str(folders[0] / "run.npz")
-    plain = Process(*folders, "plain.npz", max_iter=max_iter)
+    path = str(folder / "run.npz")
+    plain = Process(folder, "plain.npz", max_iter=max_iter)
     status, _, err = plain.end()
     assert status == 0, err
     rng = np.random.default_rng(seed)
     params = {"max_iter": max_iter, "checkpoint_path": path, "checkpoint_interval": 2}
     starts, n_halves = [0], 0
     for _ in range(n_kills):
-        process = Process(*folders, **params)
+        process = Process(folder, **params)
         process.send(signal.SIGKILL, rng.uniform(0, 0.01), n_saves=rng.integers(1, 20))
         assert process.end()[0] == -signal.SIGKILL
         n_halves += Path(f"{path}.tmp").exists()
@@ -116,7 +104,7 @@ def kill_until_done(n_kills, max_iter, seed, *folders):
     print(f"\nstarted at steps {starts} of {max_iter}; {n_halves} killed while writing")
     assert all(np.diff(starts) > 0) and starts[-1] < max_iter
     assert not process.result.exists()
-    last = Process(*folders, **params)
+    last = Process(folder, **params)
     status, out, err = last.end()
     assert (status, out) == (0, f"fitted {max_iter} 30\n"), err
     assert not Path(f"{path}.tmp").exists()
@@ -127,22 +115,22 @@ def kill_until_done(n_kills, max_iter, seed, *folders):
 
 
 @needs_signals
-def test_killed_process_goes_on(tmp_path, compiled):
-    kill_until_done(3, 600, 0, tmp_path, compiled)
+def test_killed_process_goes_on(tmp_path):
+    kill_until_done(2, 600, 0, tmp_path)
 
 
 @needs_signals
 @pytest.mark.slow
-def test_process_killed_twenty_times_goes_on(tmp_path, compiled):
-    kill_until_done(20, 4000, 1, tmp_path, compiled)
+def test_process_killed_twenty_times_goes_on(tmp_path):
+    kill_until_done(20, 4000, 1, tmp_path)
 
 
 @needs_signals
-def test_ctrl_c_ends_a_process_with_its_fit(tmp_path, compiled):
+def test_ctrl_c_ends_a_process_with_its_fit(tmp_path):
     """A signal of the system, in a run that would take an hour."""
     params = {"max_iter": 1_000_000, "checkpoint_interval": 200}
     params["checkpoint_path"] = str(tmp_path / "run.npz")
-    process = Process(tmp_path, compiled, **params)
+    process = Process(tmp_path, **params)
     process.send(signal.SIGINT, 0.1)
     status, out, err = process.end()
     assert status == 0, err

@@ -22,8 +22,6 @@ from kipsk._kip._start import hold_out
 from kipsk.augment import MixUp
 from kipsk.kernels import RandomFeatures
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 # Most tests share shapes, kernel and optimiser, so that little is compiled.
 FAST = {"n_support": 8, "max_iter": 20, "random_state": 0}
 ATTRIBUTES = ("X_s_", "y_s_", "loss_curve_")

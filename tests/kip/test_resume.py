@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax
 import numpy as np
 import optax
 import pytest
@@ -43,15 +42,6 @@ CASES = {
 }
 
 
-@pytest.fixture
-def quick_compilation():
-    """Each case compiles its own steps, which is what takes the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("case", CASES)
 def test_killed_and_interrupted_run_ends_as_if_it_had_not_been(case, blobs, path):
     """Oracle: the run without checkpoints. Killed between two saves, interrupted, and run again."""

@@ -15,8 +15,6 @@ from kipsk.kernels import FullyConnected
 
 from ._runs import FAST, ROWS, assert_same_fit
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def test_snapshots_are_shorter_fits(plain, images):
     """Oracle: real rows with their classes, and fits of so many steps of one length."""

@@ -23,8 +23,6 @@ from kipsk import KIPDistiller, RegularizedZCA
 from kipsk._kip._stages import best_stage, models_of, rows_to_try
 from kipsk.kernels import RBF
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 FAST = {"ipc": 2, "max_iter": 40, "random_state": 0, "kernel": ["rbf", "laplace"]}
 
 

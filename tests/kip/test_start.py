@@ -14,9 +14,6 @@ from kipsk.kernels import ConvNet, RandomFeatures
 
 from ._runs import FAST, ROWS, SHAPE, assert_same_fit, loss_by_hand
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
 # --- corruption ----------------------------------------------------------------------------------
 
 

@@ -29,9 +29,6 @@ FAST = {"ipc": 2, "batch_size": 20, "random_state": 0}
 CLASSES = [0, 1, 2]
 
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
 @pytest.fixture(scope="module")
 def blobs():
     """Three classes, 60 rows in random order; float32, so that nothing is rounded on the way in."""

@@ -10,8 +10,6 @@ from kipsk.plotting import ComparisonDisplay
 
 from ._data import RESULTS
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.mark.parametrize("as_frame", [False, True])
 def test_comparison(as_frame):

@@ -9,8 +9,6 @@ from sklearn.pipeline import make_pipeline
 
 from kipsk.plotting import DistillationCurveDisplay
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def test_curves(run):
     display = DistillationCurveDisplay.from_estimator({"a": run, "b": make_pipeline(run)})

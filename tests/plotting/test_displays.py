@@ -26,8 +26,6 @@ from kipsk.plotting import (
 
 from ._data import RESULTS, SHAPE
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def displays(solver, run):
     return [

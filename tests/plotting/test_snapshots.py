@@ -15,8 +15,6 @@ from kipsk.plotting import IntrinsicDimensionDisplay, LabelDisplay, SnapshotDisp
 
 from ._data import SHAPE
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def test_labels(solver, wine):
     display = LabelDisplay.from_estimator(solver)

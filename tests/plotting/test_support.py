@@ -15,9 +15,6 @@ from kipsk.plotting import SupportDisplay
 
 from ._data import SHAPE
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
 INNER = RandomFeatures("convnet1", image_shape=SHAPE)
 
 

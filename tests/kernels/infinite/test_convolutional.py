@@ -165,7 +165,7 @@ POOLED_INPUT = (AvgPool(2), Conv(), RELU, AvgPool(3), Flatten(), Dense())
 @pytest.mark.parametrize(
     ("architecture", "shape", "kind"),
     [
-        (convnet(2, **OTHER), (8, 8, 2), "ntk"),
+        slow(convnet(2, **OTHER), (8, 8, 2), "ntk"),
         slow(convnet(1, first_conv=True, global_pool=True, **OTHER), (6, 4, 1), "ntk"),
         (convnet(1, **OTHER), (5, 7, 2), "ntk"),
         slow(convnet(2), (7, 9, 1), "nngp"),

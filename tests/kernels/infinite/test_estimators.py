@@ -102,7 +102,7 @@ class TestEstimators:
     @pytest.fixture
     def data(self):
         X, y = load_digits(n_class=3, return_X_y=True)
-        X = X.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(-1, 16)
+        X, y = X[:200].reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(-1, 16), y[:200]
         return (X - X.mean()) / X.std(), y
 
     def test_kernel_ridge(self, data):
@@ -129,7 +129,7 @@ class TestEstimators:
 
     def test_kip_learns(self, data):
         X, y = data
-        how = {"batch_size": 100, "random_state": 0}
+        how = {"batch_size": 50, "random_state": 0}
         start = KIPDistiller(self.KERNEL, 1, max_iter=1, learning_rate=1e-9, **how).fit(X, y)
         distiller = KIPDistiller(self.KERNEL, 1, max_iter=30, learning_rate=0.2, **how).fit(X, y)
         assert distiller.score(X, y) > start.score(X, y) + 0.2
