@@ -15,6 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_array, check_random_state
 
 from kipsk._checks import check_integer, check_not_images
+from kipsk._closed_form._centre import centre_of
 from kipsk._engine._sizes import block_size_for, slices
 from kipsk._types import Float64s, Floats, Given, Ints
 
@@ -116,8 +117,9 @@ def nearest_rows(
     X_s : array-like of shape (n_s, n_features)
         Distilled rows.
     X : array-like of shape (n, n_features)
-        Real rows. They are not copied if they are a C-contiguous array of float32 or float64, and
-        no matrix of (n_s, n) is made.
+        Real rows. They are not copied if they are a C-contiguous array of float32 or float64,
+        unless they are far from zero (ten times as far as from their mean), and no matrix of
+        (n_s, n) is made.
     block_size : int or "auto", default="auto"
         The number of rows of X_s that are compared at a time. "auto" bounds the memory.
 
@@ -362,14 +364,19 @@ def _neighbours(
     A: Floats, X: Floats, k: int, block_size: int | str = "auto"
 ) -> tuple[Float64s, Ints]:
     """Return each row's distances to its k nearest rows of X, ascending, and their numbers."""
-    search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(X)
+    centre = centre_of(X)
+    # The search expands |a - x|^2. Far from zero nothing is left of small distances; elsewhere some
+    # of their digits are lost, so the distances are computed anew below.
+    origin = X.dtype.type(0) if centre is None else centre.astype(X.dtype)
+    search = NearestNeighbors(n_neighbors=k, algorithm="brute")
+    search.fit(X if centre is None else X - origin)
     size = block_size_for(block_size, 1, 3 * X.shape[1], 8)
     distances = np.empty((len(A), k))
     indices = np.empty((len(A), k), np.intp)
     for s in slices(len(A), size):
         # In another dtype than X the search would copy X.
-        found = search.kneighbors(A[s].astype(X.dtype, copy=False), return_distance=False)
-        # The search expands |a - x|^2 and loses the digits of small distances.
+        near = (A[s] - origin).astype(X.dtype, copy=False)
+        found = search.kneighbors(near, return_distance=False)
         for column, x in enumerate(found.T):
             distances[s, column] = np.linalg.norm(np.subtract(A[s], X[x], dtype=np.float64), axis=1)
         order = np.argsort(distances[s], axis=1, kind="stable")

@@ -38,7 +38,7 @@ ROOMS = {
     "networks": NETWORKS | {"_data", "_estimators"},
     "plotting": LOWEST | {"_estimators", "evaluation", "kernels", "metrics"},
     "evaluation": LOWEST | {"_storage"},
-    "metrics": LOWEST | {"_engine"},
+    "metrics": LOWEST | {"_closed_form", "_engine"},
     "datasets": LOWEST,
     "baselines": DISTIL | {"_estimators", "networks"},
     "": LOWEST | {"_estimators", "_kip"},

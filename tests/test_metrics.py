@@ -47,6 +47,17 @@ def test_nearest_row_of_a_copy_is_at_distance_zero(rows):
     assert_allclose(nearest_rows(moved, X.astype(np.float64))[0], 1e-5, rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_nearest_rows_far_from_zero(dtype):
+    """Oracle: translation. Squares of these numbers do not tell them apart."""
+    X = {"float32": 2**23, "float64": 1.7e9}[dtype] + np.arange(60.0)[:, None]
+    distances, indices = nearest_rows(X[[3, 5, 0]] + [[0.0], [0.25], [0.0]], X.astype(dtype))
+    assert_array_equal(distances, [0, 0.25, 0])
+    assert_array_equal(indices, [3, 5, 0])
+    others = X[::2].astype(dtype)
+    assert distance_to_training(others, X[1::2].astype(dtype), others).median == 1
+
+
 def test_nearest_rows_take_lists_and_integers():
     distances, indices = nearest_rows([[0, 3]], [[5, 5], [4, 0]])
     assert_array_equal(distances, [5.0])

@@ -21,6 +21,7 @@ from kipsk._estimators import _support_file
 from kipsk._estimators._kernel_ridge import KernelRidgeNTK
 from kipsk._estimators._one_hot import OneHotClassifierMixin
 from kipsk._estimators._pictures import thumbnails
+from kipsk._estimators._rounding import warn_of_rounding
 from kipsk._types import AnyArray, Float64s, Floats, Given, MatrixLike
 from kipsk.architectures._layers import checked_shape
 from kipsk.kernels._base import JaxKernel
@@ -256,8 +257,11 @@ class BaseDistiller(BaseEstimator):
     def _validate(self, X: MatrixLike, y: MatrixLike) -> Data:
         """Check the data."""
         check_not_images("X", X)
+        given = X
         X, y = validate_data(self, X, y, dtype=self.dtype, **self._coding.validation)
         self._check_image_shape(X)
+        names = getattr(self, "feature_names_in_", None)
+        warn_of_rounding(type(self).__name__, given, X, names)
         return Data(X, *self._coding.encode(type(self).__name__, y, X.dtype))
 
     def _check_image_shape(self, X: Floats) -> None:

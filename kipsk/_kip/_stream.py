@@ -25,6 +25,7 @@ from kipsk._distil._history import Params
 from kipsk._distil._targets import Targets
 from kipsk._engine import EngineError
 from kipsk._engine._threads import single_threaded_blas
+from kipsk._estimators._rounding import warn_of_rounding
 from kipsk._kip import _preprocess
 from kipsk._kip._parameters import Settings, Steps
 from kipsk._kip._problem import check_augmentation, problem_of
@@ -206,9 +207,12 @@ class Reader:
         names of the features; other rows must have the same.
         """
         index = np.sort(index)
-        part = self._X.iloc[index] if hasattr(self._X, "iloc") else self._X[index]
+        given = self._X.iloc[index] if hasattr(self._X, "iloc") else self._X[index]
         estimator = self._estimator
-        part = validate_data(estimator, part, dtype=estimator.dtype, reset=reset)
+        part = validate_data(estimator, given, dtype=estimator.dtype, reset=reset)
+        if reset:  # later rows would repeat it
+            names = getattr(estimator, "feature_names_in_", None)
+            warn_of_rounding(type(estimator).__name__, given, part, names)
         codes = self.codes[index]
         targets = one_hot(codes, len(self.classes), part.dtype)
         return Data(part, ClassCoding(self.classes), codes, targets)

@@ -61,7 +61,10 @@ class KernelFunction:
         raise NotImplementedError
 
     def cross(self, A: PyTree, B: PyTree) -> Array:
-        """Return the kernel matrix of two prepared sets, of shape (n_a, n_b)."""
+        """Return the kernel matrix of two prepared sets, of shape (n_a, n_b).
+
+        In the precision of the rows, or in float64 where rows that lie far from zero need it.
+        """
         raise NotImplementedError
 
     def exact(self, A: PyTree) -> PyTree:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,70 +13,75 @@ from numpy.typing import ArrayLike
 from scipy.spatial.distance import pdist
 
 from kipsk._checks import check_integer, check_option, check_positive
+from kipsk._closed_form._centre import centre_of, evenly
 from kipsk._closed_form._products import matmul
-from kipsk._types import AnyArray
+from kipsk._types import AnyArray, Float64s
 from kipsk.kernels._base import JaxKernel, KernelFunction, in_float64
 from kipsk.kernels._duals import DUALS
-
-
-class Rows(NamedTuple):
-    """Rows, with what a kernel of products needs of each row alone."""
-
-    X: Array  # (n, n_features)
-    squares: Array  # (n,), |x|^2
-
-
-@jax.custom_vjp
-def _products(X: Array) -> Array:
-    """Return ``X X^T``, of shape (n, n)."""
-    return matmul(X, X.T)
-
-
-# Autodiff would need two products, one for each factor.
-_products.defvjp(
-    lambda X: (_products(X), X),
-    lambda X, cotangent: (matmul(cotangent + cotangent.T, X),),
-)
-
-
-class DotProductFunction(KernelFunction):
-    def prepare(self, X: Array) -> Rows:
-        return Rows(X, jnp.sum(X * X, axis=1))
-
-    def cross(self, A: Rows, B: Rows) -> Array:
-        products = matmul(A.X, B.X.T)
-        return self._of_products(products, A.squares[:, None], B.squares[None], A.X.shape[1])
-
-    def exact(self, A: Rows) -> Rows:
-        return self.prepare(in_float64(A.X))
-
-    def gram(self, A: Rows) -> Array:
-        A = self.exact(A)
-        products, n_features = _products(A.X), A.X.shape[1]
-        K = self._of_products(products, A.squares[:, None], A.squares[None], n_features)
-        # The diagonal is computed again, without the rounding of a product against two squares.
-        return jnp.fill_diagonal(K, self.diag(A), inplace=False)
-
-    def diag(self, A: Rows) -> Array:
-        return self._of_squares(A.squares, A.X.shape[1])
-
-    def _of_products(self, products: Array, a: Array, b: Array, n_features: int) -> Array:
-        raise NotImplementedError
-
-    def _of_squares(self, a: Array, n_features: int) -> Array:
-        return self._of_products(a, a, a, n_features)
+from kipsk.kernels._products import DotProductFunction, Rows, rows
 
 
 @register_dataclass
 @dataclass(frozen=True)
 class FullyConnectedFunction(DotProductFunction):
-    """Covariances of a deep network through Dense, activation, ..., Dense."""
+    """Covariances of a deep network through Dense, activation, ..., Dense.
+
+    What the kernel tells apart are angles. Between rows at a distance c from zero, in units of
+    their deviation, they are near 1/c, so ``1 - cosine`` is near 1/c^2 and float32 has lost it. For
+    such rows (those that have a `centre`) the products of n_features terms are computed about the
+    centre, in float32, and the few operations that each entry goes through in float64.
+
+    Attributes
+    ----------
+    centre : ndarray of shape (n_features,), or None
+        As `centre_of` the training rows; float64 rows have digits enough without it.
+    """
 
     w_std: float
     b_std: float
     depth: int = field(metadata={"static": True})
     kind: str = field(metadata={"static": True})
     activation: str = field(metadata={"static": True})
+    centre: AnyArray | None = None
+
+    def prepare(self, X: Array) -> Rows:
+        if self.centre is None or X.dtype == jnp.float64:
+            return rows(X)
+        centre = jnp.asarray(self.centre, X.dtype)
+        centred = X - centre
+        exact = in_float64(centred)
+        return Rows(centred, jnp.sum(exact * exact, axis=1), matmul(exact, in_float64(centre)))
+
+    def cross(self, A: Rows, B: Rows) -> Array:
+        if A.along is None or B.along is None:
+            return super().cross(A, B)
+        # <x, x'> = <u, u'> + <u, c> + <c, u'> + |c|^2  with  u = x - c, and |x - x'| = |u - u'|.
+        products = in_float64(matmul(A.X, B.X.T))
+        both = A.squares[:, None] + B.squares
+        # The products are float32 still: what they leave of the distance of equal rows is no angle.
+        is_equal = both - 2 * products <= 8 * jnp.finfo(A.X.dtype).eps * both
+        a, b = self._squares(A)[:, None], self._squares(B)
+        products = products + (A.along[:, None] + B.along) + self._centre_square(A)
+        products = jnp.where(is_equal, (a + b) / 2, products)
+        return self._of_products(products, a, b, A.X.shape[1])
+
+    def exact(self, A: Rows) -> Rows:
+        if A.along is None:
+            return super().exact(A)
+        return rows(in_float64(A.X) + in_float64(jnp.asarray(self.centre, A.X.dtype)))
+
+    def diag(self, A: Rows) -> Array:
+        return self._of_squares(self._squares(A), A.X.shape[1]).astype(A.X.dtype)
+
+    def _squares(self, A: Rows) -> Array:
+        """Return |x|^2 of the rows as they were given."""
+        if A.along is None:
+            return A.squares
+        return A.squares + 2 * A.along + self._centre_square(A)
+
+    def _centre_square(self, A: Rows) -> Array:
+        # Of the centre that was subtracted: rounded as the rows are.
+        return jnp.sum(jnp.square(in_float64(jnp.asarray(self.centre, A.X.dtype))))
 
     def _of_products(self, products: Array, a: Array, b: Array, n_features: int) -> Array:
         dual = DUALS[self.activation]
@@ -106,10 +110,21 @@ class FullyConnectedFunction(DotProductFunction):
 @register_dataclass
 @dataclass(frozen=True)
 class RBFFunction(DotProductFunction):
-    """``exp(-|x - x'|^2 / (2 length_scale^2))``."""
+    """``exp(-|x - x'|^2 / (2 length_scale^2))``.
+
+    Attributes
+    ----------
+    centre : ndarray of shape (n_features,), or None
+        As `centre_of` the training rows. It is subtracted from all rows, of which the kernel sees
+        differences alone: those of products far from zero cancel.
+    """
 
     length_scale: float
     name: str = field(default="rbf", metadata={"static": True})  # see KernelFunction
+    centre: AnyArray | None = None
+
+    def prepare(self, X: Array) -> Rows:
+        return rows(X if self.centre is None else X - jnp.asarray(self.centre, X.dtype))
 
     def _of_products(self, products: Array, a: Array, b: Array, n_features: int) -> Array:
         squared_distance = jnp.maximum(a + b - 2 * products, 0)
@@ -146,7 +161,26 @@ class LaplaceFunction(KernelFunction):
         return jnp.ones_like(A[:, 0])
 
 
-class FullyConnected(JaxKernel):
+class _DotProductKernel(JaxKernel):
+    """A kernel that computes products about the mean of its reference rows, if they are far from 0.
+
+    The mean is no parameter: it changes how the kernel is rounded and not what it is. So a clone
+    is without it until it is resolved, as all kernels are that come to be computed.
+    """
+
+    _centre: Float64s | None = None
+
+    def resolve(self, X: ArrayLike) -> JaxKernel:
+        """Return the kernel with all that it takes from the reference rows X."""
+        centre = centre_of(np.asarray(X))
+        if centre is None and self._centre is None:
+            return self
+        kernel = type(self)(**self.get_params())
+        kernel._centre = centre
+        return kernel
+
+
+class FullyConnected(_DotProductKernel):
     r"""Kernel of an infinitely wide fully connected network.
 
     The network is Dense, followed by ``depth`` times (activation, Dense). ``Dense`` maps a
@@ -208,6 +242,7 @@ class FullyConnected(JaxKernel):
             depth=check_integer(owner, "depth", self.depth, minimum=0),
             kind=check_option(owner, "kind", self.kind, ("ntk", "nngp")),
             activation=check_option(owner, "activation", self.activation, tuple(DUALS)),
+            centre=self._centre,
         )
 
 
@@ -222,11 +257,12 @@ class _LengthScaleKernel(JaxKernel):
     def resolve(self, X: ArrayLike) -> JaxKernel:
         """Return the kernel with ``length_scale="auto"`` replaced by X's median distance."""
         if not isinstance(self.length_scale, str):
-            return self
+            return super().resolve(X)
         check_option(
             type(self).__name__, "length_scale", self.length_scale, ("auto",), also=" or a number"
         )
-        return type(self)(length_scale=median_distance(np.asarray(X), self._metric))
+        kernel = type(self)(length_scale=median_distance(np.asarray(X), self._metric))
+        return kernel.resolve(X)
 
     def is_stationary(self) -> bool:
         """Return True."""
@@ -241,7 +277,7 @@ class _LengthScaleKernel(JaxKernel):
         return check_positive(type(self).__name__, "length_scale", self.length_scale)
 
 
-class RBF(_LengthScaleKernel):
+class RBF(_LengthScaleKernel, _DotProductKernel):
     """Gaussian kernel, ``exp(-|x - x'|_2^2 / (2 length_scale^2))``.
 
     It is ``sklearn.gaussian_process.kernels.RBF`` with a fixed length scale, and
@@ -267,7 +303,7 @@ class RBF(_LengthScaleKernel):
 
     def function(self) -> RBFFunction:
         """Return the kernel as a pure JAX function."""
-        return RBFFunction(self._checked_length_scale())
+        return RBFFunction(self._checked_length_scale(), centre=self._centre)
 
 
 class Laplace(_LengthScaleKernel):
@@ -297,13 +333,12 @@ class Laplace(_LengthScaleKernel):
         return LaplaceFunction(self._checked_length_scale())
 
 
-def median_distance(X: AnyArray, metric: str, max_rows: int = 1000) -> float:
+def median_distance(X: AnyArray, metric: str) -> float:
     """Return the median distance between different rows of an evenly spaced subset of X.
 
     The subset is not random, so that a kernel called again with the same reference rows is the same
     kernel. If all rows coincide the result is 1.
     """
-    subset = X[np.linspace(0, len(X) - 1, min(len(X), max_rows)).round().astype(int)]
-    distances = pdist(subset.astype(np.float64), metric)
+    distances = pdist(X[evenly(X)].astype(np.float64), metric)
     distances = distances[distances > 0]
     return float(np.median(distances)) if len(distances) else 1.0

@@ -17,8 +17,8 @@ from kipsk._checks import refuse
 from kipsk._types import PyTree
 from kipsk.architectures._layers import checked_shape
 from kipsk.kernels._base import JaxKernel, KernelFunction
-from kipsk.kernels._dot_product import DotProductFunction
 from kipsk.kernels._infinite._convolutional import ConvolutionalFunction
+from kipsk.kernels._products import DotProductFunction
 from kipsk.kernels._registry import get_kernel
 
 
