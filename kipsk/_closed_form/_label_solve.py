@@ -10,7 +10,8 @@ import numpy as np
 from jax import Array
 from scipy.optimize import minimize_scalar
 
-from kipsk._closed_form._ridge import Float64s, solve
+from kipsk._closed_form._ridge import solve
+from kipsk._types import Float64s
 
 # Logarithms of the relative ridges of labels that are searched: from rounding to one.
 _LOG_LABEL_REGS = (-30.0, 0.0)

@@ -13,11 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.scipy.linalg import cho_factor, cho_solve
-from numpy.typing import NDArray
 
 from kipsk._closed_form._products import matmul
-
-Float64s = NDArray[np.float64]
+from kipsk._types import Float64s
 
 
 def regularise(K_ss: Array, reg: Array | float) -> Array:
