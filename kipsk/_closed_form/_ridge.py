@@ -50,7 +50,7 @@ def fit_alpha(K_ss: Float64s, y_s: Float64s, ridge: float, *, what: str = "K_ss"
     regularised = add_to_diagonal(K_ss, ridge)
     with jax.enable_x64(True):
         alpha = np.asarray(_solve(regularised, y_s))
-    # Rounding may let the factorisation of a singular matrix pass; it then solves nothing.
+    # Rounding may let the factorisation of a singular matrix pass; the result then is no solution.
     error = np.abs(regularised @ alpha - y_s).max(initial=0)
     if not error <= 1e-3 * np.abs(y_s).max(initial=0):
         raise not_positive_definite(K_ss, ridge, what)

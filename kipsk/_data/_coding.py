@@ -80,7 +80,7 @@ class Coding(ABC):
 
     @abstractmethod
     def is_like(self, other: Coding) -> bool:
-        """Return whether a support set of this coding may serve as one of the other."""
+        """Return whether a support set of this coding may continue a fit whose y has the other."""
 
     @property
     @abstractmethod

@@ -16,7 +16,7 @@ INITS = ("sample", "noise", "kmeans", "herding")
 
 # k-means on more rows of one class than this moves the centres by less than their own noise.
 _MAX_KMEANS_ROWS = 2000
-# The variance of as many rows is off by 1.4 %, in any direction.
+# The variance of 10 000 rows, along any direction, has an error of 1.4 %.
 _MAX_NOISE_ROWS = 10_000
 _NOISE_BLOCK = 1024  # rows of noise at a time: each mixes _MAX_NOISE_ROWS rows
 
@@ -160,7 +160,7 @@ def centres_of(
     rng: np.random.RandomState,
     features: Floats | None = None,
 ) -> Floats:
-    """Return as many centres of k-means as spare rows, or some of these if rows repeat.
+    """Return a centre of k-means for each spare row; where rows repeat, spare rows fill up.
 
     With `features` (n, n_other) clusters are made of these: a centre is the mean of its rows.
     """

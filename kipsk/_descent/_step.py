@@ -27,7 +27,7 @@ class State(NamedTuple):
     opt_state : pytree
         Optax's state.
     n_steps : int Array
-        Steps done, each of which found the parameters before it good.
+        Steps done: each was taken from parameters of finite loss.
     failed : bool Array
         Whether a loss or a gradient was not finite. From then on steps change nothing.
     """

@@ -36,7 +36,7 @@ from kipsk._engine._sizes import pair_block_for
 from kipsk._types import Floats
 from kipsk.kernels._base import KernelFunction
 
-# Arrays as large as a block's rows that its gradient may hold at a time.
+# How many copies of a block's rows its gradient may hold at a time.
 _COPIES = 8
 
 

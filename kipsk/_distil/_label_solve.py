@@ -11,8 +11,8 @@ from jax.tree_util import Partial
 
 from kipsk._closed_form import _label_solve, _ridge
 from kipsk._engine import current, sum_rows
+from kipsk._engine._blas import single_threaded_blas
 from kipsk._engine._sizes import block_bytes, block_size_for
-from kipsk._engine._threads import single_threaded_blas
 from kipsk._types import Float64s, Floats
 from kipsk.kernels._base import KernelFunction, evaluate
 

@@ -73,7 +73,7 @@ class BlockKernel:
     ----------
     function : KernelFunction
     prepares : bool
-        Targets are rows, not prepared.
+        Whether targets still have to be prepared.
     """
 
     function: KernelFunction
@@ -141,7 +141,7 @@ class Blocks:
         (self._n_s, self._n_features), self._n_t, self._tree = shape, n_t, tree
         self._strips = indices(self._n_s, sizes[0])
         self._columns = indices(n_t, min(sizes[1], n_t))
-        # Where strips and columns lie, if the last row comes again until all are full.
+        # Where strips and columns lie, with the last row repeated to fill the last block.
         self._at, self._at_columns = _slices(self._strips), _slices(self._columns)
         strips = range(len(self._strips))
         self._triangle = [(i, j) for i in strips for j in strips[i:]]
@@ -169,7 +169,7 @@ class Blocks:
         return K_ss + np.triu(K_ss, 1).T, K_st[: self._n_s, : self._n_t]
 
     def backward(self, by_K_ss: Any, by_K_st: Any) -> Iterator[Block]:
-        """Yield what the gradient is computed of; a row that comes again counts once."""
+        """Yield what the gradient is computed of; a row that was repeated counts once."""
         missing = self._at[-1].stop - self._n_s
         by_K_ss = np.pad(np.triu(by_K_ss) + np.triu(by_K_ss.T, 1), (0, missing))
         by_K_st = np.pad(by_K_st, ((0, missing), (0, self._at_columns[-1].stop - self._n_t)))

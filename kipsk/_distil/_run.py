@@ -1,4 +1,4 @@
-"""A run of KIP: steps, and on the way scores, snapshots, checkpoints and the way out of each."""
+"""A run of KIP: its steps, what is looked at between them, and how it ends."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def descend(
     problem : Problem
     batches : sequence of Targets
         Each epoch visits all of them. A single batch is stepped on `MAX_STEPS_PER_CALL` times a
-        call, unless steps are slow; of several batches each gets one step a call, so that no batch
+        call, unless its steps go through blocks; of several batches each gets one step a call, so that no batch
         is ever copied.
     rates : ndarray of shape (n_steps,)
         The size of every step.

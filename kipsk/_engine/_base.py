@@ -94,6 +94,9 @@ class Engine(Protocol):
     ) -> Iterator[PyTree]:
         """Yield ``function(constants[which], rows, own, shared)`` of each block, as numpy.
 
+        Wherever a block runs, ``jax.enable_x64`` has to be what it is here: it is a setting of the
+        thread.
+
         Parameters
         ----------
         function : Function

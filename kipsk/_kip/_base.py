@@ -1,4 +1,4 @@
-"""The run that every KIP estimator is: one way down and one way up."""
+"""`fit` of every KIP estimator: one way down and one way up."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from kipsk._distil import _run
 from kipsk._distil._history import History, Params
 from kipsk._distil._run import Watch
 from kipsk._distil._targets import AS_ROWS
-from kipsk._engine._threads import single_threaded_blas
+from kipsk._engine._blas import single_threaded_blas
 from kipsk._estimators._distiller import BaseDistiller, Member
 from kipsk._kip import _preprocess
 from kipsk._kip._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from kipsk._kip._diagnosis import diagnose
+from kipsk._kip._objectives import batches_of, check_augmentation, check_batches, problem_of
 from kipsk._kip._parameters import Settings, settings_of
-from kipsk._kip._problem import batches_of, check_augmentation, check_batches, problem_of
 from kipsk._kip._result import Run, snapshots_of, support_of
 from kipsk._kip._start import Last, Start, check_start, hold_out, start_of
 from kipsk._storage._checkpoint import Checkpoint
@@ -35,7 +35,7 @@ from kipsk._warn import warn
 # Parameters whose value does not change the result: a checkpoint is good for any.
 _FREE = {"checkpoint_path", "checkpoint_interval", "downstream", "verbose"}
 
-# Attributes that only some fits have.
+# Attributes to remove before a fit publishes its own: not every fit has them.
 _NOT_ALWAYS = (
     "_stream",
     "best_iter_",

@@ -7,7 +7,7 @@ from jax import Array
 
 from kipsk._descent import _step
 from kipsk._distil._history import History
-from kipsk._distil._objective import mse
+from kipsk._distil._objective import LOSSES
 from kipsk._distil._problem import Problem
 from kipsk._distil._targets import Targets
 from kipsk._kip._parameters import Settings
@@ -59,20 +59,14 @@ def diagnose(history: History, problem: Problem, batch: Targets, settings: Setti
 
 
 def _diverged(history: History, problem: Problem, batch: Targets, settings: Settings) -> str | None:
-    """Return what the loss did, if it ended above its start and above that of no prediction."""
+    """Return what the loss did, if it ended above its start and above that of predicting zero."""
     first, last = map(float, history.loss_curve()[[0, -1]])
-
-    def is_worse_than(first: float) -> bool:
-        # Clearly worse than no prediction at all; or as bad, where a learned scale went to zero.
-        if settings.goal.loss == "platt":
-            return bool(last > max(first, 0.999 * np.log(batch.y_t.shape[1])))
-        return bool(last > 1.1 * max(first, float(mse(0.0, batch.y_t))))
-
-    diverged = is_worse_than(first)
+    limit = LOSSES[settings.goal.loss].limit
+    diverged = last > limit(first, batch.y_t)
     if diverged and not history.failed and len(problem.objectives) > 1:
         # The last step may be of another kernel than the first, whose losses are higher.
         first = max([first, *_losses_at_start(problem, batch)])
-        diverged = is_worse_than(first)
+        diverged = last > limit(first, batch.y_t)
     return f"diverged: its loss went from {first:.3g} to {last:.3g}" if diverged else None
 
 

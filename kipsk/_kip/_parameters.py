@@ -12,6 +12,7 @@ import numpy as np
 from kipsk._checks import check_auto, check_fraction, check_integer, check_option, refuse
 from kipsk._data._support import INITS
 from kipsk._descent import _schedule
+from kipsk._distil._objective import LOSSES
 from kipsk._types import Estimator, Float64s, Floats, Given, PyTree
 from kipsk.architectures import Shape
 from kipsk.augment._apply import Function
@@ -241,8 +242,8 @@ def _kernels(
 
 def _goal(owner: str, estimator: Estimator) -> Goal:
     labels = check_option(owner, "labels", estimator.labels, ("learned", "fixed", "solved"))
-    loss = check_option(owner, "loss", estimator.loss, ("mse", "platt"))
-    if loss == "platt" and labels == "solved":
+    loss = check_option(owner, "loss", estimator.loss, tuple(LOSSES))
+    if loss != "mse" and labels == "solved":  # the closed form minimises the squared error
         raise refuse(owner, "loss", '"mse" with labels="solved"', loss)
     label_reg = check_auto(owner, "label_reg", estimator.label_reg, None, zero=True)
     return Goal(labels, label_reg, loss, estimator._coding.score_name)

@@ -82,7 +82,7 @@ class Whitening:
             mean = jnp.mean(X, axis=1, keepdims=True)
             X = X - mean
             norm = jnp.linalg.norm(X, axis=1, keepdims=True)
-            # What rounding leaves of a constant row is no direction.
+            # A constant row is zero but for rounding, which must not be normalised.
             noise = 10 * jnp.finfo(X.dtype).eps * X.shape[1] ** 0.5 * jnp.abs(mean)
             X = jnp.where(norm > noise, X / jnp.where(norm > noise, norm, 1), 0)
         return matmul(X, self.W)

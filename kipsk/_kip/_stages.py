@@ -154,7 +154,7 @@ def run_for_others(distiller: Estimator) -> Estimator:
     """
     run = copy.copy(distiller)
     run.snapshots = sorted(steps_of(distiller) | distiller._settings().looking.snapshots)
-    run.warm_start = False  # an old support is no start
+    run.warm_start = False  # always from a new support
     if isinstance(distiller.init, str) and distiller.init == "sample":
         run.init = "kmeans"
     if distiller.labels == "learned":

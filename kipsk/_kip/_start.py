@@ -22,7 +22,7 @@ from kipsk.kernels._base import JaxKernel, evaluate
 
 
 class Start(NamedTuple):
-    """The start of a run: plain numbers and arrays, so that it can be stored.
+    """The start of a run: plain numbers and arrays, so that `partial_fit` can keep it between calls.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Start(NamedTuple):
     support : Support
         The initial support.
     seeds : tuple of two int
-        From these the networks and the augmentation of each step are drawn.
+        Seeds of the sampled networks and of the augmentation; 0 where nothing is drawn.
     """
 
     kernels: list[JaxKernel]

@@ -24,11 +24,11 @@ from kipsk._distil import _run
 from kipsk._distil._history import Params
 from kipsk._distil._targets import Targets
 from kipsk._engine import EngineError
-from kipsk._engine._threads import single_threaded_blas
+from kipsk._engine._blas import single_threaded_blas
 from kipsk._estimators._rounding import warn_of_rounding
 from kipsk._kip import _preprocess
+from kipsk._kip._objectives import check_augmentation, problem_of
 from kipsk._kip._parameters import Settings, Steps
-from kipsk._kip._problem import check_augmentation, problem_of
 from kipsk._kip._result import Run
 from kipsk._kip._start import Last, Start, check_start, start_of
 from kipsk._storage._describe import describe
@@ -89,7 +89,7 @@ class Stream(NamedTuple):
 
 
 def facts_of(params: dict[str, Given]) -> dict[str, str]:
-    """Return what says of an estimator's parameters whether a stream may go on."""
+    """Return descriptions of the parameters that must not change between calls."""
     return {name: describe(params[name]) for name in sorted(params.keys() - _FREE)}
 
 
@@ -152,7 +152,7 @@ class Reader:
     classes : array-like or None
         As the call was given them.
     known : ndarray or None
-        As an earlier call was.
+        The classes of an earlier call.
 
     Attributes
     ----------

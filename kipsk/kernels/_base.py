@@ -49,7 +49,10 @@ class KernelFunction:
     is_random: bool = False
 
     def draw(self, key: Array) -> KernelFunction:
-        """Return the kernel of one step: another one only if networks are sampled."""
+        """Return the kernel of the networks that a key draws; itself if nothing is drawn.
+
+        `at` still draws other networks from it, one set for each step.
+        """
         return self
 
     def at(self, step: Array | int) -> KernelFunction:

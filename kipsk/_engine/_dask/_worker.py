@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from kipsk._engine._base import Placed, to_numpy
-from kipsk._engine._threads import single_threaded_blas
+from kipsk._engine._blas import single_threaded_blas
 from kipsk._types import PyTree
 
 if TYPE_CHECKING:

@@ -235,6 +235,10 @@ class Propagation:
                     # pairs equal places, GlobalAvgPool all places.
                     cov = jax.tree.map(partial(jnp.mean, axis=tuple(range(places))), cov)
                     places = FLAT
+                case Normalize():
+                    raise ValueError("Normalize has no exact kernel: see check_exact.")
+                case _:
+                    assert_never(layer)
         return cov.nngp if cov.ntk is None else cov.ntk
 
     def _means(self, P: Array, Q: Array) -> tuple[Array, int]:

@@ -9,7 +9,7 @@ import numpy as np
 from kipsk._checks import refuse
 from kipsk._data._coding import Data
 from kipsk._data._splits import balanced_batches
-from kipsk._distil._objective import Labels, Objective, Params
+from kipsk._distil._objective import LOSSES, Labels, Objective, Params
 from kipsk._distil._problem import Problem
 from kipsk._distil._targets import Change, Form, Targets
 from kipsk._kip._parameters import Settings
@@ -20,10 +20,6 @@ from kipsk.kernels._base import PRNG, KernelFunction
 
 #: label_reg="auto" is learned from here.
 START_LABEL_REG = 1e-4
-
-#: Start of log(s) in the loss "platt": learned from 0 the first hundred steps are slower, and it
-#: ends between 1.5 and 2 on images.
-_LOG_SCALE = 1.5
 
 
 def problem_of(
@@ -88,8 +84,8 @@ def params_of(start: Start, objective: Objective) -> Params:
             params["log_label_reg"] = jnp.asarray(np.log(START_LABEL_REG), X_s.dtype)
     elif objective.labels.fixed is None:
         params["y"] = jnp.asarray(start.support.y)
-    if objective.loss == "platt":
-        params["log_scale"] = jnp.asarray(_LOG_SCALE, X_s.dtype)
+    for name, number in LOSSES[objective.loss].start.items():
+        params[name] = jnp.asarray(number, X_s.dtype)
     return params
 
 
