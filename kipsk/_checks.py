@@ -15,12 +15,17 @@ T = TypeVar("T")
 
 def refuse(owner: str, name: str, rule: str, value: Given) -> ValueError:
     """Return the error for a parameter that breaks its rule."""
+    got = shown(value)
+    return ValueError(f"The {name!r} parameter of {owner} must be {rule}. Got {got} instead.")
+
+
+def shown(value: Given) -> str:
+    """Return a refused value as a message shows it."""
     if isinstance(value, np.ndarray):  # printed in full, its numbers would bury the message
-        return ValueError(
-            f"The {name!r} parameter of {owner} must be {rule}. Got an array of shape "
-            f"{value.shape} and dtype {value.dtype} instead."
-        )
-    return ValueError(f"The {name!r} parameter of {owner} must be {rule}. Got {value!r} instead.")
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
+    if isinstance(value, type):  # the module that a class is written in is rarely a public one
+        return f"the class {value.__name__}"
+    return repr(value)
 
 
 def check_positive(

@@ -75,7 +75,9 @@ def describe(value: Given, inside: tuple[object, ...] = ()) -> str:
         case FunctionType():
             cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
             given = {name: cell.cell_contents for name, cell in cells}
-            given |= {"defaults": value.__defaults__, **(value.__kwdefaults__ or {})}
+            if value.__defaults__:
+                given["defaults"] = value.__defaults__
+            given |= value.__kwdefaults__ or {}
             outside = {name: value.__globals__.get(name) for name in _names(value.__code__)}
             given |= {name: v for name, v in outside.items() if isinstance(v, _PLAIN)}
             digest = hashlib.blake2b(_code(value.__code__).encode(), digest_size=8).hexdigest()

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import assert_never
 
-from kipsk._checks import check_integer, check_option, refuse
+from kipsk._checks import check_integer, check_option, refuse, shown
 from kipsk._types import Given
 
 ACTIVATIONS = ("relu", "erf", "gelu")
@@ -120,7 +120,7 @@ def checked_layers(layers: Given) -> tuple[Layer, ...]:
         if not isinstance(layer, Layer):
             raise ValueError(
                 "The 'layers' parameter of Architecture must be a tuple of layers of "
-                f"kipsk.architectures. Got {layer!r} at place {number} instead: "
+                f"kipsk.architectures. Got {shown(layer)} at place {number} instead: "
                 + (
                     "write the layer with brackets, such as Conv()."
                     if isinstance(layer, type)

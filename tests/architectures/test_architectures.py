@@ -173,7 +173,7 @@ D, F = Dense(), Flatten()
         (with_layers(D, Activation("erf")), ["end with Dense()", "Activation(name='erf')"]),
         (lambda: Architecture("FD"), ["'layers'", "tuple of layers", "'FD'"]),
         (lambda: Architecture(D), ["'layers'", "tuple of layers", "Dense()"]),
-        (with_layers(F, Dense), ["'layers'", "place 1", "Dense'>", "brackets"]),
+        (with_layers(F, Dense), ["'layers'", "the class Dense at place 1", "brackets"]),
         (with_layers(F, "relu", D), ["'layers'", "place 1", "'relu'", "Activation('relu')"]),
         (with_layers(F, (D,), D), ["'layers'", "place 1", "(Dense(),)", "nested"]),
         (with_layers(Conv(), D), ["Layer 1, Dense()", "flat", "images", "put Flatten()"]),
