@@ -21,6 +21,7 @@ _BETWEEN = {
     "contextlib",
     "functools",
     "multiprocessing",
+    "runpy",
     "threading",
 }
 
@@ -39,7 +40,9 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     packages = []
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        packages.append(str(frame.f_globals.get("__name__")).partition(".")[0])
+        spec = frame.f_globals.get("__spec__")  # of ``python -m package.module``, too
+        name = spec.name if spec else frame.f_globals.get("__name__")
+        packages.append(str(name).partition(".")[0])
         frame = frame.f_back
     levels = range(2, len(packages) + 2)  # 1 is the call of warnings.warn below
     outside = [n for n, package in zip(levels, packages, strict=True) if package not in _BETWEEN]

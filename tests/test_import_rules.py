@@ -28,7 +28,7 @@ ROOMS = {
     "_engine": LOWEST,
     "_descent": LOWEST,
     "_storage": LOWEST,
-    "architectures": LOWEST | {"_closed_form"},
+    "architectures": LOWEST,
     "augment": LOWEST,
     "_data": LOWEST,
     "kernels": KERNELS,
@@ -36,7 +36,7 @@ ROOMS = {
     "_estimators": DISTIL | {"_distil"},
     "_kip": DISTIL | {"_distil", "_estimators"},
     "networks": NETWORKS | {"_data", "_estimators"},
-    "plotting": LOWEST | {"_estimators", "evaluation", "kernels", "metrics"},
+    "plotting": LOWEST | {"_estimators", "evaluation", "metrics"},
     "evaluation": LOWEST | {"_storage"},
     "metrics": LOWEST | {"_closed_form", "_engine"},
     "datasets": LOWEST,
@@ -59,10 +59,6 @@ SKLEARN_ROOMS = {
 }
 SKLEARN_FILES = {
     "kernels._base",
-    "kernels._dot_product",
-    "kernels._stax",
-    "kernels._infinite._convolutional",
-    "kernels._random_features",
 }
 # The mathematics of networks knows no estimator, though it lives in a room that has one.
 NO_SKLEARN_FILES = {

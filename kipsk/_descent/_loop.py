@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jax import Array
 from tqdm.auto import tqdm
@@ -150,7 +151,10 @@ def run(
                 if look is not None and look(state, done):
                     early = True
                     break
-        except (KeyboardInterrupt, Exception) as raised:
+            jax.block_until_ready(state)  # here, where Ctrl-C is caught
+        except KeyboardInterrupt as raised:
+            error = raised.with_traceback(None)  # its frames hold the turn
+        except Exception as raised:
             error = raised
     return Ended(state, done, turn, early, error)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from kipsk._descent import _loop, _step
@@ -80,6 +81,8 @@ class Looks(NamedTuple):
         Where scores and snapshots go.
     n_steps : int
         Steps of the whole run.
+    stops : collection of int
+        Numbers of steps after which something is due.
     """
 
     problem: Problem
@@ -87,10 +90,14 @@ class Looks(NamedTuple):
     watch: Watch
     history: History
     n_steps: int
+    stops: Collection[int] = ()
 
     def __call__(self, state: State, done: int) -> bool:
         """Do what is due after so many steps; return whether the run is to end."""
         watch = self.watch
+        is_known = self.problem.has_slow_pairs(self.problem.objectives[0])  # steps in blocks wait
+        if (is_known or done in self.stops or done == self.n_steps) and state.failed:
+            return True  # the step was not taken: there is nothing new to look at
         self.record(state, done)
         if done == self.n_steps or done % watch.checkpoint_every == 0:
             self.save(state, done)
@@ -149,7 +156,7 @@ def descend(
         stored = [saved[f"state {i}"] for i in range(n_leaves)]
         history, state = History.from_arrays(saved), _step.restore(state, stored)
         done = len(saved["losses"])
-    looks = Looks(problem, batches[0], watch, history, len(rates))
+    looks = Looks(problem, batches[0], watch, history, len(rates), watch.stops(len(rates)))
     if not state.failed:
         looks.record(state, done)
     if not (state.failed or history.is_stale(watch.patience)):
@@ -176,18 +183,24 @@ def _steps(
     turns = drawn_turns(problem, batches)
     for _ in range(0 if is_single else done):
         next(turns)
-    plan = Plan(rates, per_call, watch.stops(len(rates)), done)
+    plan = Plan(rates, per_call, looks.stops, done)
     bar = Bar("KIP", bool(watch.verbose), first.score_name, partial(_best_score, history))
     ended = _loop.run(take, turns, state, plan, history.losses, bar=bar, look=looks.__call__)
-    state = ended.state
-    if ended.error is not None:
-        if isinstance(ended.error, KeyboardInterrupt | EngineError):  # a cluster that is gone
+    state, error = ended.state, ended.error
+    if error is None and not (state.failed or (ended.early and history.best)):
+        try:
+            first_turn = Turn(0, batches[0], 0)
+            state = jax.block_until_ready(_loop.look_again(take, first_turn, state, per_call))
+        except KeyboardInterrupt as raised:
+            error = raised.with_traceback(None)
+        except EngineError as raised:
+            error = raised
+    if error is not None:
+        if isinstance(error, KeyboardInterrupt | EngineError):  # a cluster that is gone
             looks.save(state, ended.done)
-        if not isinstance(ended.error, KeyboardInterrupt):
-            raise ended.error
+        if not isinstance(error, KeyboardInterrupt):
+            raise error
         history.interrupted = True
-    elif not (state.failed or (ended.early and history.best)):
-        state = _loop.look_again(take, Turn(0, batches[0], 0), state, per_call)
     return state
 
 

@@ -6,7 +6,7 @@ import copy
 import math
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -44,6 +44,23 @@ class Member(NamedTuple):
     given: Given
     kernel: JaxKernel
     reg: float
+
+
+def _copied(value: Given) -> Given:
+    """Return a copy of a kernel, which a later change of its parameters does not reach."""
+    if not isinstance(value, JaxKernel):
+        return value
+    # Functions are compared by identity: parameters that are no kernels stay the objects they are.
+    return copy.deepcopy(value, {id(own): own for own in _parameters(value)})
+
+
+def _parameters(kernel: JaxKernel) -> Iterator[Given]:
+    """Yield the parameters of a kernel and of kernels inside of it, but no kernels."""
+    for own in kernel.get_params().values():
+        if isinstance(own, JaxKernel):
+            yield from _parameters(own)
+        else:
+            yield own
 
 
 def is_same_kernel(one: Given, other: Given) -> bool:
@@ -195,6 +212,8 @@ class BaseDistiller(BaseEstimator):
                 delattr(self, name)
         self.__dict__.update(attributes)
         self.n_features_in_ = support.X.shape[1]
+        # Other members of a family are not in the file: they are set from the support.
+        self._members += [self._member(_copied(given)) for given in self._kernels()[1:]]
         return self
 
     @property
@@ -313,7 +332,7 @@ class BaseDistiller(BaseEstimator):
             "kernel_": first.kernel,
             "reg_": first.reg,
             "predictor_": self._predictor(predict_kernel or first.kernel, first.reg, X_s, y_s),
-            "_members": [copy.deepcopy(member) for member in members],
+            "_members": [Member(*map(_copied, member)) for member in members],
         }
 
 

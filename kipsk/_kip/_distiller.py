@@ -385,7 +385,7 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         passed = streamed(self, X, y, classes)
         self.__dict__.update(passed.names)
         self._publish_run(passed.run, passed.params)
-        self.n_iter_, self.loss_curve_ = len(passed.losses), passed.losses
+        self.n_iter_, self.loss_curve_ = passed.n_iter, passed.losses
         self._stream = passed.stream
         passed.tell()
         return self

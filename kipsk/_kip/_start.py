@@ -22,7 +22,7 @@ from kipsk.kernels._base import JaxKernel, evaluate
 
 
 class Start(NamedTuple):
-    """The start of a run: plain numbers and arrays, so that `partial_fit` can keep it between calls.
+    """The start of a run: plain numbers and arrays, which `partial_fit` keeps between calls.
 
     Attributes
     ----------
@@ -136,7 +136,7 @@ def _given(settings: Settings, data: Data) -> Support:
 def _resumed(settings: Settings, last: Last, data: Data, rng: np.random.RandomState) -> Support:
     """Return the support of the last fit, with rows added or taken away for another size."""
     dtype = settings.rows.dtype
-    X_s, y_s = last.X.astype(dtype), last.coding.given(last.y, dtype).astype(dtype)
+    X_s, y_s = last.X.astype(dtype), data.coding.given(last.y, dtype).astype(dtype)
     if X_s.shape[1] != data.X.shape[1] or not last.coding.is_like(data.coding):
         raise ValueError(
             f"To go on from the last fit the data must have its {X_s.shape[1]} features and "

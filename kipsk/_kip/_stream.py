@@ -105,6 +105,8 @@ class Passed(NamedTuple):
         What the next pass goes on from.
     losses : ndarray of shape (n_iter,)
         Those of earlier passes, too.
+    n_iter : int
+        The steps of all passes.
     names : dict
         The attributes that validation set.
     failed : bool
@@ -117,6 +119,7 @@ class Passed(NamedTuple):
     params: Params
     stream: Stream
     losses: Float64s
+    n_iter: int
     names: dict[str, Any]
     failed: bool
     error: BaseException | None
@@ -136,7 +139,7 @@ class Passed(NamedTuple):
             what = "was interrupted. The support reached by then is kept"
         else:
             return
-        warn(f"{settings.owner}, after {len(self.losses)} steps, {what}.", ConvergenceWarning)
+        warn(f"{settings.owner}, after {self.n_iter} steps, {what}.", ConvergenceWarning)
 
 
 class Reader:
@@ -295,6 +298,7 @@ def streamed(
         _run.good_params(state),
         Stream(start, _step.leaves(state), rng, facts_of(params)),
         np.concatenate([losses, *map(np.asarray, more)])[: int(state.n_steps)],
+        int(state.n_steps),
         reader.names,
         bool(state.failed),
         error,

@@ -56,7 +56,10 @@ class KernelFunction:
         return self
 
     def at(self, step: Array | int) -> KernelFunction:
-        """Return the kernel of one step of a run, drawn from this one's own key."""
+        """Return the kernel of one step of a run, drawn from this one's own key.
+
+        A kernel that is random has to write both this and `draw`.
+        """
         return self
 
     def prepare(self, X: Array) -> PyTree:

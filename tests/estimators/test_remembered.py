@@ -15,8 +15,6 @@ from kipsk.kernels import RBF, FullyConnected
 FAST = {"max_iter": 3, "random_state": 0}
 CLASSES = [0, 1, 2]
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.fixture(scope="module")
 def blobs():
@@ -65,6 +63,15 @@ def test_after_a_load_the_kernel_of_the_file_is_evaluated(blobs, tmp_path):
     fitted.export_support(tmp_path / "s.npz")
     loaded = KIPDistiller("rbf").load_support(tmp_path / "s.npz")
     assert loaded.evaluate(*blobs) == fitted.evaluate(*blobs)
+
+
+def test_after_a_load_all_of_a_family_are_evaluated(blobs, tmp_path):
+    fitted = KIPDistiller(["fc1", "rbf"], ipc=2, **FAST).fit(*blobs)
+    fitted.export_support(tmp_path / "s.npz")
+    loaded = KIPDistiller(["fc1", "rbf"]).load_support(tmp_path / "s.npz")
+    scores = loaded.evaluate(*blobs)
+    assert list(scores) == ["fc1", "rbf"]
+    assert scores["fc1"] == fitted.evaluate(*blobs)["fc1"]
 
 
 # --- features ------------------------------------------------------------------------------------
