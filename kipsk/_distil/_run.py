@@ -140,8 +140,8 @@ def descend(
     problem : Problem
     batches : sequence of Targets
         Each epoch visits all of them. A single batch is stepped on `MAX_STEPS_PER_CALL` times a
-        call, unless its steps go through blocks; of several batches each gets one step a call, so that no batch
-        is ever copied.
+        call, unless its steps go through blocks. Of several batches each gets one step a call, so
+        that no batch is ever copied.
     rates : ndarray of shape (n_steps,)
         The size of every step.
     watch : Watch
