@@ -15,8 +15,6 @@ from kipsk.kernels import RBF, FullyConnected
 FAST = {"max_iter": 3, "random_state": 0}
 CLASSES = [0, 1, 2]
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.fixture(scope="module")
 def blobs():

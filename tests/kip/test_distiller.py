@@ -234,6 +234,8 @@ def test_overflow_ends_with_the_last_good_support(labels, max_iter, batch_size, 
     assert distiller.score(X, y) > 0.5
 
 
+# All rows coincide: the steps follow rounding, and the loss may end higher than it was.
+@pytest.mark.filterwarnings("ignore:KIPDistiller diverged")
 @pytest.mark.parametrize("value", [0.0, 3.0])
 def test_constant_features(value):
     X = np.full((20, 3), value)
