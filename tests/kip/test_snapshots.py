@@ -38,7 +38,7 @@ def test_steps_of_log_snapshots(images):
     """Oracle: the list of the published sets, and every 500 from 1000 on."""
     distiller = KIPDistiller(snapshots="log", **FAST).fit(*images)
     assert list(distiller.snapshots_) == [0, 1, 2, 4, 6, 8, 12, 18, 20]
-    later = KIPDistiller(snapshots="log", max_iter=2100)._settings().snapshots
+    later = KIPDistiller(snapshots="log", max_iter=2100)._settings().looking.snapshots
     assert sorted(step for step in later if step > 400) == [483, 695, 1000, 1500, 2000, 2100]
 
 
