@@ -26,6 +26,11 @@ def assert_same_fit(one, other):
     assert_array_equal(one.loss_curve_, other.loss_curve_)
 
 
+def nearest(rows, X):
+    """Return the row of X that is nearest to each of some rows."""
+    return X[np.abs(rows[:, None] - X).max(axis=2).argmin(axis=1)]
+
+
 def loss_by_hand(kernel, reg, support, X, y_t):
     """KIP's loss from `KernelRidgeNTK`, which has tests of its own."""
     predicted = KernelRidgeNTK(kernel, reg=reg).fit(*support).predict(X)

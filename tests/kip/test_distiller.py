@@ -13,7 +13,7 @@ from kipsk import KernelRidgeNTKClassifier, KIPDistiller
 from kipsk._data._labels import one_hot
 from kipsk.kernels import RBF, FullyConnected, Laplace
 
-from ._runs import FAST, assert_same_fit
+from ._runs import FAST, assert_same_fit, nearest
 
 
 @pytest.mark.parametrize("ipc, floor", [(10, None), (1, 0.93)])
@@ -221,7 +221,7 @@ def test_length_of_the_loss_curve(max_iter, blobs):
     "labels, max_iter, batch_size",
     [("learned", 1, 120), ("solved", 1, 120), ("fixed", 20, 120), ("learned", 45, 40)],
 )
-def test_overflow_ends_with_the_last_good_support(labels, max_iter, batch_size, blobs):
+def test_overflow_ends_with_the_last_good_support(labels, max_iter, batch_size, blobs, close):
     """Oracle: the start, real rows: every step after the first overflows float32."""
     X, y = blobs
     params = FAST | {"max_iter": max_iter, "batch_size": batch_size, "labels": labels}
@@ -230,11 +230,12 @@ def test_overflow_ends_with_the_last_good_support(labels, max_iter, batch_size, 
     with pytest.warns(ConvergenceWarning, match=message):
         distiller.fit(X, y)
     assert distiller.n_iter_ == len(distiller.loss_curve_) == 1
-    distances = np.abs(distiller.X_s_[:, None] - X).max(axis=2)
-    assert_allclose(distances.min(axis=1), 0, atol=1e-6)
+    close(distiller.X_s_, nearest(distiller.X_s_, X))
     assert distiller.score(X, y) > 0.5
 
 
+# All rows coincide: the steps follow rounding, and the loss may end higher than it was.
+@pytest.mark.filterwarnings("ignore:KIPDistiller diverged")
 @pytest.mark.parametrize("value", [0.0, 3.0])
 def test_constant_features(value):
     X = np.full((20, 3), value)

@@ -13,10 +13,10 @@ from kipsk._descent import _schedule
 from kipsk._distil._label_solve import solve_labels_over
 from kipsk.kernels import FullyConnected
 
-from ._runs import FAST, ROWS, assert_same_fit
+from ._runs import FAST, ROWS, assert_same_fit, nearest
 
 
-def test_snapshots_are_shorter_fits(plain, images):
+def test_snapshots_are_shorter_fits(plain, images, close):
     """Oracle: real rows with their classes, and fits of so many steps of one length."""
     X, y = images
     params = FAST | {"schedule": "constant"}
@@ -24,7 +24,7 @@ def test_snapshots_are_shorter_fits(plain, images):
     assert list(distiller.snapshots_) == [0, 5, 20]
     X_s, y_s = distiller.snapshots_[0]
     assert_array_equal(X_s, plain.snapshots_[0][0])
-    assert_allclose(np.abs(X_s[:, None] - X).max(axis=2).min(axis=1), 0, atol=1e-6)
+    close(X_s, nearest(X_s, X))
     assert_allclose(y_s, np.repeat(np.eye(3), 2, axis=0) - 1 / 3, rtol=1e-6)
     shorter = KIPDistiller(**params | {"max_iter": 5}).fit(X, y)
     for step, fitted in ((5, shorter), (20, distiller)):
@@ -38,7 +38,7 @@ def test_steps_of_log_snapshots(images):
     """Oracle: the list of the published sets, and every 500 from 1000 on."""
     distiller = KIPDistiller(snapshots="log", **FAST).fit(*images)
     assert list(distiller.snapshots_) == [0, 1, 2, 4, 6, 8, 12, 18, 20]
-    later = KIPDistiller(snapshots="log", max_iter=2100)._settings().snapshots
+    later = KIPDistiller(snapshots="log", max_iter=2100)._settings().looking.snapshots
     assert sorted(step for step in later if step > 400) == [483, 695, 1000, 1500, 2000, 2100]
 
 

@@ -162,24 +162,24 @@ def test_rates_below_the_bound_descend_and_above_it_diverge(momentum, parameteri
     assert failed or losses[-1] > 1e3 * losses[0]
 
 
-def test_run_that_diverges_keeps_the_last_good_parameters():
+def test_run_that_diverges_keeps_the_last_good_parameters(close):
     data = make_data()
     problem = make_problem()
     good, losses, failed = descend(problem, draw(problem), data, np.full(400, 1e4))
     assert failed
     last = np.flatnonzero(np.isfinite(losses))[-1]
     assert 0 < last < 390
-    assert_allclose(objective(problem, good, None, data, 0.0), losses[last], rtol=1e-5)
+    close(objective(problem, good, None, data, 0.0), losses[last], np.float32)
 
 
-def test_run_in_several_calls_is_one_run():
+def test_run_in_several_calls_is_one_run(close):
     """Oracle: the same rates in calls of another length."""
     data, problem = make_data(), make_problem(fully_connected(1))
     rates = np.linspace(0.1, 0.01, MAX_STEPS_PER_CALL + 3)
     whole, losses, _ = descend(problem, draw(problem), data, rates)
     start, first, _ = descend(problem, draw(problem), data, rates[:1])
     assert len(losses) == len(rates) and losses[0] == first[0]
-    assert_allclose(losses[1], objective(problem, start, None, data, 0.0), rtol=1e-6)
+    close(losses[1], objective(problem, start, None, data, 0.0), np.float32)
     assert objective(problem, whole, None, data, 0.0) < losses[-1] < losses[0]
 
 
@@ -217,12 +217,12 @@ def test_auto_batch_size():
     assert auto_batch_size(300, [2**40]) == 1
 
 
-def test_probabilities():
+def test_probabilities(close):
     y = np.array([[1, 0, 0], [0.5, 0.5, 0], [2, 1, -1], [0, 0, 0], [-1, -1, -1]]) - 1 / 3
     expected = [[1, 0, 0], [0.5, 0.5, 0], [2 / 3, 1 / 3, 0], *[[1 / 3] * 3] * 2]
     p = probabilities(y)
     assert p.dtype == np.float32
-    assert_allclose(p, expected, atol=1e-7)
+    close(p, expected)
 
 
 # --- augmentation --------------------------------------------------------------------------------
