@@ -8,8 +8,8 @@ from sklearn.cluster import kmeans_plusplus
 from sklearn.metrics import pairwise_distances_chunked
 from sklearn.metrics.pairwise import euclidean_distances
 
-# Distances to a medoid are summed over at most so many rows: the error of such a sum is smaller than
-# the difference between the sums of neighbouring rows.
+# Distances to a medoid are summed over at most so many rows: the error of such a sum is smaller
+# than the difference between the sums of neighbouring rows.
 _MAX_MEDOID_ROWS = 2000
 _MAX_ROUNDS = 100  # of alternating; the sum falls in each, and a few are enough
 _BLOCK_MIB = 128

@@ -54,7 +54,7 @@ class History:
         value = -np.inf if np.isnan(value) else value
         if not self.scores or value > max(self.scores):
             self.best = params
-        # Both are assigned in one statement, so that an interrupt cannot save one without the other.
+        # One statement assigns both, so that an interrupt cannot save one without the other.
         self.scored, self.scores = [*self.scored, n_steps], [*self.scores, value]
 
     def is_stale(self, patience: int) -> bool:

@@ -64,7 +64,7 @@ LOSSES = {
     ),
     "platt": Loss(
         value=lambda prediction, y_t, params: platt(prediction, y_t, params["log_scale"]),
-        # Learned from 0 the first hundred steps are slower, and it ends between 1.5 and 2 on images.
+        # From 0 the first hundred steps are slower, and it ends between 1.5 and 2 on images.
         start={"log_scale": 1.5},
         limit=lambda first, y_t: max(first, 0.999 * float(np.log(y_t.shape[1]))),
     ),
