@@ -33,6 +33,9 @@ def pytest_configure(config: pytest.Config) -> None:
     is_known = jaxlib.version.__version_info__ < (0, 11) and "fusion_emitters" not in flags
     if is_known and not config.getoption("optimised"):
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false"
+    if config.getoption("numprocesses", None):
+        # The workers share the cores: with several threads each, they would wait for one another.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     folder = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     if folder is None:
         folder = tempfile.mkdtemp(prefix="kipsk-compiled-")
