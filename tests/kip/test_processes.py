@@ -116,7 +116,7 @@ def kill_until_done(n_kills, max_iter, seed, folder):
 
 @needs_signals
 def test_killed_process_goes_on(tmp_path):
-    kill_until_done(2, 600, 0, tmp_path)
+    kill_until_done(2, 300, 0, tmp_path)
 
 
 @needs_signals

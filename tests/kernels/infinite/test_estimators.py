@@ -102,12 +102,12 @@ class TestEstimators:
     @pytest.fixture
     def data(self):
         X, y = load_digits(n_class=3, return_X_y=True)
-        X, y = X[:200].reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(-1, 16), y[:200]
+        X = X.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(-1, 16)
         return (X - X.mean()) / X.std(), y
 
     def test_kernel_ridge(self, data):
         """Oracle: scikit-learn's KernelRidge with the ridge matched."""
-        X, y = data
+        X, y = data[0][:200], data[1][:200]
         ours = KernelRidgeNTK(self.KERNEL, reg=1e-3, dtype="float64").fit(X[:50], y[:50])
         K = self.KERNEL(X[:50])
         theirs = KernelRidge(alpha=1e-3 * np.trace(K) / 50, kernel="precomputed").fit(K, y[:50])
@@ -117,7 +117,7 @@ class TestEstimators:
         np.testing.assert_allclose(single.predict(X[50:]), expected, atol=1e-3)
 
     def test_label_solve_in_blocks(self, data, capsys):
-        X, y = data
+        X, y = data[0][:200], data[1][:200]
         whole, blocks = (
             LabelSolver(self.KERNEL, 2, random_state=0, dtype="float64", block_size=size, verbose=1)
             for size in (1000, 37)
