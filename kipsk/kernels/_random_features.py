@@ -21,6 +21,7 @@ from kipsk.architectures._function import Params, apply, init
 from kipsk.kernels._base import PRNG, JaxKernel, KernelFunction, in_float64
 
 _KINDS = ("nngp", "ntk")
+_DTYPES = ("float32", "bfloat16")
 
 _MAX_SEED = 2**32 - 1
 
@@ -44,6 +45,7 @@ class RandomFeaturesFunction(KernelFunction):
     width: int = field(metadata={"static": True})
     kind: str = field(metadata={"static": True})
     is_random: bool = field(metadata={"static": True})
+    dtype: str = field(default="float32", metadata={"static": True})
 
     def draw(self, key: Array) -> RandomFeaturesFunction:
         return replace(self, key=jax.random.key_data(key)) if self.is_random else self
@@ -54,11 +56,11 @@ class RandomFeaturesFunction(KernelFunction):
     def prepare(self, X: Array) -> Array:
         """Return Phi, of shape (n, n_networks * n_features), in float32.
 
-        Features of random networks err by far more than float32 does.
+        Features of random networks err by far more than float32 does, and by more than `dtype`.
         """
         shape = self.architecture.input_shape(X.shape[1], self.image_shape, owner="RandomFeatures")
         self.architecture.shapes(shape, self.width)  # raises if a layer does not fit
-        x = X.astype(jnp.float32).reshape(len(X), *shape)
+        x = X.astype(self.dtype).reshape(len(X), *shape)
         keys = jax.random.split(jax.random.wrap_key_data(self.key, impl=PRNG), self.n_networks)
         together = max(n for n in range(1, _TOGETHER + 1) if self.n_networks % n == 0)
         if together == self.n_networks:
@@ -75,10 +77,12 @@ class RandomFeaturesFunction(KernelFunction):
         (n_features,) = architecture.shapes(shape, width)[-2]
         scale = architecture.w_std / math.sqrt(n_features * self.n_networks)
         if self.kind == "nngp":
-            return scale * frozen_features(architecture, networks, width, x)
+            phi = frozen_features(architecture, networks, width, x)
+            return scale * phi.astype(jnp.float32)
         tangents = [init(architecture, jax.random.fold_in(key, 1), width, shape) for key in keys]
         pairs = zip(networks, tangents, strict=True)
-        return scale * jnp.concatenate([self._with_tangent(*pair, x) for pair in pairs], axis=1)
+        phi = jnp.concatenate([self._with_tangent(*pair, x) for pair in pairs], axis=1)
+        return scale * phi.astype(jnp.float32)
 
     def _with_tangent(self, params: Params, tangent: Params, x: Array) -> Array:
         """Return one network's features and their derivative in one direction, side by side.
@@ -147,6 +151,9 @@ class RandomFeatures(JaxKernel):
     random_state : int, default=0
         Seed of the fixed networks. The networks of `KIPDistiller`'s steps are drawn with the
         distiller's own seed if `resample` is True.
+    dtype : {"float32", "bfloat16"}, default="float32"
+        Precision of the networks. "bfloat16" makes steps on a GPU faster (:doc:`/gpu`).
+        `KIPDistiller` predicts in float32 if its steps draw new networks.
 
     Notes
     -----
@@ -183,6 +190,7 @@ class RandomFeatures(JaxKernel):
         image_shape: tuple[int, int, int] | None = None,
         resample: bool = True,
         random_state: int = 0,
+        dtype: str = "float32",
     ) -> None:
         self.architecture = architecture
         self.n_networks = n_networks
@@ -191,6 +199,7 @@ class RandomFeatures(JaxKernel):
         self.image_shape = image_shape
         self.resample = resample
         self.random_state = random_state
+        self.dtype = dtype
 
     def function(self) -> RandomFeaturesFunction:
         """Return the kernel as a pure JAX function."""
@@ -215,6 +224,7 @@ class RandomFeatures(JaxKernel):
             width=check_integer(owner, "width", self.width, minimum=1),
             kind=kind,
             is_random=self.resample,
+            dtype=check_option(owner, "dtype", self.dtype, _DTYPES),
         )
 
     def for_prediction(self) -> Self:
@@ -225,5 +235,6 @@ class RandomFeatures(JaxKernel):
         n_networks = max(self.n_networks, math.ceil(_CHANNELS_TO_PREDICT / self.width))
         if n_networks > _TOGETHER:
             n_networks = _TOGETHER * math.ceil(n_networks / _TOGETHER)
-        params = {**self.get_params(), "n_networks": n_networks, "resample": False}
+        changes = {"n_networks": n_networks, "resample": False, "dtype": "float32"}
+        params = {**self.get_params(), **changes}
         return type(self)(**params)

@@ -251,6 +251,57 @@ def test_kernel_to_predict_with():
     assert exact.for_prediction() is exact
 
 
+@pytest.mark.parametrize("kind", ["nngp", "ntk"])
+def test_bfloat16(kind):
+    """Oracle: float32, of the same networks; bfloat16 rounds to 4e-3."""
+    shape = 8, 8, 3
+    X, Y = rows(shape)[:3].astype(np.float32), rows(shape)[3:].astype(np.float32)
+
+    def of(dtype):
+        kernel = RandomFeatures(
+            convnet(2), 2, 8, kind=kind, image_shape=shape, random_state=3, dtype=dtype
+        )
+        function = kernel.function()
+
+        def total(X):
+            return jnp.sum(jnp.sin(function.cross(function.prepare(X), function.prepare(Y))))
+
+        return function.prepare(X), jax.jit(jax.grad(total))(X)
+
+    for full, low in zip(of("float32"), of("bfloat16"), strict=True):
+        assert full.dtype == low.dtype == jnp.float32
+        error = np.linalg.norm(low - full) / np.linalg.norm(full)
+        assert 1e-4 < error < 3e-2
+
+
+def test_bfloat16_is_for_steps():
+    low = RandomFeatures("fc2", 2, 16, dtype="bfloat16")
+    assert low.for_prediction().dtype == "float32"
+    fixed = RandomFeatures("fc2", 2, 16, dtype="bfloat16", resample=False)
+    assert fixed.for_prediction() is fixed
+    with pytest.raises(ValueError, match=r"'dtype' parameter of RandomFeatures .* Got 'float16'"):
+        RandomFeatures("fc2", dtype="float16").function()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_few_channels_on_a_gpu_are_a_product(channels, monkeypatch, close):
+    """Oracle: the convolution that a CPU takes."""
+    shape, weights = (6, 6, channels), init(convnet(1), jax.random.key(2), 5, (6, 6, channels))
+    x = jnp.asarray(rows(shape), jnp.float32).reshape(-1, *shape)
+
+    def both():
+        function = jax.jit(lambda x: _frozen.frozen_features(convnet(1), [weights], 5, x))
+        gradient = jax.jit(jax.grad(lambda x: jnp.sum(jnp.sin(function(x)))))
+        return str(jax.make_jaxpr(function)(x)), function(x), gradient(x)
+
+    on_cpu = both()
+    monkeypatch.setattr(_frozen.jax, "default_backend", lambda: "gpu")
+    as_on_gpu = both()
+    assert "conv_general" in on_cpu[0] and "conv_general" not in as_on_gpu[0]
+    close(as_on_gpu[1], on_cpu[1])
+    close(as_on_gpu[2], on_cpu[2], times=10)
+
+
 def test_ntk_of_the_standard_parameterization_is_refused():
     kernel = RandomFeatures(fully_connected(1, parameterization="standard"), kind="ntk")
     with pytest.raises(ValueError, match=r"'kind' .* \"nngp\" .* standard .*Got 'ntk'"):

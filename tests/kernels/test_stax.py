@@ -122,6 +122,21 @@ class TestStaxKernel:
         np.testing.assert_allclose(kernel(X), whole[0], rtol=1e-12)
         np.testing.assert_allclose(kernel(X, X[:3]), whole[1], rtol=1e-12)
 
+    def test_products_are_in_full_precision_on_a_gpu(self, monkeypatch):
+        """Unless a user has chosen another one; a CPU knows no other."""
+        X = np.ones((2, 4), np.float32)
+
+        def products():
+            jax.clear_caches()
+            function = StaxKernel(polynomial).function()
+            return str(jax.make_jaxpr(function.cross)(X, X))
+
+        assert "HIGHEST" not in products()
+        monkeypatch.setattr(_stax.jax, "default_backend", lambda: "gpu")
+        assert "HIGHEST" in products()
+        with jax.default_matmul_precision("tensorfloat32"):
+            assert "HIGHEST" not in products()
+
     def test_neural_tangents_in_an_estimator(self):
         """Oracle: the same network as a kernel of this package."""
         stax = load_stax()
