@@ -45,7 +45,7 @@ def read(path):
 
 
 @pytest.fixture(scope="module")
-def rows(script, tmp_path_factory, compilation):
+def rows(script, tmp_path_factory):
     """All parts, once for all tests."""
     out = tmp_path_factory.mktemp("gpu") / "rows" / "gpu.csv"
     script.main(["--small", "--minutes", "60", "--out", str(out)])

@@ -33,8 +33,6 @@ from kipsk.architectures._function import _ACTIVATIONS
 from kipsk.kernels._duals import DUALS
 from kipsk.networks import apply, features, init
 
-pytestmark = pytest.mark.optimised
-
 # Compiled as a whole: operation by operation, these tests would take minutes.
 draw = jax.jit(init, static_argnames=("architecture", "width", "input_shape", "n_outputs"))
 evaluate = jax.jit(apply, static_argnames=("architecture", "readout"))

@@ -18,8 +18,6 @@ from kipsk._distil._objective import Labels, Objective, mse, platt
 from kipsk._distil._targets import Targets
 from kipsk.kernels import RBF, FullyConnected, RandomFeatures
 
-pytestmark = pytest.mark.optimised
-
 N_S, N_T, N_FEATURES, N_CLASSES = 5, 12, 3, 3
 REG, LABEL_REG, SCALE = 1e-2, 1e-3, 2.5
 CODES_S = np.array([0, 0, 1, 1, 2])

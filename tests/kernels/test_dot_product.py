@@ -17,8 +17,6 @@ from sklearn.metrics.pairwise import laplacian_kernel, rbf_kernel
 
 from kipsk.kernels import RBF, FullyConnected, Laplace
 
-pytestmark = pytest.mark.optimised
-
 DTYPES = ["float32", "float64"]
 KERNELS = [
     FullyConnected(),

@@ -32,8 +32,6 @@ from kipsk.architectures import (
 from kipsk.kernels import FullyConnected, RandomFeatures
 from kipsk.networks import features, init
 
-pytestmark = pytest.mark.optimised
-
 OTHER = {"w_std": 1.3, "b_std": 0.5}
 RELU = Activation("relu")
 NETWORKS = {
