@@ -87,9 +87,9 @@ def test_inside_a_search():
 
 def test_with_callbacks():
     pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks since 1.9")
-    from sklearn.callback import ProgressBar
+    from sklearn.callback import ScoringMonitor
 
-    distiller = KIPDistiller(**SCARCE).set_callbacks(ProgressBar())
+    distiller = KIPDistiller(**SCARCE).set_callbacks(ScoringMonitor(scoring="accuracy"))
     with pointing_here():
         distiller.fit(X, y)  # the line
 

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
-import signal
-import threading
-import time
 import weakref
 
 import jax
@@ -17,8 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
 from kipsk import KIPDistiller, KIPRegressor
-from kipsk._descent import _step
-from kipsk._distil import _run
+from kipsk._descent import _loop, _step
 
 from ._runs import FAST
 
@@ -39,42 +34,23 @@ def test_an_interrupt_of_the_last_look_keeps_the_run(blobs, monkeypatch):
     assert_array_equal(distiller.loss_curve_, expected.loss_curve_)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="sends a signal as a terminal does")
-def test_a_signal_within_the_only_call_keeps_the_run():
-    """The whole run is one call of compiled code, which the host waits for."""
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(6000, 400)).astype(np.float32)
-    y = np.arange(6000) % 3
-    params = {"ipc": 20, "max_iter": 30, "batch_size": 6000, "random_state": 0}
-    descend, seconds = _run.descend, []
+def test_an_interrupt_of_the_wait_for_the_only_call_keeps_the_run(blobs, monkeypatch):
+    """The run is one call of compiled code, for whose end the host waits. Oracle: that run."""
+    expected = KIPDistiller(**FAST).fit(*blobs)
+    wait, waits = jax.block_until_ready, []
 
-    def timed(*given):
-        start = time.perf_counter()
-        result = descend(*given)
-        seconds.append(time.perf_counter() - start)
-        return result
+    def interrupted(state):
+        waits.append(state)
+        if len(waits) == 1:
+            raise KeyboardInterrupt
+        return wait(state)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_run, "descend", timed)
-        for _ in range(2):  # the first one compiles
-            KIPDistiller(**params).fit(X, y)
-    timer = threading.Timer(seconds[1] / 2, os.kill, (os.getpid(), signal.SIGINT))
-
-    def begun(*given):
-        timer.start()
-        return descend(*given)
-
-    # A process that was started in the background may ignore the signal.
-    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_run, "descend", begun)
-            with pytest.warns(ConvergenceWarning, match="interrupted after"):
-                distiller = KIPDistiller(**params).fit(X, y)
-        timer.join()
-    finally:
-        signal.signal(signal.SIGINT, inherited)
-    assert distiller.predict(X[:5]).shape == (5,)
+    monkeypatch.setattr(_loop.jax, "block_until_ready", interrupted)
+    with pytest.warns(ConvergenceWarning, match="interrupted after 20 of 20 steps"):
+        distiller = KIPDistiller(**FAST).fit(*blobs)
+    monkeypatch.undo()
+    assert_array_equal(distiller.loss_curve_, expected.loss_curve_)
+    assert distiller.score(*blobs) > 0.9
 
 
 def test_a_step_that_failed_is_not_looked_at(blobs):
