@@ -227,11 +227,20 @@ def pass_over(
         bar = Bar("KIP", bool(verbose))
         ended = _loop.run(take, turns, state, Plan(rates), losses, bar=bar)
         if losses and not isinstance(ended.error, Exception):
-            looked = _loop.look_again(take, ended.turn, ended.state)
-            # The optimiser's state stays as it is: the next pass goes on from it.
-            state = ended.state._replace(good=looked.good, failed=looked.failed)
-            ended = ended._replace(state=state)
+            ended = _looked_at(take, ended)
     return ended, losses
+
+
+def _looked_at(take: Take, ended: Ended) -> Ended:
+    """Return the end of a pass whose last loss is known, unless Ctrl-C comes first.
+
+    The optimiser's state stays as it is: the next pass goes on from it.
+    """
+    try:
+        looked = jax.block_until_ready(_loop.look_again(take, ended.turn, ended.state))
+    except KeyboardInterrupt as raised:
+        return ended._replace(error=raised.with_traceback(None))
+    return ended._replace(state=ended.state._replace(good=looked.good, failed=looked.failed))
 
 
 def good_params(state: State) -> Params:
