@@ -61,6 +61,21 @@ def values(rows, part, **wanted):
     }
 
 
+def test_without_neural_tangents_a_row_says_so(script, monkeypatch):
+    def missing():
+        raise ImportError("neural-tangents")
+
+    class Run:
+        rows = []
+
+        def row(self, what, note):
+            self.rows.append((what, note))
+
+    monkeypatch.setattr(script, "load_stax", missing)
+    assert not script.has_neural_tangents(Run(), "their step")
+    assert Run.rows == [("their step", "not measured: neural-tangents is not installed")]
+
+
 def test_all_parts_run(rows, script):
     assert not [row for row in rows if row["what"] in ("failed", "skipped")]
     assert not [row for row in rows if row["note"].startswith("not measured")]

@@ -126,9 +126,19 @@ def fc1(run):
         if dtype == "float32":
             run.row("share of the two products", 100 * alone / measured.step, "%", precision=dtype)
     for dtype in dtypes:
-        if run.has_time("neural-tangents"):
+        if has_neural_tangents(run, "neural-tangents") and run.has_time("neural-tangents"):
             seconds = step_of_neural_tangents(X, y, size.support, dtype)
             run.row("neural-tangents", 1e3 * seconds, "ms a step", precision=dtype)
+
+
+def has_neural_tangents(run, what):
+    """Return whether neural-tangents is there; if not, a row says what was not measured."""
+    try:
+        load_stax()
+    except ImportError:
+        run.row(what, note="not measured: neural-tangents is not installed")
+        return False
+    return True
 
 
 def step_of_neural_tangents(X, y, n_support, dtype):
@@ -212,6 +222,8 @@ def times_of_pairs(run, name, matrix, n):
 def beside_neural_tangents(run, name, architecture):
     """Time the same kernel of neural-tangents, and compare the numbers."""
     shape, size = run.size.image_shape, run.size.pairs_of_others
+    if not has_neural_tangents(run, f"neural-tangents, {name}"):
+        return
     kernel = of_neural_tangents(architecture)
 
     def theirs(X, Y):
