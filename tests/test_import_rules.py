@@ -59,6 +59,7 @@ SKLEARN_ROOMS = {
 }
 SKLEARN_FILES = {
     "kernels._base",
+    "kernels._landmarks",
 }
 # The mathematics of networks knows no estimator, though it lives in a room that has one.
 NO_SKLEARN_FILES = {

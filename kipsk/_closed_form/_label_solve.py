@@ -44,6 +44,20 @@ def solved_alpha(
     return solve(penalised(products, regularised, label_reg), moments)
 
 
+def solved_alpha_and_mean_leverage(
+    products: Array, moments: Array, regularised: Array, label_reg: Array | float, n: Array | float
+) -> tuple[Array, Array]:
+    """Return the dual coefficients of the best labels, and the mean of all targets' leverages.
+
+    `products` and `moments` are means over n targets. Residuals over one minus the mean leverage
+    stand for those of labels solved without each target (generalised cross-validation).
+    """
+    matrix = penalised(products, regularised, label_reg)
+    solved = solve(matrix, jnp.concatenate([moments, products], axis=1))
+    n_outputs = moments.shape[1]
+    return solved[:, :n_outputs], jnp.trace(solved[:, n_outputs:]) / n
+
+
 def solved_alpha_and_leverage(
     K_st: Array, y_t: Array, regularised: Array, label_reg: Array | float
 ) -> tuple[Array, Array]:

@@ -13,12 +13,23 @@ from jax import Array
 from jax.tree_util import register_dataclass
 
 from kipsk._closed_form import _label_solve, _ridge
+from kipsk._closed_form._products import matmul
+from kipsk._closed_form._quadratic import (
+    Quadratic,
+    kernel_moments,
+    mean_squares,
+    r2,
+    squares_of,
+)
 from kipsk._distil._targets import Targets
 from kipsk.kernels._base import KernelFunction
 
 #: What is learned: the rows "X", in units of their deviation, and where they are learned too the
 #: labels "y", and the logarithms "log_scale" and "log_label_reg".
 Params = dict[str, Array]
+
+#: What a step sees: a batch of rows, or the moments of all.
+Batch = Targets | Quadratic
 
 
 def mse(prediction: Array | float, y_t: Array) -> Array:
@@ -130,14 +141,19 @@ class Objective:
     score_name: str = field(default="accuracy", metadata={"static": True})
 
     def __call__(
-        self, params: Params, targets: Targets, step: Array | int = 0
+        self, params: Params, targets: Batch, step: Array | int = 0
     ) -> tuple[Array, Array]:
         """Return the loss and the score of the same predictions."""
         function = self.function.at(step)
-        prepared_t, y_t = targets.at(step, function)
         prepared = function.prepare(self.support(params))
-        K_st, K_ss = function.cross(prepared, prepared_t), function.gram(prepared)
-        return self.of_matrices(params, K_ss, K_st, y_t)
+        K_ss = function.gram(prepared)
+        if isinstance(targets, Quadratic):
+            return self._of_quadratic(params, K_ss, function.features(prepared), targets)
+        prepared_t, y_t = targets.at(step, function)
+        if function.has_features and not self.labels.are_solved:
+            W = _linear_model(function.features(prepared), self._alpha(params, K_ss))
+            return self._of_prediction(params, matmul(function.features(prepared_t), W), y_t)
+        return self.of_matrices(params, K_ss, function.cross(prepared, prepared_t), y_t)
 
     def of_matrices(
         self, params: Params, K_ss: Array, K_st: Array, y_t: Array
@@ -158,28 +174,72 @@ class Objective:
             prediction = y_t - residual.astype(y_t.dtype)
         else:
             prediction = _ridge.predict(K_st, self._alpha(params, K_ss))
+        return self._of_prediction(params, prediction, y_t)
+
+    def _of_prediction(self, params: Params, prediction: Array, y_t: Array) -> tuple[Array, Array]:
         score = _SCORES[self.score_name](prediction, y_t)
         return LOSSES[self.loss].value(prediction, y_t, params), score
+
+    def _of_quadratic(
+        self, params: Params, K_ss: Array, Phi_s: Array, quadratic: Quadratic
+    ) -> tuple[Array, Array]:
+        """Return the squared error over all rows, and R2.
+
+        Of solved labels it is that of generalised cross-validation: what leaving out each row would
+        give, with the mean of all leverages in place of each.
+        """
+        if self.labels.are_solved:
+            _, squares = self._solve_for_all(params, K_ss, Phi_s, quadratic)
+        else:
+            squares = mean_squares(quadratic, _linear_model(Phi_s, self._alpha(params, K_ss)))
+        return 0.5 * jnp.mean(squares), r2(quadratic, squares)
+
+    def _solve_for_all(
+        self, params: Params, K_ss: Array, Phi_s: Array, quadratic: Quadratic
+    ) -> tuple[Array, Array]:
+        """Return the dual coefficients of the best labels for all rows, and their mean squares."""
+        Phi_s = Phi_s.astype(quadratic.H.dtype)
+        products, moments = kernel_moments(quadratic, Phi_s), matmul(Phi_s, quadratic.C)
+        alpha, leverage = _label_solve.solved_alpha_and_mean_leverage(
+            products,
+            moments,
+            _ridge.regularise(K_ss, self.reg),
+            self._label_reg(params),
+            quadratic.n_rows,
+        )
+        squares = squares_of(products, moments, quadratic.y_squares, alpha)
+        return alpha, squares / (1 - leverage) ** 2
 
     def support(self, params: Params) -> Array:
         """Return X_s, in the units of the training features."""
         X_s = params["X"] * self.scale
         return X_s if self.frozen is None else jnp.where(self.frozen[0], self.frozen[1], X_s)
 
-    def score(self, params: Params, targets: Targets, held_out: Targets) -> Array:
+    def score(self, params: Params, targets: Batch, held_out: Batch) -> Array:
         """Return the score on other rows, with the networks of one fixed draw.
 
         Parameters
         ----------
         params : dict of Arrays
-        targets : Targets
+        targets : Targets or Quadratic
             Where solved labels come from.
-        held_out : Targets
-            Rows that the kernel sees, not prepared.
+        held_out : Targets or Quadratic
+            Rows that the kernel sees, not prepared; of their moments the score is R2.
         """
         function = self.function.at(_FIXED_DRAW)
         prepared = function.prepare(self.support(params))
         K_ss = function.gram(prepared)
+        if isinstance(targets, Quadratic):
+            Phi_s = function.features(prepared)
+            if self.labels.are_solved:
+                alpha, _ = self._solve_for_all(params, K_ss, Phi_s, targets)
+            else:
+                alpha = self._alpha(params, K_ss)
+            W = _linear_model(Phi_s, alpha)
+            if isinstance(held_out, Quadratic):
+                return r2(held_out, mean_squares(held_out, W))
+            Phi_v = function.features(function.prepare(held_out.rows))
+            return _SCORES[self.score_name](matmul(Phi_v, W), held_out.y_t)
         if self.labels.are_solved:
             prepared_t, y_t = targets.at(_FIXED_DRAW, function)
             K_st = function.cross(prepared, prepared_t)
@@ -198,13 +258,25 @@ class Objective:
         self, params: Params, K_ss: Array, K_st: Array, y_t: Array
     ) -> tuple[Array, Array]:
         """Return the dual coefficients of the targets' best labels, and each target's leverage."""
-        label_reg = self.labels.reg
-        if label_reg is None:
-            label_reg = jnp.exp(params["log_label_reg"])
         regularised = _ridge.regularise(K_ss, self.reg)
         return _label_solve.solved_alpha_and_leverage(
-            K_st.astype(jnp.float64), y_t.astype(jnp.float64), regularised, label_reg
+            K_st.astype(jnp.float64),
+            y_t.astype(jnp.float64),
+            regularised,
+            self._label_reg(params),
         )
+
+    def _label_reg(self, params: Params) -> Array | float:
+        reg = self.labels.reg
+        return jnp.exp(params["log_label_reg"]) if reg is None else reg
+
+
+def _linear_model(Phi_s: Array, alpha: Array) -> Array:
+    """Return ``W = Phi_s^T alpha``: the predictions are ``Phi W``, in the precision of Phi.
+
+    The dual coefficients are large and of both signs, so the sum is in float64.
+    """
+    return matmul(Phi_s.astype(alpha.dtype).T, alpha).astype(Phi_s.dtype)
 
 
 # The number of the step whose networks `score` draws: the same for all calls, and no step of a run.
@@ -212,7 +284,7 @@ _FIXED_DRAW = 2**31 - 1
 
 
 @jax.jit
-def score(objective: Objective, params: Params, targets: Targets, held_out: Targets) -> Array:
+def score(objective: Objective, params: Params, targets: Batch, held_out: Batch) -> Array:
     """Return ``objective.score(...)``, compiled."""
     return objective.score(params, targets, held_out)
 

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kipsk._distil._objective import Objective, Params
-from kipsk._distil._targets import Form, Targets
+from kipsk._closed_form._quadratic import Quadratic
+from kipsk._distil._objective import Batch, Objective, Params
+from kipsk._distil._targets import Form
 from kipsk._types import Float64s, PyTree
 
 
@@ -53,13 +54,13 @@ class Turn(NamedTuple):
     ----------
     which : int
         The number of the objective.
-    targets : Targets
+    targets : Targets or Quadratic
     tree : int or None
         Where the engine of blocks has placed the rows of the targets, if it has.
     """
 
     which: int
-    targets: Targets
+    targets: Batch
     tree: int | None = None
 
 
@@ -70,10 +71,15 @@ def drawn_kernels(problem: Problem) -> Iterator[int]:
         yield 0 if n == 1 else int(problem.rng.choice(n, p=problem.weights))
 
 
-def drawn_turns(problem: Problem, batches: Sequence[Targets]) -> Iterator[Turn]:
-    """Yield the turns of a run: each epoch visits all batches, in a new random order."""
+def drawn_turns(problem: Problem, batches: Sequence[Batch]) -> Iterator[Turn]:
+    """Yield the turns of a run: each epoch visits all batches, in a new random order.
+
+    Moments are those of all rows under one kernel: there are as many of them as kernels.
+    """
     order: list[int] = []
     kernels = drawn_kernels(problem)
+    if isinstance(batches[0], Quadratic):
+        yield from (Turn(which, batches[which]) for which in kernels)
     while True:
         order = order or problem.rng.permutation(len(batches)).tolist()
         which = next(kernels)

@@ -9,14 +9,14 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from kipsk._closed_form._quadratic import Quadratic
 from kipsk._descent import _loop, _step
 from kipsk._descent._loop import Bar, Ended, Plan, Take
 from kipsk._descent._step import State
 from kipsk._distil import _block_step
 from kipsk._distil._history import History, Params
-from kipsk._distil._objective import score
+from kipsk._distil._objective import Batch, score
 from kipsk._distil._problem import Problem, Turn, drawn_kernels, drawn_turns
-from kipsk._distil._targets import Targets
 from kipsk._engine import EngineError
 from kipsk._storage._checkpoint import Checkpoint
 from kipsk._types import AnyArray, Floats, PyTree
@@ -32,7 +32,7 @@ class Watch(NamedTuple):
     ----------
     verbose : int
         Whether a progress bar is shown.
-    held_out : Targets or None
+    held_out : Targets, Quadratic or None
         Rows that the kernel sees, to score the support on. None: nothing is scored, and no score
         ends the run.
     score_every, patience : int
@@ -48,7 +48,7 @@ class Watch(NamedTuple):
     """
 
     verbose: int = 0
-    held_out: Targets | None = None
+    held_out: Batch | None = None
     score_every: int = 1
     patience: int = 1
     snapshots: frozenset[int] = frozenset()
@@ -74,7 +74,7 @@ class Looks(NamedTuple):
     Attributes
     ----------
     problem : Problem
-    first : Targets
+    first : Targets or Quadratic
         The batch that solved labels come from, for a score.
     watch : Watch
     history : History
@@ -86,7 +86,7 @@ class Looks(NamedTuple):
     """
 
     problem: Problem
-    first: Targets
+    first: Batch
     watch: Watch
     history: History
     n_steps: int
@@ -126,7 +126,7 @@ class Looks(NamedTuple):
 
 def descend(
     problem: Problem,
-    batches: Sequence[Targets],
+    batches: Sequence[Batch],
     rates: Floats,
     watch: Watch,
     saved: dict[str, AnyArray] | None = None,
@@ -138,8 +138,8 @@ def descend(
     Parameters
     ----------
     problem : Problem
-    batches : sequence of Targets
-        Each epoch visits all of them. A single batch is stepped on `MAX_STEPS_PER_CALL` times a
+    batches : sequence of Targets or of Quadratic
+        Each epoch visits all of them, or a step takes the moments of its kernel. A single batch is stepped on `MAX_STEPS_PER_CALL` times a
         call, unless its steps go through blocks. Of several batches each gets one step a call, so
         that no batch is ever copied.
     rates : ndarray of shape (n_steps,)
@@ -170,7 +170,7 @@ def descend(
 def _steps(
     take: Take,
     looks: Looks,
-    batches: Sequence[Targets],
+    batches: Sequence[Batch],
     rates: Floats,
     state: State,
     done: int,
@@ -184,7 +184,8 @@ def _steps(
     for _ in range(0 if is_single else done):
         next(turns)
     plan = Plan(rates, per_call, looks.stops, done)
-    bar = Bar("KIP", bool(watch.verbose), first.score_name, partial(_best_score, history))
+    score_name = "R2" if isinstance(batches[0], Quadratic) else first.score_name
+    bar = Bar("KIP", bool(watch.verbose), score_name, partial(_best_score, history))
     ended = _loop.run(take, turns, state, plan, history.losses, bar=bar, look=looks.__call__)
     state, error = ended.state, ended.error
     if error is None and not (state.failed or (ended.early and history.best)):
@@ -209,7 +210,7 @@ def _best_score(history: History) -> dict[str, str]:
 
 
 def pass_over(
-    problem: Problem, state: State, batches: Iterable[Targets], rates: Floats, verbose: int = 0
+    problem: Problem, state: State, batches: Iterable[Batch], rates: Floats, verbose: int = 0
 ) -> tuple[Ended, list[Floats]]:
     """Take one step on each of some batches, which come when they are needed.
 

@@ -10,7 +10,7 @@ from joblib.parallel import get_active_backend
 from kipsk._engine._base import Block, Engine, EngineError, indices, take
 from kipsk._engine._devices import Devices
 from kipsk._engine._local import LOCAL
-from kipsk._engine._rows import map_rows, sum_rows
+from kipsk._engine._rows import map_rows, sum_blocks, sum_rows
 
 __all__ = [
     "LOCAL",
@@ -20,6 +20,7 @@ __all__ = [
     "current",
     "indices",
     "map_rows",
+    "sum_blocks",
     "sum_rows",
     "take",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 import jax
@@ -12,7 +13,7 @@ from tqdm.auto import tqdm
 from kipsk._engine._base import Block, Engine
 from kipsk._engine._local import LOCAL
 from kipsk._engine._sizes import slices
-from kipsk._types import AnyArray, PyTree
+from kipsk._types import AnyArray, Float64s, PyTree
 
 
 def map_rows(
@@ -69,17 +70,53 @@ def sum_rows(
 ) -> PyTree:
     """Return the sum of ``function(*blocks)`` over the blocks of rows, as numpy.
 
-    Each leaf of the results is summed in the order of the blocks. `arrays` have the same number of
-    rows; the other parameters are those of `map_rows`.
+    `arrays` have the same number of rows; the other parameters are those of `map_rows`, and sums
+    are those of `sum_blocks`.
+    """
+    n = len(arrays[0])
+    blocks = (tuple(array[s] for array in arrays) for s in slices(n, block_size))
+    return sum_blocks(
+        function, blocks, n, engine=engine, task_bytes=task_bytes, progress=progress
+    )
+
+
+def sum_blocks(
+    function: Callable[..., PyTree],
+    blocks: Iterable[tuple[AnyArray, ...]],
+    n_rows: int,
+    *,
+    engine: Engine = LOCAL,
+    task_bytes: int = 0,
+    progress: str | None = None,
+) -> PyTree:
+    """Return the sum of ``function(*block)`` over blocks, which are read when they are needed.
+
+    Each leaf of the results is summed in float64, in the order of the blocks. `n_rows` is how many
+    rows they have together, for the bar; the other parameters are those of `map_rows`.
     """
     total: PyTree = None
-    with engine.place([function], task_bytes=task_bytes) as placed:
-        parts = slices(len(arrays[0]), block_size)
-        blocks = (Block(own=tuple(array[s] for array in arrays)) for s in parts)
-        results = engine.map(_call, placed, blocks)
-        for _, part in _shown(arrays[0], block_size, results, progress):
-            total = part if total is None else jax.tree.map(np.add, total, part)
+    with (
+        engine.place([function], task_bytes=task_bytes) as placed,
+        tqdm(total=n_rows, disable=progress is None, desc=progress, unit="row") as bar,
+    ):
+        sizes: deque[int] = deque()
+
+        def noted() -> Iterator[Block]:
+            for own in blocks:
+                sizes.append(len(own[0]))
+                yield Block(own=own)
+
+        for part in engine.map(_call, placed, noted()):
+            if total is None:
+                total = jax.tree.map(lambda leaf: np.array(leaf, np.float64), part)
+            else:
+                jax.tree.map(_add, total, part)
+            bar.update(min(sizes.popleft(), n_rows - bar.n))
     return total
+
+
+def _add(total: Float64s, part: AnyArray) -> None:
+    np.add(total, part, out=total)
 
 
 def _call(

@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from kipsk._checks import refuse
 from kipsk._data._coding import Data
 from kipsk._distil import _run
+from kipsk._distil._moments import on_device
 from kipsk._distil._history import History, Params
 from kipsk._distil._run import Watch
 from kipsk._distil._targets import AS_ROWS
@@ -23,7 +24,14 @@ from kipsk._estimators._distiller import BaseDistiller, Member
 from kipsk._kip import _preprocess
 from kipsk._kip._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from kipsk._kip._diagnosis import diagnose
-from kipsk._kip._objectives import batches_of, check_augmentation, check_batches, problem_of
+from kipsk._kip._objectives import (
+    are_moments,
+    batches_of,
+    check_augmentation,
+    check_batches,
+    moments_of,
+    problem_of,
+)
 from kipsk._kip._parameters import Settings, settings_of
 from kipsk._kip._result import Run, snapshots_of, support_of
 from kipsk._kip._start import Last, Start, check_start, hold_out, start_of
@@ -115,12 +123,21 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
             check_start(settings, start)
             in_steps = _preprocess.in_steps(settings, transformer, rows.X, data.X)
             problem = problem_of(settings, start, in_steps, rng)
-            run = Run(settings, start, problem.objectives[0], data, held_out, transformer)
             rows = data if problem.form.change is None else rows
-            batches = batches_of(problem, rows, settings.steps.batch_size)
+            moments = None
+            if are_moments(settings, problem):
+                moments = moments_of(settings, problem, rows)
+                # Labels are solved from H in float64: their equations are as ill-conditioned as K_ss^2.
+                are_solved = settings.goal.labels == "solved"
+                dtype = "float64" if are_solved else settings.rows.dtype
+                batches = [on_device(one, dtype) for one in moments]
+            else:
+                batches = batches_of(problem, rows, settings.steps.batch_size)
+            first = None if moments is None else moments[0]
+            run = Run(settings, start, problem.objectives[0], data, held_out, transformer, first)
             watch = self._watch(run, checkpoint, tasks)
             history = _run.descend(problem, batches, settings.steps.rates, watch, saved)
-            message = diagnose(history, problem, batches[0], settings)
+            message = diagnose(history, problem, batches, settings)
             if message:
                 warn(f"{settings.owner} {message}", ConvergenceWarning)
             self._publish_run(run, history.params)

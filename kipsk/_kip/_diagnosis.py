@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from kipsk._closed_form._quadratic import Quadratic
 from kipsk._descent import _step
 from kipsk._distil._history import History
-from kipsk._distil._objective import LOSSES
+from kipsk._distil._objective import LOSSES, Batch
 from kipsk._distil._problem import Problem
-from kipsk._distil._targets import Targets
 from kipsk._kip._parameters import Settings
 
 
-def diagnose(history: History, problem: Problem, batch: Targets, settings: Settings) -> str | None:
+def diagnose(
+    history: History, problem: Problem, batches: Sequence[Batch], settings: Settings
+) -> str | None:
     """Return what went wrong in a run, in words for its user; None if nothing did.
 
     Parameters
     ----------
     history : History
     problem : Problem
-    batch : Targets
-        The first batch of the run.
+    batches : sequence of Targets or of Quadratic
+        What the steps of the run saw.
     settings : Settings
 
     Raises
@@ -43,7 +48,7 @@ def diagnose(history: History, problem: Problem, batch: Targets, settings: Setti
         return (
             f"was interrupted after {done} of {n_steps} steps. The support reached by then is kept."
         )
-    diverged = _diverged(history, problem, batch, settings)
+    diverged = _diverged(history, problem, batches, settings)
     if not (history.failed or diverged):
         return None
     what = diverged or ""
@@ -58,27 +63,35 @@ def diagnose(history: History, problem: Problem, batch: Targets, settings: Setti
     )
 
 
-def _diverged(history: History, problem: Problem, batch: Targets, settings: Settings) -> str | None:
+def _diverged(
+    history: History, problem: Problem, batches: Sequence[Batch], settings: Settings
+) -> str | None:
     """Return what the loss did, if it ended above its start and above that of predicting zero."""
     first, last = map(float, history.loss_curve()[[0, -1]])
-    limit = LOSSES[settings.goal.loss].limit
-    diverged = last > limit(first, batch.y_t)
+    limit, y_t = LOSSES[settings.goal.loss].limit, _targets_of(batches[0])
+    diverged = last > limit(first, y_t)
     if diverged and not history.failed and len(problem.objectives) > 1:
         # The last step may be of another kernel than the first, whose losses are higher.
-        first = max([first, *_losses_at_start(problem, batch)])
-        diverged = last > limit(first, batch.y_t)
+        first = max([first, *_losses_at_start(problem, batches)])
+        diverged = last > limit(first, y_t)
     return f"diverged: its loss went from {first:.3g} to {last:.3g}" if diverged else None
 
 
-def _losses_at_start(problem: Problem, batch: Targets) -> list[float]:
-    """Return the start's loss under each kernel that is drawn, on one batch."""
+def _targets_of(batch: Batch) -> Array:
+    """Return the targets of a batch; of moments one row with the mean squares of all."""
+    return jnp.sqrt(batch.y_squares)[None] if isinstance(batch, Quadratic) else batch.y_t
+
+
+def _losses_at_start(problem: Problem, batches: Sequence[Batch]) -> list[float]:
+    """Return the start's loss under each kernel that is drawn, on one batch or its moments."""
+    own = batches if isinstance(batches[0], Quadratic) else [batches[0]] * len(problem.objectives)
     state = _step.initial_state(problem.optimizer, problem.params)
     nowhere = np.zeros(1, np.float32)
     weights = np.ones(len(problem.objectives)) if problem.weights is None else problem.weights
     losses: list[Array] = [
         # A step of length zero is compiled already.
         _step.steps(objective, problem.optimizer, state, batch, nowhere, 1)[1][0]
-        for objective, weight in zip(problem.objectives, weights, strict=True)
+        for objective, batch, weight in zip(problem.objectives, own, weights, strict=True)
         if weight > 0
     ]
     return [float(loss[0]) for loss in losses]

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from kipsk._checks import refuse
+from kipsk._closed_form._quadratic import Quadratic
 from kipsk._data._coding import Data
 from kipsk._data._splits import balanced_batches
+from kipsk._distil._moments import Way, sums_over
 from kipsk._distil._objective import LOSSES, Labels, Objective, Params
 from kipsk._distil._problem import Problem
 from kipsk._distil._targets import Change, Form, Targets
-from kipsk._kip._parameters import Settings
+from kipsk._kip._parameters import ALL_ROWS, Settings
 from kipsk._kip._start import Start
 from kipsk._types import Floats, PyTree
 from kipsk.augment import _apply
+from kipsk.augment._augmentations import without_flip
 from kipsk.kernels._base import PRNG, KernelFunction
 
 #: label_reg="auto" is learned from here.
 START_LABEL_REG = 1e-4
+
+#: How many times an augmentation is drawn for each row of a pass over all rows.
+DRAWS = 4
 
 
 def problem_of(
@@ -101,17 +110,60 @@ def _form(
     return Form(functions[0] if change is None and is_one_kernel else None, change)
 
 
-def batches_of(problem: Problem, data: Data, batch_size: int) -> list[Targets]:
+def batches_of(problem: Problem, data: Data, batch_size: int | str) -> list[Targets]:
     """Return the target batches on the device."""
-    indices = balanced_batches(data.codes, batch_size, problem.rng)
+    size = len(data.X) if batch_size == ALL_ROWS else int(batch_size)
+    indices = balanced_batches(data.codes, size, problem.rng)
     # A single batch is all rows in their order: no copy.
     parts = [data] if len(indices) == 1 else (data.rows(rows) for rows in indices)
     return [problem.form(part.X, part.y) for part in parts]
 
 
+def are_moments(settings: Settings, problem: Problem) -> bool:
+    """Return whether the steps see all rows by their moments."""
+    are_finite = all(objective.function.is_finite for objective in problem.objectives)
+    return settings.steps.batch_size == ALL_ROWS and settings.goal.loss == "mse" and are_finite
+
+
+def moments_of(settings: Settings, problem: Problem, data: Data) -> list[Quadratic]:
+    """Return the error over all rows under each kernel, in float64, from one pass each."""
+    ways = [way_of(objective.function, problem.form.change) for objective in problem.objectives]
+    progress = "moments" if settings.looking.verbose else None
+    n_outputs = data.coding.n_outputs
+    found = []
+    for way, n_draws in ways:
+        sums = sums_over(
+            way, data.X, data.y, np.ones(len(data.X)), n_draws=n_draws, progress=progress
+        )
+        found.append(sums.quadratic(np.zeros(n_outputs), np.ones(n_outputs)))
+    return found
+
+
+def way_of(function: KernelFunction, change: Change | None) -> tuple[Way, int]:
+    """Return the way from rows to features, and how many times each row takes it.
+
+    A mirror image is counted beside its image. Other changes are drawn.
+    """
+    if change is None:
+        return Way(function), 1
+    share, rest = without_flip(change.augmentation)
+    mirrored = change.image_shape if share else None
+    n_draws = 1 if rest is None else DRAWS
+    if rest is None and change.preprocess is None:
+        return Way(function, None, share, mirrored), n_draws
+    change = replace(change, augmentation=rest or _as_it_is)
+    return Way(function, change, share, mirrored), n_draws
+
+
+def _as_it_is(key: Array, images: Array) -> Array:
+    return images
+
+
 def check_batches(settings: Settings, data: Data, start: Start) -> None:
     """Refuse solved labels without a ridge on batches that they fit whatever they hold."""
-    n_rows, n_support = min(settings.steps.batch_size, len(data.X)), len(start.support.X)
+    n_rows, n_support = len(data.X), len(start.support.X)
+    if settings.steps.batch_size != ALL_ROWS:
+        n_rows = min(int(settings.steps.batch_size), n_rows)
     label_reg = settings.goal.label_reg
     is_free = settings.goal.labels == "solved" and label_reg is not None and label_reg < 1e-10
     if is_free and n_rows <= n_support:

@@ -22,6 +22,9 @@ from kipsk.kernels._base import JaxKernel
 #: Steps of snapshots="log": as the published sets have them, roughly logarithmic.
 _LOG_STEPS = (0, 1, 2, 4, 6, 8, 12, 18, 26, 37, 54, 78, 112, 162, 233, 335, 483, 695)
 
+#: The batch_size of steps that see all rows.
+ALL_ROWS = "all"
+
 # How many scores on held-out rows are taken within `n_iter_no_change` steps.
 _SCORES_WITHOUT_CHANGE = 5
 
@@ -126,7 +129,7 @@ class Steps:
         A function that the user gave; None for the names of schedules.
     is_rate_free : bool
         Whether the optimizer is one of the user's, with a rate of its own.
-    batch_size : int
+    batch_size : int or "all"
     """
 
     optimizer: PyTree
@@ -134,7 +137,7 @@ class Steps:
     rates: Floats
     schedule: Any
     is_rate_free: bool
-    batch_size: int
+    batch_size: int | str
 
 
 @dataclass(frozen=True)
@@ -273,11 +276,12 @@ def _rows(owner: str, estimator: Estimator) -> Rows:
 
 
 def _steps(owner: str, estimator: Estimator, first: JaxKernel) -> Steps:
-    batch_size = first.recommended_batch_size
-    if estimator.batch_size != "auto":
-        batch_size = check_integer(
-            owner, "batch_size", estimator.batch_size, minimum=1, also=' or "auto"'
-        )
+    batch_size: int | str = estimator.batch_size
+    if isinstance(batch_size, str) and batch_size == "auto":
+        batch_size = first.recommended_batch_size
+    elif not (isinstance(batch_size, str) and batch_size == ALL_ROWS):
+        also = ', "all" or "auto"'
+        batch_size = check_integer(owner, "batch_size", batch_size, minimum=1, also=also)
     max_iter = check_integer(owner, "max_iter", estimator.max_iter, minimum=1)
     auto = first.recommended_learning_rate
     rate = check_auto(owner, "learning_rate", estimator.learning_rate, auto)

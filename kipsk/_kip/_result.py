@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kipsk._closed_form._quadratic import Quadratic
 from kipsk._data._coding import Data
 from kipsk._data._support import Support
 from kipsk._distil import _objective
 from kipsk._distil._history import History, Params
 from kipsk._distil._label_solve import solve_labels_over
+from kipsk._distil._moments import features, solved_labels
 from kipsk._distil._objective import Objective
 from kipsk._kip._parameters import Settings
 from kipsk._kip._start import Start
@@ -32,6 +34,8 @@ class Run(NamedTuple):
         Rows that the run does not learn from, as the kernel sees them.
     transformer : transformer or None
         The fitted `preprocess`.
+    moments : Quadratic or None
+        The error of all rows in float64, if the steps see their moments.
     """
 
     settings: Settings
@@ -40,12 +44,19 @@ class Run(NamedTuple):
     data: Data
     held_out: Data
     transformer: Estimator | None
+    moments: Quadratic | None = None
 
 
 def support_of(run: Run, params: Params) -> tuple[Support, float | None]:
     """Return the support set that parameters stand for, and the ridge of solved labels."""
     objective, data, settings = run.objective, run.data, run.settings
     X_s = np.asarray(_objective.support(objective, params))
+    if settings.goal.labels == "solved" and run.moments is not None:
+        Phi_s = features(objective.function, X_s)
+        y_s, label_reg = solved_labels(
+            run.moments, Phi_s, float(objective.reg), settings.goal.label_reg
+        )
+        return Support(X_s, y_s), label_reg
     if settings.goal.labels == "solved":
         y_s, label_reg = solve_labels_over(
             run.start.predict_kernel.function(),

@@ -28,7 +28,7 @@ from kipsk._engine._blas import single_threaded_blas
 from kipsk._estimators._rounding import warn_of_rounding
 from kipsk._kip import _preprocess
 from kipsk._kip._objectives import check_augmentation, problem_of
-from kipsk._kip._parameters import Settings, Steps
+from kipsk._kip._parameters import ALL_ROWS, Settings, Steps
 from kipsk._kip._result import Run
 from kipsk._kip._start import Last, Start, check_start, start_of
 from kipsk._storage._describe import describe
@@ -223,6 +223,10 @@ class Reader:
 
 def check_streaming(owner: str, params: dict[str, Given]) -> None:
     """Refuse parameters that need all data at once."""
+    if isinstance(params["batch_size"], str) and params["batch_size"] == ALL_ROWS:
+        rule = 'an integer >= 1 or "auto" in partial_fit, which sees a batch at a time (for rows '
+        rule += "that do not fit in memory collect Moments, and call fit_moments)"
+        raise refuse(owner, "batch_size", rule, ALL_ROWS)
     for parameter, off in (
         ("early_stopping", False),
         ("checkpoint_path", None),

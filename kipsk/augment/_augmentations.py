@@ -45,6 +45,19 @@ class Flip(OfImages):
         return images[:, :, ::-1]
 
 
+def without_flip(augmentation: Function | None) -> tuple[float, Function | None]:
+    """Return the chance that an augmentation begins with a mirror image, and what follows.
+
+    The two cases of `Flip` can both be counted, which draws of it only estimate.
+    """
+    match augmentation:
+        case Flip():
+            return augmentation.p, None
+        case Compose(augmentations=(Flip() as flip, *rest), p=1):
+            return flip.p, rest[0] if len(rest) == 1 else Compose(tuple(rest)) if rest else None
+    return 0.0, augmentation
+
+
 @dataclass(frozen=True)
 class Shift(OfImages):
     """Move images by whole pixels, up or down and left or right; zeros fill the empty pixels.

@@ -11,12 +11,14 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 from sklearn.gaussian_process.kernels import Kernel
 
 from kipsk._checks import check_rows
+from kipsk._closed_form._products import matmul
 from kipsk._types import Floats, PyTree
 
 #: Generator of the kernels' keys. It is named here because users can change JAX's default: a fitted
@@ -44,9 +46,18 @@ class KernelFunction:
     is_random : bool
         Whether `draw` returns another kernel for another key. Rows then have to be prepared anew
         after each draw.
+    has_features : bool
+        Whether K(X1, X2) is the product of finite `features` of the rows. What a training set is to
+        such a kernel are two sums over its rows, if the kernel does not change (`is_finite`).
     """
 
     is_random: bool = False
+    has_features: bool = False
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the kernel is a product of features that are the same at every step."""
+        return self.has_features and not self.is_random
 
     def draw(self, key: Array) -> KernelFunction:
         """Return the kernel of the networks that a key draws; itself if nothing is drawn.
@@ -93,6 +104,13 @@ class KernelFunction:
         """Return the kernel of each prepared row with itself, of shape (n_a,)."""
         raise NotImplementedError
 
+    def features(self, A: PyTree) -> Array:
+        """Return Phi of a prepared set, of shape (n_a, p), with ``cross(A, B) = Phi_a Phi_b^T``.
+
+        Only for kernels that have them (`has_features`).
+        """
+        raise NotImplementedError
+
     def row_size(self, n_features: int) -> int:
         """Return how many numbers a prepared row has."""
         return n_features
@@ -117,6 +135,28 @@ class KernelFunction:
         That is so for slow pairs, and for rows whose features networks compute.
         """
         return self.is_random or self.has_slow_pairs(n_features)
+
+
+class FeatureFunction(KernelFunction):
+    """A kernel whose prepared rows are its features."""
+
+    has_features = True
+
+    def cross(self, A: Array, B: Array) -> Array:
+        return matmul(A, B.T)
+
+    def diag(self, A: Array) -> Array:
+        A = in_float64(A)
+        return jnp.sum(A * A, axis=1)
+
+    def features(self, A: Array) -> Array:
+        return A
+
+
+def with_constant(features: Array, constant: Array | float) -> Array:
+    """Return features and one more, which is the same for all rows."""
+    last = jnp.broadcast_to(jnp.asarray(constant, features.dtype), (len(features), 1))
+    return jnp.concatenate([features, last], axis=1)
 
 
 @jax.jit

@@ -16,7 +16,7 @@ from kipsk._checks import check_integer, check_option, check_positive
 from kipsk._closed_form._centre import centre_of, evenly
 from kipsk._closed_form._products import matmul
 from kipsk._types import AnyArray, Float64s
-from kipsk.kernels._base import JaxKernel, KernelFunction, in_float64
+from kipsk.kernels._base import JaxKernel, KernelFunction, in_float64, with_constant
 from kipsk.kernels._duals import DUALS
 from kipsk.kernels._products import DotProductFunction, Rows, rows
 
@@ -69,6 +69,15 @@ class FullyConnectedFunction(DotProductFunction):
         if A.along is None:
             return super().exact(A)
         return rows(in_float64(A.X) + in_float64(jnp.asarray(self.centre, A.X.dtype)))
+
+    @property
+    def has_features(self) -> bool:  # type: ignore[override]
+        return self.depth == 0
+
+    def features(self, A: Rows) -> Array:
+        """Return the features of the linear kernel, ``w_std x / sqrt(n_features)`` and b_std."""
+        X = A.X if A.along is None else A.X + jnp.asarray(self.centre, A.X.dtype)
+        return with_constant(self.w_std / A.X.shape[1] ** 0.5 * X, self.b_std)
 
     def diag(self, A: Rows) -> Array:
         return self._of_squares(self._squares(A), A.X.shape[1]).astype(A.X.dtype)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from kipsk._checks import refuse
 from kipsk._types import PyTree
 from kipsk.architectures._layers import checked_shape
-from kipsk.kernels._base import JaxKernel, KernelFunction
+from kipsk.kernels._base import FeatureFunction, JaxKernel, KernelFunction
 from kipsk.kernels._infinite._convolutional import ConvolutionalFunction
 from kipsk.kernels._products import DotProductFunction
 from kipsk.kernels._registry import get_kernel
@@ -87,6 +87,32 @@ class InvariantFunction(KernelFunction):
     def pair_size(self, n_features: int) -> int:
         size = self.base.pair_size(n_features)
         return size * (2 if self.is_equivariant else 4) if size > 1 else 1
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class InvariantFeaturesFunction(FeatureFunction):
+    """The same of a kernel of features: its features are the mean of those of x and of Tx."""
+
+    base: KernelFunction
+    transform: Callable[[Array], Array] = field(metadata={"static": True})
+
+    @property
+    def is_random(self) -> bool:  # type: ignore[override]
+        return self.base.is_random
+
+    def draw(self, key: Array) -> InvariantFeaturesFunction:
+        return replace(self, base=self.base.draw(key))
+
+    def at(self, step: Array | int) -> InvariantFeaturesFunction:
+        return replace(self, base=self.base.at(step))
+
+    def prepare(self, X: Array) -> Array:
+        both = (self.base.features(self.base.prepare(rows)) for rows in (X, self.transform(X)))
+        return sum(both) / 2
+
+    def row_size(self, n_features: int) -> int:
+        return self.base.row_size(n_features)
 
 
 class Invariant(JaxKernel):
@@ -181,16 +207,18 @@ class Invariant(JaxKernel):
             rule = "a function that keeps the shape of rows and is its own inverse"
             raise refuse("Invariant", "transform", rule, self.transform)
         kernel = self._of(self._base().resolve(X))
-        if kernel.function().is_equivariant:
+        if getattr(kernel.function(), "is_equivariant", False):
             products, expected = once @ once.T, some @ some.T
             if not np.allclose(products, expected, 1e-4, 1e-4 * np.abs(expected).max(initial=0)):
                 rule = f"a function that keeps lengths and angles of rows, for {self.kernel!r}"
                 raise refuse("Invariant", "transform", rule, self.transform)
         return kernel
 
-    def function(self) -> InvariantFunction:
+    def function(self) -> InvariantFunction | InvariantFeaturesFunction:
         """Return the kernel as a pure JAX function."""
         base, transform = self._base().function(), self._transform()
+        if base.has_features:
+            return InvariantFeaturesFunction(base, transform)
         is_equivariant = isinstance(base, DotProductFunction)
         if isinstance(base, ConvolutionalFunction) and isinstance(transform, Mirror):
             is_equivariant = base.is_mirrored

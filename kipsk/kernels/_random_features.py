@@ -14,11 +14,10 @@ from jax import Array
 from jax.tree_util import register_dataclass
 
 from kipsk._checks import check_integer, check_option, refuse
-from kipsk._closed_form._products import matmul
 from kipsk.architectures import Architecture, Shape, get_architecture
 from kipsk.architectures._frozen import GROUP_BYTES, frozen_features, in_groups
 from kipsk.architectures._function import Params, apply, init
-from kipsk.kernels._base import PRNG, JaxKernel, KernelFunction, in_float64
+from kipsk.kernels._base import PRNG, FeatureFunction, JaxKernel, with_constant
 
 _KINDS = ("nngp", "ntk")
 _DTYPES = ("float32", "bfloat16")
@@ -35,8 +34,8 @@ _CHANNELS_TO_PREDICT = 1024
 
 @register_dataclass
 @dataclass(frozen=True)
-class RandomFeaturesFunction(KernelFunction):
-    """``Phi Phi^T + b_std^2`` with Phi from the last hidden layer of random networks."""
+class RandomFeaturesFunction(FeatureFunction):
+    """``Phi Phi^T`` with Phi from the last hidden layer of random networks, and b_std."""
 
     key: Array  # the raw numbers of a key, which are an array like any other
     architecture: Architecture = field(metadata={"static": True})
@@ -56,8 +55,13 @@ class RandomFeaturesFunction(KernelFunction):
     def prepare(self, X: Array) -> Array:
         """Return Phi, of shape (n, n_networks * n_features), in float32.
 
-        Features of random networks err by far more than float32 does, and by more than `dtype`.
+        Features of random networks err by far more than float32 does, and by more than `dtype`. One
+        more is the readout's bias, b_std, if there is any.
         """
+        Phi, b_std = self._of_networks(X), self.architecture.b_std
+        return with_constant(Phi, b_std) if b_std else Phi
+
+    def _of_networks(self, X: Array) -> Array:
         shape = self.architecture.input_shape(X.shape[1], self.image_shape, owner="RandomFeatures")
         self.architecture.shapes(shape, self.width)  # raises if a layer does not fit
         x = X.astype(self.dtype).reshape(len(X), *shape)
@@ -102,17 +106,11 @@ class RandomFeaturesFunction(KernelFunction):
         # slow inside of a loop on a CPU.
         return in_groups(both, x, 2 * max(map(math.prod, sizes)), GROUP_BYTES)
 
-    def cross(self, A: Array, B: Array) -> Array:
-        return matmul(A, B.T) + self.architecture.b_std**2
-
-    def diag(self, A: Array) -> Array:
-        A = in_float64(A)
-        return jnp.sum(A * A, axis=1) + self.architecture.b_std**2
-
     def row_size(self, n_features: int) -> int:
         shape = self.architecture.input_shape(n_features, self.image_shape, owner="RandomFeatures")
         (n_hidden,) = self.architecture.shapes(shape, self.width)[-2]
-        return self.n_networks * n_hidden * (1 + (self.kind == "ntk"))
+        n_hidden *= 1 + (self.kind == "ntk")
+        return self.n_networks * n_hidden + bool(self.architecture.b_std)
 
 
 class RandomFeatures(JaxKernel):

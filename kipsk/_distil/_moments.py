@@ -1,0 +1,301 @@
+"""What all rows are to a kernel of finite features, as sums over one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.tree_util import Partial, register_dataclass
+from scipy.linalg import eigh
+
+from kipsk._closed_form import _label_solve, _ridge
+from kipsk._closed_form._quadratic import Quadratic
+from kipsk._distil._targets import Change
+from kipsk._engine import current, sum_blocks
+from kipsk._engine._blas import single_threaded_blas
+from kipsk._types import AnyArray, Float64s, Floats, PyTree
+from kipsk.kernels._base import KernelFunction
+
+# Columns of one strip of the matrix of products. Each strip is computed right of the diagonal only:
+# with strips this wide that is little more than half of the matrix, in products large enough.
+_STRIP = 1024
+# Rows of one block, at most: so many make a product long enough, and a block short enough to be
+# one of many for workers.
+_BLOCK_ROWS = 2500
+# How many bytes the rows and the features of a block may take.
+_BLOCK_BYTES = 256 * 2**20
+
+
+class Sums(NamedTuple):
+    """Weighted sums over rows, of features phi and of targets y as they were given.
+
+    Of class labels y is the row of the class among the unit vectors, not centred. All are float64.
+
+    Attributes
+    ----------
+    n_rows : float
+        The number of rows.
+    weight : float
+        The sum of their weights.
+    H : ndarray of shape (p, p)
+        Of ``phi phi^T``.
+    C : ndarray of shape (p, n_outputs)
+        Of ``phi y^T``.
+    phi : ndarray of shape (p,)
+        Of phi.
+    y, y_squares : ndarrays of shape (n_outputs,)
+        Of y and of its squares.
+    x, x_squares : ndarrays of shape (n_features,)
+        Of the rows as the kernel sees them, and of their squares.
+    """
+
+    n_rows: float
+    weight: float
+    H: Float64s
+    C: Float64s
+    phi: Float64s
+    y: Float64s
+    y_squares: Float64s
+    x: Float64s
+    x_squares: Float64s
+
+    def plus(self, other: Sums, sign: int = 1) -> Sums:
+        """Return the sums over the rows of both, or over those of the first without the second."""
+        return Sums(*(own + sign * its for own, its in zip(self, other, strict=True)))
+
+    def quadratic(self, mean: Float64s, scale: Float64s) -> Quadratic:
+        """Return the error of all rows for targets ``(y - mean) / scale``, in float64."""
+        n = self.weight
+        squares = self.y_squares - 2 * mean * self.y + n * mean**2
+        return Quadratic(
+            H=self.H / n,
+            C=(self.C - np.outer(self.phi, mean)) / (n * scale),
+            y_squares=squares / (n * scale**2),
+            y_means=(self.y / n - mean) / scale,
+            n_rows=np.float64(self.n_rows),
+        )
+
+    def deviation(self) -> float:
+        """Return the root mean square of the rows' entries about their means; 1 if it is zero."""
+        variances = self.x_squares / self.weight - (self.x / self.weight) ** 2
+        return float(np.sqrt(np.mean(np.maximum(variances, 0)))) or 1.0
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class Way:
+    """The way from rows to features.
+
+    Attributes
+    ----------
+    function : KernelFunction
+        A kernel of finite features.
+    change : Change or None
+        What is done to rows before, drawn anew for each draw.
+    mirror_share : float
+        The weight of the mirror images: they are counted exactly, beside the images themselves.
+    mirrored : tuple (H, W, C) or None
+        The shape of the images whose mirror images are counted.
+    max_norm : float or None
+        Features that are longer are shortened to it.
+    """
+
+    function: KernelFunction
+    change: Change | None = None
+    mirror_share: float = field(default=0.5, metadata={"static": True})
+    mirrored: tuple[int, ...] | None = field(default=None, metadata={"static": True})
+    max_norm: float | None = field(default=None, metadata={"static": True})
+
+    def __call__(
+        self, X: Array, y: Array, weight: Array, number: Array
+    ) -> tuple[Array, Array, Array, Array]:
+        """Return rows as the kernel sees them, their features, targets and weights."""
+        if self.mirrored is not None:
+            images = X.reshape(len(X), *self.mirrored)[:, :, ::-1].reshape(X.shape)
+            share = self.mirror_share
+            X = jnp.concatenate([X, images])
+            y = jnp.concatenate([y, y])
+            weight = jnp.concatenate([(1 - share) * weight, share * weight])
+        if self.change is not None:
+            X, y = self.change(X, y, number)
+        Phi = self.function.features(self.function.prepare(X))
+        if self.max_norm is not None:
+            norms = jnp.linalg.norm(Phi, axis=1, keepdims=True)
+            Phi = Phi * jnp.minimum(1, self.max_norm / jnp.maximum(norms, self.max_norm))
+        return X, Phi, y, weight
+
+
+@jax.jit
+def _of_block(way: Way, X: Array, y: Array, weight: Array, number: Array) -> dict[str, PyTree]:
+    """Return the sums of one block, H as strips right of the diagonal."""
+    X, Phi, y, weight = way(X, y, weight, number)
+    weighted = (Phi * weight.astype(Phi.dtype)[:, None]).T
+    p = len(weighted)
+    width = -(-p // -(-p // _STRIP))
+    # The small products are in float64: numbers in y may be far from zero.
+    in_double = weighted.astype(jnp.float64)
+    x = X.astype(jnp.float64)
+    return {
+        "strips": [
+            jnp.matmul(weighted[i : i + width], Phi[:, i:], precision=jax.lax.Precision.HIGHEST)
+            for i in range(0, p, width)
+        ],
+        "C": in_double @ y,
+        "phi": jnp.sum(in_double, axis=1),
+        "y": weight @ y,
+        "y_squares": weight @ y**2,
+        "x": weight @ x,
+        "x_squares": weight @ x**2,
+    }
+
+
+def rows_of_block(way: Way, n_rows: int, n_features: int, block_size: int | str = "auto") -> int:
+    """Return how many rows the blocks of a pass have: the same for all, and as few as can be.
+
+    It depends on shapes alone, never on workers, and so do the sums.
+    """
+    if block_size == "auto":
+        times = 1 if way.mirrored is None else 2
+        row = 4 * times * (n_features + way.function.row_size(n_features))
+        block_size = min(_BLOCK_ROWS // times, max(1, _BLOCK_BYTES // row))
+    n_blocks = -(-n_rows // int(block_size))
+    return -(-n_rows // n_blocks)
+
+
+def sums_over(
+    way: Way,
+    X: AnyArray,
+    y: Floats,
+    weight: Float64s,
+    *,
+    block_size: int | str = "auto",
+    n_draws: int = 1,
+    progress: str | None = None,
+) -> Sums:
+    """Return the sums over all rows, in memory of one block and of the sums.
+
+    Parameters
+    ----------
+    way : Way
+    X : array-like of shape (n, n_features)
+        Whatever has a shape and gives rows as an array when it is sliced. Slices are read in order,
+        once for each draw.
+    y : ndarray of shape (n, n_outputs)
+    weight : ndarray of shape (n,)
+    block_size : int or "auto"
+        The most rows of a block.
+    n_draws : int
+        How many times each row is changed at random. Each counts as one n-th of a row.
+    progress : str or None
+        The name of a progress bar.
+    """
+    n, n_features = X.shape
+    size = rows_of_block(way, n, n_features, block_size)
+
+    def blocks() -> Iterator[tuple[AnyArray, ...]]:
+        for draw in range(n_draws):
+            for number, start in enumerate(range(0, n, size)):
+                s = slice(start, start + size)
+                block = X[s], y[s].astype(np.float64), weight[s] / n_draws
+                # Rows of weight zero fill up the last block: code is compiled for one size.
+                filled = [_filled(part, size) for part in block]
+                yield (*filled, np.uint32(number + draw * -(-n // size)))
+
+    function = Partial(_of_block, way)
+    p = way.function.row_size(n_features)
+    task_bytes = 4 * size * (2 * n_features + 3 * p) + 4 * p * p
+    with jax.enable_x64(True), single_threaded_blas:
+        total = sum_blocks(
+            function,
+            blocks(),
+            n * n_draws,
+            engine=current(),
+            task_bytes=task_bytes,
+            progress=progress,
+        )
+    strips = total.pop("strips")
+    return Sums(n_rows=float(n), weight=float(weight.sum()), H=_assembled(strips), **total)
+
+
+def _filled(part: AnyArray, size: int) -> AnyArray:
+    zeros = np.zeros((size - len(part), *part.shape[1:]), part.dtype)
+    return np.concatenate([part, zeros]) if len(zeros) else part
+
+
+def _assembled(strips: list[Float64s]) -> Float64s:
+    """Return the symmetric matrix of its strips right of the diagonal."""
+    p = strips[0].shape[1]
+    H = np.empty((p, p))
+    while strips:  # each is freed when it has been copied
+        strip = strips.pop()
+        start = p - strip.shape[1]
+        stop = start + len(strip)
+        H[start:stop, start:] = strip
+        H[start:, start:stop] = strip.T
+        own = H[start:stop, start:stop]
+        own[:] = (own + own.T) / 2
+    return H
+
+
+def low_rank(H: Float64s, rank: int) -> Float64s:
+    """Return R of shape (p, rank) with ``R R^T`` the nearest matrix of this rank."""
+    p = len(H)
+    values, vectors = eigh(H, subset_by_index=(p - rank, p - 1))
+    return vectors * np.sqrt(np.maximum(values, 0))
+
+
+def positive_part(H: Float64s) -> Float64s:
+    """Return the nearest positive semi-definite matrix, in the Frobenius norm."""
+    values, vectors = eigh(H)
+    kept = vectors[:, values > 0]
+    return (kept * values[values > 0]) @ kept.T
+
+
+def on_device(quadratic: Quadratic, dtype: str = "float32") -> Quadratic:
+    """Return a quadratic as a step sees it: H and C in the precision of the rows."""
+    H, C = (jnp.asarray(part, dtype) for part in (quadratic.H, quadratic.C))
+    return Quadratic(H, C, *(jnp.asarray(part, jnp.float64) for part in quadratic[2:]))
+
+
+@jax.jit
+def features(function: KernelFunction, X: Array) -> Array:
+    """Return the features of rows, compiled."""
+    return function.features(function.prepare(X))
+
+
+def solved_labels(
+    quadratic: Quadratic, Phi_s: Floats, reg: float, label_reg: float | None
+) -> tuple[Float64s, float]:
+    """Return the best labels of a support set for all rows, and the relative ridge of the labels.
+
+    Parameters
+    ----------
+    quadratic : Quadratic
+        In float64.
+    Phi_s : ndarray of shape (n_s, p)
+    reg : float
+        Relative ridge of the prediction.
+    label_reg : float or None
+        Relative ridge of the labels; None chooses it by generalised cross-validation.
+    """
+    Phi = np.asarray(Phi_s, np.float64)
+    K_ss = Phi @ Phi.T
+    ridge = reg * np.trace(K_ss) / len(K_ss)
+    _ridge.fit_alpha(K_ss, np.ones((len(K_ss), 1)), ridge)  # raises, with the reason, if it fails
+    regularised = _ridge.add_to_diagonal(K_ss, ridge)
+    n = float(quadratic.n_rows)
+    half = np.linalg.solve(regularised, Phi)
+    normal = n * half @ np.asarray(quadratic.H) @ half.T
+    moments = n * half @ np.asarray(quadratic.C)
+    normal = (normal + normal.T) / 2
+    if label_reg is None:
+        y_squared = n * float(np.sum(quadratic.y_squares))
+        label_reg = _label_solve.best_label_reg(
+            normal, moments, regularised, y_squared, round(n)
+        )
+    return _label_solve.solve_labels(normal, moments, regularised, label_reg), label_reg

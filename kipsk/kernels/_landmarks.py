@@ -1,0 +1,255 @@
+"""Nystroem features: any kernel as seen from some rows, its landmarks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.tree_util import register_dataclass
+from numpy.typing import ArrayLike
+from scipy.linalg import cholesky, solve_triangular
+from sklearn.cluster import kmeans_plusplus
+
+from kipsk._checks import check_integer, check_option, check_rows, refuse
+from kipsk._closed_form._products import matmul
+from kipsk._types import AnyArray, Float64s, Ints, PyTree
+from kipsk.kernels._base import FeatureFunction, JaxKernel, KernelFunction, evaluate, prepare
+from kipsk.kernels._registry import get_kernel
+
+_WAYS = ("rpcholesky", "kmeans++", "random")
+# Rows that landmarks are chosen among, for each landmark.
+_CANDIDATES = 8
+# Added to the diagonal of K_mm, in units of its mean: where its eigenvalues are smaller, features
+# would be the rounding of float32 products.
+_JITTER = 1e-6
+# Blocks that landmarks are drawn in, at least: with more of them fewer are drawn in vain.
+_ROUNDS = 20
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class LandmarksFunction(FeatureFunction):
+    """``K(x, Z) K(Z, Z)^-1 K(Z, x')`` with the landmarks Z.
+
+    Attributes
+    ----------
+    base : KernelFunction
+        K.
+    landmarks : ndarray of shape (n_landmarks, n_features)
+        Z.
+    whitening : ndarray of shape (n_landmarks, n_landmarks)
+        ``L^-T``, where ``K(Z, Z) = L L^T``.
+    """
+
+    base: KernelFunction
+    landmarks: AnyArray
+    whitening: AnyArray
+
+    def prepare(self, X: Array) -> Array:
+        landmarks = self.base.prepare(jnp.asarray(self.landmarks, X.dtype))
+        K = self.base.cross(self.base.prepare(X), landmarks)
+        return matmul(K, jnp.asarray(self.whitening, K.dtype)).astype(X.dtype)
+
+    def row_size(self, n_features: int) -> int:
+        return len(self.landmarks)
+
+
+class Landmarks(JaxKernel):
+    """Any kernel, approximated by finite features: the Nystroem method.
+
+    With landmarks Z, some of the training rows::
+
+        phi(x) = L^-1 K(Z, x)   with   L L^T = K(Z, Z)        K'(x, x') = <phi(x), phi(x')>
+
+    K' equals K wherever one of the two rows is a landmark (Williams & Seeger 2001, "Using the
+    Nystroem method to speed up kernel machines"). A kernel of finite features can be distilled by
+    moments, at a cost that does not depend on the number of training rows: see `kipsk.Moments`.
+
+    Parameters
+    ----------
+    kernel : str or kernel object, default="fc1"
+        The kernel K; not one that draws networks anew at every step.
+    n_components : int, default=1000
+        The number of landmarks.
+    landmarks : {"rpcholesky", "kmeans++", "random"} or array-like, default="rpcholesky"
+        How `resolve` chooses them: by randomly pivoted Cholesky, which draws each with a chance
+        proportional to what those before leave of K(x, x) (Chen, Epperly, Tropp & Webber 2022,
+        arXiv 2207.06503); by k-means++, far from each other in the space of the features; or
+        uniformly. An array of shape (n_landmarks, n_features) is taken as it is.
+    random_state : int, default=0
+        Seed of the choice.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kipsk.kernels import RBF, Landmarks
+    >>> X = np.random.default_rng(0).normal(size=(500, 2))
+    >>> kernel = Landmarks(RBF(1.0), n_components=60).resolve(X)
+    >>> bool(abs(kernel(X) - RBF(1.0)(X)).max() < 0.001)
+    True
+    """
+
+    _whitening: Float64s | None = None
+
+    def __init__(
+        self,
+        kernel: str | JaxKernel = "fc1",
+        n_components: int = 1000,
+        *,
+        landmarks: str | ArrayLike = "rpcholesky",
+        random_state: int = 0,
+    ) -> None:
+        self.kernel = kernel
+        self.n_components = n_components
+        self.landmarks = landmarks
+        self.random_state = random_state
+
+    @property
+    def recommended_reg(self) -> float:  # type: ignore[override]
+        return get_kernel(self.kernel).recommended_reg
+
+    @property
+    def recommended_learning_rate(self) -> float:  # type: ignore[override]
+        return get_kernel(self.kernel).recommended_learning_rate
+
+    def resolve(self, X: ArrayLike) -> JaxKernel:
+        """Return the kernel with the landmarks that it chose among the rows of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_x, n_features)
+            Training rows. Landmarks are chosen among eight times as many of them, drawn at random.
+
+        Returns
+        -------
+        kernel : Landmarks
+            With arrays as `landmarks`, and with fewer of them than `n_components` if X has fewer
+            different rows.
+        """
+        if self._whitening is not None:
+            return self
+        X = check_rows("X", X)
+        base = get_kernel(self.kernel).resolve(X)
+        landmarks = self.landmarks
+        if isinstance(landmarks, str):
+            landmarks = self._chosen(base, X)
+        params = {**self.get_params(), "kernel": base, "landmarks": landmarks}
+        kernel = type(self)(**params)
+        kernel.function()
+        return kernel
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle holds: not the square matrix that follows from the landmarks."""
+        return {name: value for name, value in vars(self).items() if name != "_whitening"}
+
+    def _chosen(self, base: JaxKernel, X: AnyArray) -> AnyArray:
+        """Return the landmarks among the rows of X."""
+        also = " or an array of shape (n_landmarks, n_features)"
+        way = check_option("Landmarks", "landmarks", self.landmarks, _WAYS, also=also)
+        n = check_integer("Landmarks", "n_components", self.n_components, minimum=1)
+        seed = check_integer("Landmarks", "random_state", self.random_state, minimum=0)
+        rng = np.random.RandomState(seed)
+        candidates = X[np.sort(rng.permutation(len(X))[: _CANDIDATES * n])]
+        n = min(n, len(candidates))
+        match way:
+            case "random":
+                chosen = rng.permutation(len(candidates))[:n]
+            case "kmeans++":
+                chosen = kmeans_plusplus(candidates, n, random_state=rng)[1]
+            case _:
+                chosen = _rp_cholesky(_checked(base.function()), candidates, n, rng)
+        return candidates[np.sort(chosen)]
+
+    def function(self) -> LandmarksFunction:
+        """Return the kernel as a pure JAX function.
+
+        Raises
+        ------
+        ValueError
+            If the landmarks are still to be chosen: call `resolve` first.
+        """
+        if isinstance(self.landmarks, str):
+            raise ValueError(
+                f"The 'landmarks' parameter of Landmarks is {self.landmarks!r}, which depends on "
+                "data: call resolve(X) first."
+            )
+        landmarks = np.asarray(self.landmarks)
+        if landmarks.ndim != 2 or not len(landmarks):
+            rule = f"one of {list(_WAYS)} or an array of shape (n_landmarks, n_features)"
+            raise refuse("Landmarks", "landmarks", rule, self.landmarks)
+        base = _checked(get_kernel(self.kernel).function())
+        if self._whitening is None:  # kept, because it takes n_landmarks^3 operations
+            self._whitening = _whitening(base, landmarks)
+        return LandmarksFunction(base, landmarks, self._whitening)
+
+
+def _checked(base: KernelFunction) -> KernelFunction:
+    if base.is_random:
+        rule = "a kernel that stays the same, such as RandomFeatures(..., resample=False)"
+        raise refuse("Landmarks", "kernel", rule, base)
+    return base
+
+
+def _whitening(base: KernelFunction, landmarks: AnyArray) -> Float64s:
+    """Return ``L^-T`` of ``K(Z, Z) = L L^T``, in float64."""
+    with jax.enable_x64(True):
+        K = np.array(evaluate(base, landmarks.astype(np.float64)), np.float64)
+    K.flat[:: len(K) + 1] += _JITTER * np.trace(K) / len(K)
+    return solve_triangular(cholesky(K, lower=True), np.eye(len(K)), lower=True).T
+
+
+def _rp_cholesky(
+    base: KernelFunction, X: AnyArray, n: int, rng: np.random.RandomState
+) -> list[int]:
+    """Return the numbers of n rows, or of fewer if these are all that differ.
+
+    Algorithm 1 of arXiv 2207.06503, a few pivots at a time: of a block of rows drawn by what is
+    left of the diagonal, each is taken with the share of it that the others of the block leave.
+    """
+    with jax.enable_x64(True):
+        prepared = prepare(base, jnp.asarray(X, np.float64))
+        left = np.array(_diag(base, prepared), np.float64)
+        start, chosen = left.sum(), np.zeros(0, int)
+        factor = np.zeros((len(X), n))
+        while len(chosen) < n and left.sum() > _JITTER * start:
+            size = min(max(1, n // _ROUNDS), n - len(chosen))
+            block = np.unique(rng.choice(len(X), size, p=left / left.sum()))
+            columns = np.asarray(_columns(base, prepared, block))
+            k = len(chosen)
+            columns = columns - factor[:, :k] @ factor[block, :k].T
+            own, kept = _pivots(columns[block], left[block], rng)
+            part = solve_triangular(own, columns[:, kept].T, lower=True).T
+            factor[:, k : k + len(kept)] = part
+            left = np.maximum(left - np.sum(part**2, axis=1), 0)
+            chosen = np.append(chosen, block[kept])
+            left[chosen] = 0
+    return chosen.tolist()
+
+
+def _pivots(
+    K: Float64s, diagonal: Float64s, rng: np.random.RandomState
+) -> tuple[Float64s, Ints]:
+    """Return the Cholesky factor of the rows of a block that are taken, and their numbers."""
+    left, kept = K.copy(), []
+    L = np.zeros_like(K)
+    for i in range(len(K)):
+        if left[i, i] > rng.uniform() * diagonal[i]:
+            column = left[:, i] / np.sqrt(left[i, i])
+            L[:, len(kept)] = column
+            left -= np.outer(column, column)
+            kept.append(i)
+    return L[kept, : len(kept)], np.array(kept, int)
+
+
+@jax.jit
+def _columns(base: KernelFunction, prepared: PyTree, rows: Array) -> Array:
+    return base.cross(prepared, jax.tree.map(lambda leaf: leaf[rows], prepared))
+
+
+@jax.jit
+def _diag(base: KernelFunction, prepared: PyTree) -> Array:
+    return base.diag(prepared)
