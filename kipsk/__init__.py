@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ._estimators._label_solver import LabelSolver
     from ._estimators._zca import RegularizedZCA
     from ._kip._distiller import KIPDistiller
+    from ._kip._moments import Moments
     from ._kip._regressor import KIPRegressor
 
 __version__ = "0.1.0.dev0"
@@ -22,6 +23,7 @@ __all__ = [
     "KernelRidgeNTK",
     "KernelRidgeNTKClassifier",
     "LabelSolver",
+    "Moments",
     "RegularizedZCA",
     "__version__",
 ]
@@ -32,6 +34,7 @@ _HOME = {
     "KernelRidgeNTK": "._estimators._kernel_ridge",
     "KernelRidgeNTKClassifier": "._estimators._kernel_ridge",
     "LabelSolver": "._estimators._label_solver",
+    "Moments": "._kip._moments",
     "RegularizedZCA": "._estimators._zca",
 }
 

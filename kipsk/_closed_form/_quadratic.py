@@ -15,10 +15,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from kipsk._closed_form._products import matmul
+from kipsk._types import PyTree
 
 
 class Quadratic(NamedTuple):
-    """The error of all rows as a function of W.
+    """The error of all rows as a function of W, in arrays of numpy or of JAX.
 
     Attributes
     ----------
@@ -32,11 +33,11 @@ class Quadratic(NamedTuple):
         The number of rows, or the sum of their weights.
     """
 
-    H: Array
-    C: Array
-    y_squares: Array
-    y_means: Array
-    n_rows: Array
+    H: PyTree
+    C: PyTree
+    y_squares: PyTree
+    y_means: PyTree
+    n_rows: PyTree
 
     def times(self, W: Array) -> Array:
         """Return ``H W``."""

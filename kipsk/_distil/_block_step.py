@@ -27,7 +27,7 @@ from kipsk import _engine
 from kipsk._descent import _step
 from kipsk._descent._loop import Take
 from kipsk._descent._step import State
-from kipsk._distil._objective import Objective, Params
+from kipsk._distil._objective import Batch, Objective, Params
 from kipsk._distil._pair_blocks import BlockKernel, Blocks, Shared, forward, pull_back
 from kipsk._distil._problem import Problem, Turn
 from kipsk._distil._targets import Targets
@@ -101,11 +101,13 @@ class BlockSteps:
         problem, objective = self._problem, self._problem.objectives[turn.which]
         if not problem.has_slow_pairs(objective):
             return _fast(problem, turn, state, rates, n_steps)
-        changes = turn.targets.change is not None
+        given = turn.targets
+        assert isinstance(given, Targets)  # pairs are slow where there are no features
+        changes = given.change is not None
         X_s, changed = _support_and_targets(
-            objective, state.params, turn.targets if changes else None, state.n_steps
+            objective, state.params, given if changes else None, state.n_steps
         )
-        targets = turn.targets if changed is None else changed
+        targets = given if changed is None else changed
         tree = turn.tree if changed is None else None
         sizes = _sizes(objective.function, X_s, problem.block_size)
         blocks = Blocks(X_s.shape, len(targets.y_t), tree, sizes)
@@ -131,13 +133,13 @@ def _fast(
 
 
 @contextmanager
-def stepper(problem: Problem, batches: Sequence[Targets] = ()) -> Iterator[Take]:
+def stepper(problem: Problem, batches: Sequence[Batch] = ()) -> Iterator[Take]:
     """Give what takes the steps of a run.
 
     Parameters
     ----------
     problem : Problem
-    batches : sequence of Targets
+    batches : sequence of Targets or of Quadratic
         Those that are known before the run; a turn's `tree` is the number of its batch here. The
         run may also take steps on other targets, whose `tree` is None.
     """
@@ -150,7 +152,7 @@ def stepper(problem: Problem, batches: Sequence[Targets] = ()) -> Iterator[Take]
     kernels = [BlockKernel(objective.function, prepares) for objective in problem.objectives]
     # Every step changes the rows of its targets: there is nothing to place.
     changes = problem.form.change is not None
-    trees = [] if changes else [targets.rows for targets in batches]
+    trees = [] if changes else [batch.rows for batch in batches if isinstance(batch, Targets)]
     needed = max(_task_bytes(objective.function, problem) for objective in slow)
     with engine.place(kernels, trees, task_bytes=needed) as placed:
         yield BlockSteps(engine, placed, problem)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.tree_util import Partial, register_dataclass
-from scipy.linalg import eigh
+from scipy.linalg import cho_factor, cho_solve, eigh
+from scipy.optimize import minimize_scalar
 
 from kipsk._closed_form import _label_solve, _ridge
 from kipsk._closed_form._quadratic import Quadratic
@@ -29,6 +30,21 @@ _STRIP = 1024
 _BLOCK_ROWS = 2500
 # How many bytes the rows and the features of a block may take.
 _BLOCK_BYTES = 256 * 2**20
+# Relative ridges that are searched, in so many factorisations, with so many random signs.
+_RIDGES = (1e-7, 1.0)
+_FACTORISATIONS = 8
+_PROBES = 16
+
+
+class Rows(Protocol):
+    """Rows of which slices are read."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and features."""
+
+    def __getitem__(self, rows: slice, /) -> AnyArray:
+        """Return some rows."""
 
 
 class Sums(NamedTuple):
@@ -66,7 +82,8 @@ class Sums(NamedTuple):
 
     def plus(self, other: Sums, sign: int = 1) -> Sums:
         """Return the sums over the rows of both, or over those of the first without the second."""
-        return Sums(*(own + sign * its for own, its in zip(self, other, strict=True)))
+        added: Sums = jax.tree.map(lambda own, its: own + sign * its, self, other)
+        return added
 
     def quadratic(self, mean: Float64s, scale: Float64s) -> Quadratic:
         """Return the error of all rows for targets ``(y - mean) / scale``, in float64."""
@@ -169,7 +186,7 @@ def rows_of_block(way: Way, n_rows: int, n_features: int, block_size: int | str 
 
 def sums_over(
     way: Way,
-    X: AnyArray,
+    X: Rows,
     y: Floats,
     weight: Float64s,
     *,
@@ -182,8 +199,8 @@ def sums_over(
     Parameters
     ----------
     way : Way
-    X : array-like of shape (n, n_features)
-        Whatever has a shape and gives rows as an array when it is sliced. Slices are read in order,
+    X : ndarray or Rows of shape (n, n_features)
+        Slices are read in order,
         once for each draw.
     y : ndarray of shape (n, n_outputs)
     weight : ndarray of shape (n,)
@@ -197,7 +214,7 @@ def sums_over(
     n, n_features = X.shape
     size = rows_of_block(way, n, n_features, block_size)
 
-    def blocks() -> Iterator[tuple[AnyArray, ...]]:
+    def blocks() -> Iterator[tuple[Any, ...]]:
         for draw in range(n_draws):
             for number, start in enumerate(range(0, n, size)):
                 s = slice(start, start + size)
@@ -256,6 +273,55 @@ def positive_part(H: Float64s) -> Float64s:
     return (kept * values[values > 0]) @ kept.T
 
 
+def best_ridge(quadratic: Quadratic, held_out: Quadratic | None = None) -> float:
+    """Return the relative ridge with which ridge regression on all rows predicts other rows best.
+
+    Parameters
+    ----------
+    quadratic : Quadratic
+        In float64.
+    held_out : Quadratic or None
+        The error of other rows, which is then minimised. With None generalised cross-validation
+        stands for it; its trace is an average over random signs (Hutchinson 1990, "A stochastic
+        estimator of the trace of the influence matrix"), so a ridge costs one factorisation.
+
+    Returns
+    -------
+    ridge : float
+        In units of ``trace(H) / p``.
+    """
+    H, C, n = quadratic.H, quadratic.C, float(quadratic.n_rows)
+    p = len(H)
+    unit = np.trace(H) / p
+    signs = np.random.RandomState(0).choice([-1.0, 1.0], size=(p, _PROBES))
+
+    def error(log_ridge: float) -> float:
+        ridge = np.exp(log_ridge) * unit
+        factor = cho_factor(_ridge.add_to_diagonal(H, ridge), overwrite_a=True)
+        solved = cho_solve(factor, np.concatenate([C, signs], axis=1))
+        W, probes = solved[:, : C.shape[1]], solved[:, C.shape[1] :]
+        if held_out is not None:
+            return _error(held_out, W)
+        freedom = p - ridge * np.mean(np.sum(signs * probes, axis=0))
+        return _error(quadratic, W) / max(1 - freedom / n, 1e-3) ** 2
+
+    found = minimize_scalar(
+        error, bounds=np.log(_RIDGES), method="bounded", options={"maxiter": _FACTORISATIONS}
+    )
+    return float(np.exp(found.x))
+
+
+def _error(quadratic: Quadratic, W: Float64s) -> float:
+    squares = np.sum(W * (quadratic.H @ W - 2 * quadratic.C)) + np.sum(quadratic.y_squares)
+    return float(squares)
+
+
+def with_ridge(quadratic: Quadratic, ridge: float) -> Quadratic:
+    """Return the error plus ``ridge trace(H)/p |w|^2`` of each output."""
+    H = quadratic.H
+    return quadratic._replace(H=_ridge.add_to_diagonal(H, ridge * np.trace(H) / len(H)))
+
+
 def on_device(quadratic: Quadratic, dtype: str = "float32") -> Quadratic:
     """Return a quadratic as a step sees it: H and C in the precision of the rows."""
     H, C = (jnp.asarray(part, dtype) for part in (quadratic.H, quadratic.C))
@@ -295,7 +361,5 @@ def solved_labels(
     normal = (normal + normal.T) / 2
     if label_reg is None:
         y_squared = n * float(np.sum(quadratic.y_squares))
-        label_reg = _label_solve.best_label_reg(
-            normal, moments, regularised, y_squared, round(n)
-        )
+        label_reg = _label_solve.best_label_reg(normal, moments, regularised, y_squared, round(n))
     return _label_solve.solve_labels(normal, moments, regularised, label_reg), label_reg

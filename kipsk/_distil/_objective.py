@@ -22,6 +22,7 @@ from kipsk._closed_form._quadratic import (
     squares_of,
 )
 from kipsk._distil._targets import Targets
+from kipsk._types import PyTree
 from kipsk.kernels._base import KernelFunction
 
 #: What is learned: the rows "X", in units of their deviation, and where they are learned too the
@@ -153,7 +154,11 @@ class Objective:
         if function.has_features and not self.labels.are_solved:
             W = _linear_model(function.features(prepared), self._alpha(params, K_ss))
             return self._of_prediction(params, matmul(function.features(prepared_t), W), y_t)
-        return self.of_matrices(params, K_ss, function.cross(prepared, prepared_t), y_t)
+        if self.labels.are_solved or len(K_ss) * len(y_t) <= _ENTRIES:
+            return self.of_matrices(params, K_ss, function.cross(prepared, prepared_t), y_t)
+        alpha = self._alpha(params, K_ss)
+        prediction = _in_blocks(function, prepared, prepared_t, alpha, _ENTRIES // len(K_ss))
+        return self._of_prediction(params, prediction.astype(y_t.dtype), y_t)
 
     def of_matrices(
         self, params: Params, K_ss: Array, K_st: Array, y_t: Array
@@ -229,23 +234,17 @@ class Objective:
         function = self.function.at(_FIXED_DRAW)
         prepared = function.prepare(self.support(params))
         K_ss = function.gram(prepared)
-        if isinstance(targets, Quadratic):
-            Phi_s = function.features(prepared)
-            if self.labels.are_solved:
-                alpha, _ = self._solve_for_all(params, K_ss, Phi_s, targets)
-            else:
-                alpha = self._alpha(params, K_ss)
-            W = _linear_model(Phi_s, alpha)
-            if isinstance(held_out, Quadratic):
-                return r2(held_out, mean_squares(held_out, W))
-            Phi_v = function.features(function.prepare(held_out.rows))
-            return _SCORES[self.score_name](matmul(Phi_v, W), held_out.y_t)
-        if self.labels.are_solved:
+        if not self.labels.are_solved:
+            alpha = self._alpha(params, K_ss)
+        elif isinstance(targets, Quadratic):
+            alpha, _ = self._solve_for_all(params, K_ss, function.features(prepared), targets)
+        else:
             prepared_t, y_t = targets.at(_FIXED_DRAW, function)
             K_st = function.cross(prepared, prepared_t)
             alpha, _ = self._solve_labels(params, K_ss, K_st, y_t)
-        else:
-            alpha = self._alpha(params, K_ss)
+        if isinstance(held_out, Quadratic):
+            W = _linear_model(function.features(prepared), alpha)
+            return r2(held_out, mean_squares(held_out, W))
         K_sv = function.cross(prepared, function.prepare(held_out.rows))
         return _SCORES[self.score_name](_ridge.predict(K_sv, alpha), held_out.y_t)
 
@@ -271,6 +270,30 @@ class Objective:
         return jnp.exp(params["log_label_reg"]) if reg is None else reg
 
 
+def _in_blocks(
+    function: KernelFunction, prepared: PyTree, prepared_t: PyTree, alpha: Array, size: int
+) -> Array:
+    """Return the predictions of many targets, a block at a time; the gradient does each again.
+
+    The kernel's matrix between the support and all of them is never whole.
+    """
+
+    @jax.checkpoint
+    def predict(prepared_t: PyTree) -> Array:
+        return _ridge.predict(function.cross(prepared, prepared_t), alpha)
+
+    n = len(jax.tree.leaves(prepared_t)[0])
+    n_whole = n - n % size
+    blocks = jax.tree.map(
+        lambda leaf: leaf[:n_whole].reshape(n_whole // size, size, *leaf.shape[1:]), prepared_t
+    )
+    predicted = jax.lax.map(predict, blocks).reshape(n_whole, -1)
+    if n_whole == n:
+        return predicted
+    last = predict(jax.tree.map(lambda leaf: leaf[n_whole:], prepared_t))
+    return jnp.concatenate([predicted, last])
+
+
 def _linear_model(Phi_s: Array, alpha: Array) -> Array:
     """Return ``W = Phi_s^T alpha``: the predictions are ``Phi W``, in the precision of Phi.
 
@@ -278,6 +301,9 @@ def _linear_model(Phi_s: Array, alpha: Array) -> Array:
     """
     return matmul(Phi_s.astype(alpha.dtype).T, alpha).astype(Phi_s.dtype)
 
+
+# Entries of K_st that a step may hold at once; beyond them it goes through blocks of targets.
+_ENTRIES = 2**26
 
 # The number of the step whose networks `score` draws: the same for all calls, and no step of a run.
 _FIXED_DRAW = 2**31 - 1

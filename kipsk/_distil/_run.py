@@ -139,9 +139,9 @@ def descend(
     ----------
     problem : Problem
     batches : sequence of Targets or of Quadratic
-        Each epoch visits all of them, or a step takes the moments of its kernel. A single batch is stepped on `MAX_STEPS_PER_CALL` times a
-        call, unless its steps go through blocks. Of several batches each gets one step a call, so
-        that no batch is ever copied.
+        Each epoch visits all of them, or a step takes the moments of its kernel. A single batch
+        is stepped on `MAX_STEPS_PER_CALL` times a call, unless its steps go through blocks. Of
+        several batches each gets one step a call, so that no batch is ever copied.
     rates : ndarray of shape (n_steps,)
         The size of every step.
     watch : Watch

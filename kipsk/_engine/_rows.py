@@ -75,9 +75,7 @@ def sum_rows(
     """
     n = len(arrays[0])
     blocks = (tuple(array[s] for array in arrays) for s in slices(n, block_size))
-    return sum_blocks(
-        function, blocks, n, engine=engine, task_bytes=task_bytes, progress=progress
-    )
+    return sum_blocks(function, blocks, n, engine=engine, task_bytes=task_bytes, progress=progress)
 
 
 def sum_blocks(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import jax
@@ -12,11 +12,14 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from kipsk._checks import refuse
+from kipsk._checks import check_auto, refuse
+from kipsk._closed_form._quadratic import Quadratic
 from kipsk._data._coding import Data
 from kipsk._distil import _run
-from kipsk._distil._moments import on_device
 from kipsk._distil._history import History, Params
+from kipsk._distil._moments import best_ridge, on_device, with_ridge
+from kipsk._distil._objective import Batch
+from kipsk._distil._problem import Problem
 from kipsk._distil._run import Watch
 from kipsk._distil._targets import AS_ROWS
 from kipsk._engine._blas import single_threaded_blas
@@ -24,6 +27,7 @@ from kipsk._estimators._distiller import BaseDistiller, Member
 from kipsk._kip import _preprocess
 from kipsk._kip._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from kipsk._kip._diagnosis import diagnose
+from kipsk._kip._moments import Moments, check_given, facts_of
 from kipsk._kip._objectives import (
     are_moments,
     batches_of,
@@ -32,9 +36,16 @@ from kipsk._kip._objectives import (
     moments_of,
     problem_of,
 )
-from kipsk._kip._parameters import Settings, settings_of
+from kipsk._kip._parameters import Settings, check_settings, settings_of
 from kipsk._kip._result import Run, snapshots_of, support_of
-from kipsk._kip._start import Last, Start, check_start, hold_out, start_of
+from kipsk._kip._start import (
+    Last,
+    Start,
+    check_start,
+    hold_out,
+    start_of,
+    start_of_moments,
+)
 from kipsk._storage._checkpoint import Checkpoint
 from kipsk._storage._describe import describe, fingerprint
 from kipsk._types import AnyArray, Floats, Given, MatrixLike
@@ -51,6 +62,7 @@ _NOT_ALWAYS = (
     "kernels_",
     "label_reg_",
     "preprocess_",
+    "ridge_",
     "snapshots_",
     "stage_",
     "stage_scores_",
@@ -106,7 +118,8 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         """
         settings = self._settings()
         data = self._validate(X, y)
-        checkpoint, saved, rng = self._open_checkpoint(data)
+        facts = {} if self.checkpoint_path is None else facts_of_data(data)
+        checkpoint, saved, rng = self._open_checkpoint(facts)
         tasks = FitTasks(self, len(settings.steps.rates), X, data.labels())
         rows, held_out = hold_out(settings, data, rng)
         data, transformer = _preprocess.fitted(settings, rows)  # in the units that the kernel sees
@@ -124,32 +137,121 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
             in_steps = _preprocess.in_steps(settings, transformer, rows.X, data.X)
             problem = problem_of(settings, start, in_steps, rng)
             rows = data if problem.form.change is None else rows
-            moments = None
+            moments: list[Quadratic] | None = None
+            batches: Sequence[Batch]
             if are_moments(settings, problem):
                 moments = moments_of(settings, problem, rows)
-                # Labels are solved from H in float64: their equations are as ill-conditioned as K_ss^2.
-                are_solved = settings.goal.labels == "solved"
-                dtype = "float64" if are_solved else settings.rows.dtype
-                batches = [on_device(one, dtype) for one in moments]
+                batches = _in_steps(settings, moments)
             else:
                 batches = batches_of(problem, rows, settings.steps.batch_size)
             first = None if moments is None else moments[0]
             run = Run(settings, start, problem.objectives[0], data, held_out, transformer, first)
             watch = self._watch(run, checkpoint, tasks)
-            history = _run.descend(problem, batches, settings.steps.rates, watch, saved)
-            message = diagnose(history, problem, batches, settings)
-            if message:
-                warn(f"{settings.owner} {message}", ConvergenceWarning)
-            self._publish_run(run, history.params)
-            self._publish_history(run, history)
+            self._descend(run, problem, batches, watch, saved)
         tasks.end()
         return self
 
-    def _watch(self, run: Run, checkpoint: Checkpoint | None, tasks: FitTasks) -> Watch:
+    def fit_moments(
+        self,
+        moments: Moments | Sequence[Moments],
+        held_out: Moments | None = None,
+        ridge: float | str = "auto",
+    ) -> Self:
+        """Learn the support set from the moments of a training set, without a row of it.
+
+        A step costs the same however many rows there were.
+
+        Parameters
+        ----------
+        moments : Moments, or a list of them
+            Those of all rows under this estimator's kernel; of a family one for each kernel.
+            Augmentation and `preprocess` are in them: here `augment` has to be None, and
+            `preprocess` None or theirs.
+        held_out : Moments, default=None
+            Those of other rows, for `early_stopping`, whose score is then R2 on them, since moments
+            tell no accuracy; and for `ridge`.
+        ridge : float or "auto", default="auto"
+            The loss has ``ridge trace(H)/p |w|^2`` added for the linear model w of the features
+            that the support set stands for, so that it does not follow the noise of the rows.
+            "auto" is what predicts `held_out` best or, without it, what generalised
+            cross-validation chooses, both of ridge regression on all rows. With 0 the result is
+            that of ``fit`` with ``batch_size="all"`` on the same rows, from the same start.
+            Published as ``ridge_``.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            As `fit`; for a loss other than "mse"; for moments of another kernel, `preprocess` or
+            classes; and for an `init` that takes rows: give arrays, or "noise".
+        """
+        settings = self._settings()
+        own = self.preprocess
+        given = check_given(settings.owner, moments, list(settings.kernels.members), own)
+        check_settings(settings, held_out is not None)
+        if held_out is not None:
+            check_given(settings.owner, held_out, [given[0].kernel_], own)
+        coding = given[0].coding()
+        if not isinstance(coding, self._coding):
+            raise ValueError(
+                f"{settings.owner} cannot learn from moments of {coding}: give Moments of class "
+                "labels ('classes') to KIPDistiller and of numbers to KIPRegressor."
+            )
+        checkpoint, saved, rng = self._open_checkpoint(facts_of(given))
+        kernels = [one.kernel_ for one in given]
+        last = self._last() if settings.beginning.is_warm else None
+        start = start_of_moments(settings, kernels, given[0], coding, rng, last)
+        settings = settings.seeing_all()
+        with jax.enable_x64(True), single_threaded_blas:
+            check_start(settings, start)
+            problem = problem_of(settings, start, None, rng)
+            quadratics = [one.quadratic() for one in given]
+            scored = None if held_out is None else held_out.quadratic()
+            penalty: float | None = check_auto(settings.owner, "ridge", ridge, None, zero=True)
+            if penalty is None:
+                penalty = best_ridge(quadratics[0], scored)
+            quadratics = [with_ridge(one, penalty) for one in quadratics]
+            empty = Data(start.support.X[:0], coding, np.zeros(0, np.intp), start.support.y[:0])
+            objective, transformer = problem.objectives[0], given[0].preprocess
+            run = Run(settings, start, objective, empty, empty, transformer, quadratics[0])
+            watch = self._watch(run, checkpoint, None)
+            if scored is not None:
+                watch = watch._replace(held_out=_in_steps(settings, [scored])[0])
+            self._descend(run, problem, _in_steps(settings, quadratics), watch, saved)
+        self.ridge_ = penalty
+        for name in ("n_features_in_", "feature_names_in_"):
+            self.__dict__.pop(name, None)
+            if hasattr(given[0], name):
+                setattr(self, name, getattr(given[0], name))
+        return self
+
+    def _descend(
+        self,
+        run: Run,
+        problem: Problem,
+        batches: Sequence[Batch],
+        watch: Watch,
+        saved: dict[str, AnyArray] | None,
+    ) -> None:
+        """Take all steps and publish what they led to."""
+        settings = run.settings
+        history = _run.descend(problem, batches, settings.steps.rates, watch, saved)
+        message = diagnose(history, problem, batches, settings)
+        if message:
+            warn(f"{settings.owner} {message}", ConvergenceWarning)
+        self._publish_run(run, history.params)
+        self._publish_history(run, history)
+
+    def _watch(self, run: Run, checkpoint: Checkpoint | None, tasks: FitTasks | None) -> Watch:
         """Return what a fit looks at on its way."""
         looking, held_out = run.settings.looking, run.held_out
 
         def after(params: Callable[[], Params]) -> bool:
+            assert tasks is not None
             return tasks.after_step(lambda: self._attributes(run, params()))
 
         return Watch(
@@ -160,7 +262,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
             snapshots=looking.snapshots,
             checkpoint=checkpoint,
             checkpoint_every=looking.checkpoint_every,
-            after=after if tasks.are_watched else None,
+            after=after if tasks is not None and tasks.are_watched else None,
         )
 
     def _kernels(self) -> list[Any]:
@@ -192,15 +294,18 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         return Last(self.X_s_, self.y_s_, coding, size, frozen)
 
     def _open_checkpoint(
-        self, data: Data
+        self, given: dict[str, str]
     ) -> tuple[Checkpoint | None, dict[str, AnyArray] | None, np.random.RandomState]:
-        """Return the file, what it holds, and the generator as it was before the first draw."""
+        """Return the file, what it holds, and the generator as it was before the first draw.
+
+        `given` describes what the fit is given.
+        """
         rng = check_random_state(self.random_state)
         if self.checkpoint_path is None:
             return None, None, rng
         params = self.get_params(deep=False)
         facts = {f"'{name}'": describe(params[name]) for name in sorted(params.keys() - _FREE)}
-        facts |= {"X": describe(data.X), "y": describe(data.labels())}
+        facts |= given
         if self.warm_start and hasattr(self, "X_s_"):
             facts["the support to start from"] = describe((self.X_s_, self.y_s_))
         checkpoint = Checkpoint(self.checkpoint_path, facts)
@@ -255,3 +360,19 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
             self.validation_steps_ = np.array(history.scored)
             self.validation_scores_ = np.array(history.scores)
             self.best_iter_ = history.best_step
+
+
+def facts_of_data(data: Data) -> dict[str, str]:
+    """Return descriptions of rows and targets, for a checkpoint."""
+    return {"X": describe(data.X), "y": describe(data.labels())}
+
+
+def _in_steps(settings: Settings, moments: Sequence[Quadratic]) -> list[Quadratic]:
+    """Return moments as the steps see them.
+
+    Labels are solved from H in float64: their equations are as ill-conditioned as the square of
+    the kernel matrix.
+    """
+    are_solved = settings.goal.labels == "solved"
+    dtype = "float64" if are_solved else settings.rows.dtype
+    return [on_device(one, dtype) for one in moments]

@@ -139,16 +139,18 @@ def moments_of(settings: Settings, problem: Problem, data: Data) -> list[Quadrat
     return found
 
 
-def way_of(function: KernelFunction, change: Change | None) -> tuple[Way, int]:
+def way_of(
+    function: KernelFunction, change: Change | None, n_draws: int = DRAWS
+) -> tuple[Way, int]:
     """Return the way from rows to features, and how many times each row takes it.
 
-    A mirror image is counted beside its image. Other changes are drawn.
+    A mirror image is counted beside its image. Other changes are drawn `n_draws` times.
     """
     if change is None:
         return Way(function), 1
     share, rest = without_flip(change.augmentation)
     mirrored = change.image_shape if share else None
-    n_draws = 1 if rest is None else DRAWS
+    n_draws = 1 if rest is None else n_draws
     if rest is None and change.preprocess is None:
         return Way(function, None, share, mirrored), n_draws
     change = replace(change, augmentation=rest or _as_it_is)
@@ -175,4 +177,8 @@ def check_augmentation(settings: Settings, X: Floats, y: Floats) -> None:
     """Raise ValueError for an augmentation that does not keep rows and targets what they are."""
     rows = settings.rows
     if rows.augmentation is not None:
-        _apply.check(settings.owner, rows.augmentation, X, y, rows.image_shape)
+        check_augmented(settings.owner, rows.augmentation, X, y, rows.image_shape)
+
+
+#: The same of an augmentation alone.
+check_augmented = _apply.check

@@ -195,6 +195,10 @@ class Settings:
     looking: Looking
     block_size: int | str
 
+    def seeing_all(self) -> Self:
+        """Return the same settings with steps that see all rows."""
+        return replace(self, steps=replace(self.steps, batch_size=ALL_ROWS))
+
     def with_regs(self, regs: Sequence[float]) -> Self:
         """Return the same settings with other relative ridges."""
         return replace(self, kernels=replace(self.kernels, regs=tuple(regs)))
@@ -230,6 +234,24 @@ def settings_of(
         _looking(owner, estimator),
         estimator.block_size,
     )
+
+
+def check_settings(settings: Settings, is_scored: bool) -> None:
+    """Refuse what moments cannot give.
+
+    `is_scored` says whether there are moments of held-out rows.
+    """
+    owner = settings.owner
+    if settings.goal.loss != "mse":
+        raise refuse(
+            owner, "loss", '"mse" in fit_moments: no other follows from moments', settings.goal.loss
+        )
+    if settings.rows.augmentation is not None:
+        rule = "None in fit_moments: it is a parameter of the Moments"
+        raise refuse(owner, "augment", rule, settings.rows.augmentation)
+    if settings.looking.early_stopping and not is_scored:
+        rule = "False in fit_moments without held_out moments to score on"
+        raise refuse(owner, "early_stopping", rule, True)
 
 
 def _kernels(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from kipsk._data._splits import held_out_rows
 from kipsk._data._support import INITS, Support, gaussian_noise
 from kipsk._engine._sizes import slices
 from kipsk._kip._parameters import Settings
-from kipsk._types import AnyArray, Floats
+from kipsk._types import AnyArray, Float64s, Floats
 from kipsk.kernels._base import JaxKernel, evaluate
 
 
@@ -112,6 +112,56 @@ def start_of(
     if settings.beginning.corruption:
         support = _corrupted(settings, support, last, data, is_drawn, rng)
     return Start(kernels, predict_kernel, _deviation(data.X), support, seeds)
+
+
+def start_of_moments(
+    settings: Settings,
+    kernels: list[JaxKernel],
+    moments: Moments,
+    coding: Coding,
+    rng: np.random.RandomState,
+    last: Last | None,
+) -> Start:
+    """Return the start of a run that sees moments and no rows."""
+    owner, init, dtype = settings.owner, settings.beginning.init, settings.rows.dtype
+    if settings.beginning.corruption:
+        raise refuse(owner, "corruption", "0 in fit_moments", settings.beginning.corruption)
+    mean, deviations = moments.features_seen()
+    d, k = len(mean), coding.n_outputs
+    empty = Data(np.zeros((0, d), dtype), coding, np.zeros(0, np.intp), np.zeros((0, k), dtype))
+    if last is not None:
+        if last.size not in (None, settings.beginning.size):
+            name = coding.size_name
+            raise refuse(
+                owner, name, f"{last.size} as before: no rows can be added", settings.beginning.size
+            )
+        support = _resumed(settings, last, empty, rng)
+    elif not isinstance(init, str):
+        support = _given(settings, empty)
+    elif init == "noise" and np.isfinite(mean).all():
+        codes_s = np.repeat(np.arange(coding.n_strata), settings.beginning.size)
+        noise = rng.standard_normal((len(codes_s), d))
+        X_s = (mean + deviations * noise).astype(dtype)
+        support = Support(X_s, coding.made_targets(empty, X_s, codes_s, init))
+    else:
+        rule = (
+            'a tuple (X, y) of arrays, or "noise" unless the moments are private, in fit_moments, '
+        )
+        raise refuse(owner, "init", rule + "which sees no rows", init)
+    scale = float(np.sqrt(np.mean(deviations**2))) if np.isfinite(mean).all() else 0.0
+    if not scale:
+        scale = _deviation(support.X)
+    predict_kernel = kernels[0].for_prediction()
+    if settings.kernels.predict is not None:
+        predict_kernel = settings.kernels.predict.resolve(support.X)
+    return Start(kernels, predict_kernel, scale, support, (0, 0))
+
+
+class Moments(Protocol):
+    """What a start needs of moments."""
+
+    def features_seen(self) -> tuple[Float64s, Float64s]:
+        """Return mean and deviation of each feature as the kernel sees it; NaN if unknown."""
 
 
 def _given(settings: Settings, data: Data) -> Support:

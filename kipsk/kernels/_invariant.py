@@ -108,8 +108,8 @@ class InvariantFeaturesFunction(FeatureFunction):
         return replace(self, base=self.base.at(step))
 
     def prepare(self, X: Array) -> Array:
-        both = (self.base.features(self.base.prepare(rows)) for rows in (X, self.transform(X)))
-        return sum(both) / 2
+        own, other = (self.base.prepare(rows) for rows in (X, self.transform(X)))
+        return (self.base.features(own) + self.base.features(other)) / 2
 
     def row_size(self, n_features: int) -> int:
         return self.base.row_size(n_features)

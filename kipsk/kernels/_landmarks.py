@@ -142,6 +142,15 @@ class Landmarks(JaxKernel):
         kernel.function()
         return kernel
 
+    def __repr__(self) -> str:
+        """Return the constructor call, with the shape of chosen landmarks for their rows."""
+        chosen = self.landmarks
+        shown = repr(chosen) if isinstance(chosen, str) else f"<{np.shape(chosen)} rows>"
+        return (
+            f"Landmarks(kernel={self.kernel!r}, n_components={self.n_components}, "
+            f"landmarks={shown}, random_state={self.random_state})"
+        )
+
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle holds: not the square matrix that follows from the landmarks."""
         return {name: value for name, value in vars(self).items() if name != "_whitening"}
@@ -202,9 +211,7 @@ def _whitening(base: KernelFunction, landmarks: AnyArray) -> Float64s:
     return solve_triangular(cholesky(K, lower=True), np.eye(len(K)), lower=True).T
 
 
-def _rp_cholesky(
-    base: KernelFunction, X: AnyArray, n: int, rng: np.random.RandomState
-) -> list[int]:
+def _rp_cholesky(base: KernelFunction, X: AnyArray, n: int, rng: np.random.RandomState) -> Ints:
     """Return the numbers of n rows, or of fewer if these are all that differ.
 
     Algorithm 1 of arXiv 2207.06503, a few pivots at a time: of a block of rows drawn by what is
@@ -227,14 +234,13 @@ def _rp_cholesky(
             left = np.maximum(left - np.sum(part**2, axis=1), 0)
             chosen = np.append(chosen, block[kept])
             left[chosen] = 0
-    return chosen.tolist()
+    return chosen
 
 
-def _pivots(
-    K: Float64s, diagonal: Float64s, rng: np.random.RandomState
-) -> tuple[Float64s, Ints]:
+def _pivots(K: Float64s, diagonal: Float64s, rng: np.random.RandomState) -> tuple[Float64s, Ints]:
     """Return the Cholesky factor of the rows of a block that are taken, and their numbers."""
-    left, kept = K.copy(), []
+    left = K.copy()
+    kept: list[int] = []
     L = np.zeros_like(K)
     for i in range(len(K)):
         if left[i, i] > rng.uniform() * diagonal[i]:

@@ -63,8 +63,8 @@ class PolynomialFunction(FeatureFunction):
 class Polynomial(JaxKernel):
     """Kernel of polynomials in the features, ``(gamma <x, x'> + coef0)^degree``.
 
-    It is ``sklearn.metrics.pairwise.polynomial_kernel``, computed as the product of finite features,
-    the ``comb(n_features + degree, degree)`` monomials: for tables of few columns.
+    It is ``sklearn.metrics.pairwise.polynomial_kernel``, computed by its finite features, the
+    ``comb(n_features + degree, degree)`` monomials: for tables of few columns.
 
     Parameters
     ----------
@@ -82,9 +82,7 @@ class Polynomial(JaxKernel):
     array([[36.]])
     """
 
-    def __init__(
-        self, degree: int = 2, gamma: float | str = "auto", coef0: float = 1.0
-    ) -> None:
+    def __init__(self, degree: int = 2, gamma: float | str = "auto", coef0: float = 1.0) -> None:
         self.degree = degree
         self.gamma = gamma
         self.coef0 = coef0

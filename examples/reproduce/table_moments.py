@@ -1,0 +1,192 @@
+"""Distillation by moments against steps on batches, under ConvNets, at the same time.
+
+    python examples/reproduce/table_moments.py --data DIR --dataset cifar10 --ipc 1 10 50
+
+The table has the accuracy on all test images of kernel ridge regression on distilled images, which
+are made from the whole training set: by the moments of a fixed sample of networks, averaged over
+mirror images where a mirror image is of the same class, and by new networks on a batch at every
+step, for as many seconds as the moments took with their pass. Minutes include that pass, which is
+made once for all sizes and seeds. `--rows ridge` is ridge regression on all rows in the same map.
+`--curve` prints the accuracy on the way.
+"""
+
+import time
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from _common import SHAPES, independent_noise, load, standardise_channels
+from _record import Table, conditions, table_parser
+
+from kipsk import KIPDistiller, Moments, RegularizedZCA
+from kipsk.kernels import Invariant, RandomFeatures
+
+ROWS = {
+    "moments": "KIP by moments",
+    "batches": "KIP on batches, new networks at every step, for the same minutes",
+    "ridge": "Ridge regression on all rows, in the map of the moments",
+}
+FLIPPED = ("cifar10", "cifar100")
+HELD_OUT = 5000
+STEPS = {1: 1500, 10: 400, 50: 100}
+
+
+class Run(NamedTuple):
+    """Settings of a fit, chosen on held-out training rows."""
+
+    n_networks: int = 16
+    width: int = 32
+    max_iter: int = 0  # 0: as STEPS says
+    learning_rate: float = 0.1
+    reg: float = 1e-2
+
+
+def params_of(arguments, row, dataset, ipc, changes=()):
+    """Return the settings that a row depends on."""
+    run = Run(**dict(changes))
+    if not run.max_iter:
+        run = run._replace(max_iter=STEPS[ipc])
+    return {**run._asdict(), **conditions(arguments, timed=True)}
+
+
+@lru_cache(maxsize=1)
+def prepared(dataset, folder, held_out):
+    """Return Z_train, Z_test, y_train, y_test, and the seconds that Z took."""
+    X_train, X_test, y_train, y_test = load(dataset, folder, HELD_OUT if held_out else 0)
+    start = time.perf_counter()
+    if SHAPES[dataset][-1] == 3:
+        zca = RegularizedZCA(reg=0.1).fit(X_train / 255)
+        X_train, X_test = zca.transform(X_train / 255), zca.transform(X_test / 255)
+    else:
+        X_train, X_test = standardise_channels(X_train, X_test)
+    return (X_train, X_test, y_train, y_test), time.perf_counter() - start
+
+
+def kernel_of(dataset, n_networks, width, resample=False):
+    architecture = "convnet3" if SHAPES[dataset][0] == 32 else "convnet2"
+    shape = SHAPES[dataset]
+    kernel = RandomFeatures(architecture, n_networks, width, image_shape=shape, resample=resample)
+    return Invariant(kernel, image_shape=shape) if dataset in FLIPPED and not resample else kernel
+
+
+@lru_cache(maxsize=1)
+def collected(dataset, folder, held_out, n_networks, width):
+    """Return the moments of the training rows, and the seconds that they took."""
+    (X, _, y, _), _ = prepared(dataset, folder, held_out)
+    start = time.perf_counter()
+    kernel = kernel_of(dataset, n_networks, width)
+    moments = Moments(kernel, classes=np.unique(y), verbose=1).fit(X, y)
+    seconds = time.perf_counter() - start
+    print(f"the pass over {len(X)} rows took {seconds:.0f} s, p = {len(moments.C_)}", flush=True)
+    return moments, seconds
+
+
+def by_moments(moments, run, X, y, ipc, seed):
+    """Return a distiller, not fitted."""
+    init = independent_noise(X, y, 1, seed) if ipc == 1 else class_rows(X, y, ipc, seed)
+    return KIPDistiller(
+        moments.kernel_,
+        ipc=ipc,
+        init=init,
+        max_iter=run.max_iter,
+        learning_rate=run.learning_rate,
+        reg=run.reg,
+        random_state=seed,
+        verbose=1,
+    )
+
+
+def class_rows(X, y, ipc, seed):
+    """Return random rows of each class, and their labels."""
+    rng = np.random.RandomState(seed)
+    rows = [rng.permutation(np.flatnonzero(y == c))[:ipc] for c in np.unique(y)]
+    return X[np.concatenate(rows)], y[np.concatenate(rows)]
+
+
+def on_batches(dataset, ipc, X, y, seed):
+    """Return the distiller of table_convnet.py for the same cell, not fitted."""
+    init = "sample"
+    if ipc == 1 and SHAPES[dataset][-1] == 3:
+        init = independent_noise(X, y, ipc, seed)
+    return KIPDistiller(
+        kernel_of(dataset, 4, 32, resample=True),
+        ipc=ipc,
+        loss="platt",
+        init=init,
+        learning_rate=0.1 if ipc == 1 else 0.05,
+        validation_fraction=0.02,
+        max_iter=2000,
+        batch_size=500,
+        random_state=seed,
+        verbose=1,
+    )
+
+
+def main(arguments):
+    table = Table("table_moments", ROWS, arguments)
+    spent = {}
+    for cell in table.missing(lambda *key: params_of(arguments, *key[:3], arguments.set)):
+        data, seconds = prepared(cell.dataset, arguments.data, arguments.held_out)
+        X_train, X_test, y_train, y_test = data
+        run = Run(*(cell.params[name] for name in Run._fields))
+        key = cell.dataset, arguments.data, arguments.held_out, run.n_networks, run.width
+        if cell.row != "batches":
+            moments, pass_seconds = collected(*key)
+        start = time.perf_counter()
+        if cell.row == "ridge":
+            accuracy = ridge_accuracy(moments, X_test, y_test)
+            table.record(cell, accuracy, seconds + pass_seconds + time.perf_counter() - start)
+            continue
+        if cell.row == "moments":
+            model = by_moments(moments, run, X_train, y_train, cell.ipc, cell.seed)
+            if arguments.curve:
+                model.set_params(snapshots=range(0, run.max_iter, max(1, run.max_iter // 8)))
+            model.fit_moments(moments)
+            seconds += pass_seconds
+        else:
+            model = on_batches(cell.dataset, cell.ipc, X_train, y_train, cell.seed)
+            table.arguments.budget = (spent[cell.ipc] - seconds) / 60
+            model.set_params(max_iter=table.max_iter(cell, model, X_train, y_train))
+            table.arguments.budget = None
+            start = time.perf_counter()
+            model.fit(X_train, y_train)
+        fit_seconds = time.perf_counter() - start
+        if cell.row == "moments":
+            spent.setdefault(cell.ipc, seconds + fit_seconds)
+        table.record(cell, model.score(X_test, y_test), seconds + fit_seconds, model.n_iter_)
+        if arguments.curve and cell.row == "moments":
+            show_curve(model, X_test, y_test, seconds, fit_seconds)
+
+
+def show_curve(model, X, y, seconds, fit_seconds):
+    """Print the accuracy after some steps; the labels of a snapshot are its own."""
+    for step, (X_s, y_s) in model.snapshots_.items():
+        predictor = model.predictor_.fit(X_s, y_s)
+        hits = model.classes_[predictor.predict(X).argmax(axis=1)] == y
+        at = seconds + fit_seconds * step / model.n_iter_
+        print(f"  step {step}, {at:.0f} s: {100 * hits.mean():.2f}", flush=True)
+
+
+def ridge_accuracy(moments, X, y):
+    """Return the accuracy of ridge regression on all rows, the ridge by cross-validation."""
+    from kipsk._distil._moments import best_ridge, features
+
+    quadratic = moments.quadratic()
+    ridge = best_ridge(quadratic)
+    p = len(quadratic.H)
+    H = quadratic.H + ridge * np.trace(quadratic.H) / p * np.eye(p)
+    W = np.linalg.solve(H, quadratic.C)
+    function = moments.kernel_.function()
+    parts = [np.asarray(features(function, X[i : i + 2500])) @ W for i in range(0, len(X), 2500)]
+    predicted = np.concatenate(parts).argmax(axis=1)
+    return float(np.mean(moments.classes_[predicted] == y))
+
+
+def options():
+    result = table_parser(__doc__.splitlines()[0], ROWS)
+    result.add_argument("--curve", action="store_true", help="print the accuracy on the way")
+    return result
+
+
+if __name__ == "__main__":
+    main(options().parse_args())

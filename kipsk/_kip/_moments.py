@@ -1,0 +1,616 @@
+"""The public object for what all rows are to a kernel of finite features."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from typing import Any, Self
+
+import jax
+import joblib
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from kipsk._checks import check_integer, check_not_images, check_option, check_positive, refuse
+from kipsk._closed_form._privacy import noisy_sums
+from kipsk._closed_form._quadratic import Quadratic
+from kipsk._data._classes import ClassCoding
+from kipsk._data._coding import Coding
+from kipsk._data._labels import encode
+from kipsk._data._numbers import RealCoding
+from kipsk._distil._moments import Sums, Way, positive_part, sums_over
+from kipsk._distil._targets import Change
+from kipsk._kip._objectives import check_augmented, way_of
+from kipsk._kip._preprocess import as_function, transformed
+from kipsk._storage._describe import describe, fingerprint
+from kipsk._storage._files import DAMAGED, write_atomically
+from kipsk._types import AnyArray, Estimator, Float64s, Floats, Given, MatrixLike
+from kipsk.augment._augmentations import get_augmentation
+from kipsk.kernels._base import PRNG, JaxKernel
+from kipsk.kernels._registry import get_kernel
+
+_FORMAT = "kipsk moments 1"
+# Bytes that the sums may take: a machine has seldom more, and a step reads half of them.
+_MAX_BYTES = 16 * 2**30
+# Rows that data-dependent parameters of a kernel are set from.
+_RESOLVE_ROWS = 50_000
+
+
+class Moments(BaseEstimator):
+    r"""Second moments of a training set in a kernel's features: all that distillation needs of it.
+
+    For a kernel of finite features, ``K(x, x') = <phi(x), phi(x')>``, the squared error over all
+    rows of any support set follows from::
+
+        H = E[phi phi^T]   (p, p)        C = E[phi y^T]   (p, n_outputs)        E[y^2]
+
+    These are sums over rows. They are collected in one pass, from arrays, memory-mapped files,
+    chunks or several owners of data, added, and taken apart again; `KIPDistiller.fit_moments` then
+    needs no row at all, and its steps cost the same for a thousand rows and for a billion.
+
+    Parameters
+    ----------
+    kernel : str or kernel object
+        A kernel of finite features: `kipsk.kernels.RandomFeatures` with ``resample=False``,
+        `kipsk.kernels.Landmarks` of any kernel, `kipsk.kernels.Polynomial`, a linear one
+        (``FullyConnected(depth=0)``), or `kipsk.kernels.Invariant` of these.
+    classes : array-like of shape (n_classes,), default=None
+        All class labels that will ever come. With None y holds real numbers.
+    image_shape : tuple (H, W, C), default=None
+        The images whose pixels are a row of X: for `augment`, and for a kernel that needs it.
+    augment : str, callable, or list of these, default=None
+        Changes of the rows that count as rows. Mirror images ("flip") are counted exactly, beside
+        the images; of any other augmentation `n_draws` are drawn for each row.
+    n_draws : int, default=4
+        How many times a random augmentation is drawn for each row.
+    preprocess : transformer, default=None
+        A fitted transformer that rows go through before the kernel sees them, after `augment`. It
+        is used as it is, not fitted: all owners of data need the same.
+    epsilon : float, default=None
+        With a number, each call of `fit` or `partial_fit` adds the noise that makes what is kept of
+        its rows (epsilon, delta)-differentially private: see Notes. For class labels only.
+    delta : float, default=1e-5
+        The delta of the guarantee, which should be well below one over the number of rows.
+    max_norm : float, default=1.0
+        With `epsilon`: features that are longer are shortened to this norm. The noise is
+        proportional to its square. It must be chosen without looking at private rows.
+    block_size : int or "auto", default="auto"
+        Rows of one block of the pass, at most.
+    dtype : {"float32", "float64"}, default="float32"
+        Precision of the features. Sums are in float64.
+    random_state : int, RandomState or None, default=None
+        Draws the augmentation and the noise of `epsilon`.
+    verbose : int, default=0
+        1 shows a progress bar of the pass.
+
+    Attributes
+    ----------
+    kernel_ : kernel object
+        The kernel with its data-dependent parameters set, from the first rows that came. Others
+        whose moments are to be added have to use this object: ``Moments(first.kernel_, ...)``.
+    classes_ : ndarray of shape (n_classes,)
+        The sorted classes; not for real targets.
+    n_rows_ : float
+        The number of rows; with `epsilon` the noisy one.
+    H_ : ndarray of shape (p, p)
+        ``E[phi phi^T]`` over all rows, in float64.
+    C_ : ndarray of shape (p, n_outputs)
+        ``E[phi y^T]``; of class labels y is the row of the class among the unit vectors.
+    n_features_in_ : int
+        Features of X.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Their names, if all are strings.
+
+    See Also
+    --------
+    KIPDistiller.fit_moments : Learns a support set from moments.
+    kipsk.kernels.Landmarks : Finite features of any kernel.
+
+    Notes
+    -----
+    Memory is ``8 p^2`` bytes and one block. The products of a block are in float32, sums over
+    blocks in float64 and in the order of the blocks, so that a cluster (see :doc:`/cluster`) gives
+    the same bits as one process.
+
+    Privacy: of the rows of one call the noisy H, C and class counts are kept and nothing else. They
+    are the analytic Gaussian mechanism (Balle & Wang 2018, arXiv 1805.06530) of sums that one row
+    changes by at most ``sqrt(3) max_norm^2`` in the Euclidean norm, so that for any two data sets
+    that differ by one row, and any set S of results, ``P(S) <= exp(epsilon) P'(S) + delta``. What
+    follows, such as distilling, does not weaken that. H is used as the nearest positive
+    semi-definite matrix. `preprocess`, the kernel's landmarks and `max_norm` are not covered: take
+    them from public data. The noise is of a pseudo-random generator in double precision, without
+    protection against attacks on its low-order bits.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from kipsk import KIPDistiller, Moments
+    >>> from kipsk.kernels import Landmarks
+    >>> X, y = load_digits(return_X_y=True)
+    >>> kernel = Landmarks("fc1", 200).resolve(X)
+    >>> one = Moments(kernel, classes=range(10)).fit(X[:1000], y[:1000])
+    >>> other = Moments(kernel, classes=range(10)).fit(X[1000:], y[1000:])
+    >>> distiller = KIPDistiller(kernel, ipc=1, init="noise", random_state=0)
+    >>> bool(distiller.fit_moments(one + other).score(X, y) > 0.9)
+    True
+    """
+
+    _sums: Sums
+    _is_1d: bool
+    _description: dict[str, str]
+    kernel_: JaxKernel
+
+    def __init__(
+        self,
+        kernel: str | JaxKernel,
+        *,
+        classes: ArrayLike | None = None,
+        image_shape: tuple[int, int, int] | None = None,
+        augment: Given = None,
+        n_draws: int = 4,
+        preprocess: Given = None,
+        epsilon: float | None = None,
+        delta: float = 1e-5,
+        max_norm: float = 1.0,
+        block_size: int | str = "auto",
+        dtype: str = "float32",
+        random_state: Given = None,
+        verbose: int = 0,
+    ) -> None:
+        self.kernel = kernel
+        self.classes = classes
+        self.image_shape = image_shape
+        self.augment = augment
+        self.n_draws = n_draws
+        self.preprocess = preprocess
+        self.epsilon = epsilon
+        self.delta = delta
+        self.max_norm = max_norm
+        self.block_size = block_size
+        self.dtype = dtype
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: MatrixLike, y: MatrixLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Collect the moments of these rows alone; see `partial_fit`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, images flattened.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels, or real numbers.
+        sample_weight : array-like of shape (n_samples,), default=None
+            The weight of each row, at least 0.
+
+        Returns
+        -------
+        self
+        """
+        for name in [name for name in vars(self) if name.endswith("_") or name == "_sums"]:
+            delattr(self, name)
+        return self.partial_fit(X, y, sample_weight)
+
+    def partial_fit(
+        self, X: MatrixLike, y: MatrixLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Add the moments of more rows, in one pass and in memory of one block.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, images flattened. They are read a block at a time: X may be a memory-mapped array
+            larger than the memory, or an array of h5py or zarr.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels, or real numbers.
+        sample_weight : array-like of shape (n_samples,), default=None
+            The weight of each row, at least 0.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter breaks its rule, if the kernel has no finite features, if H would not fit
+            in memory, or for rows and labels that are not like those before.
+        """
+        is_first = not hasattr(self, "_sums")
+        rows = _Rows(self, X, is_first)
+        targets, is_1d = self._targets(y)
+        check_consistent_length(X, targets)
+        weight = _weights(sample_weight, len(targets))
+        kernel = self._resolved(rows) if is_first else self.kernel_
+        function = kernel.function()
+        rng = check_random_state(self.random_state)
+        way, n_draws = way_of(function, self._change(rows, targets, rng), self._draws())
+        if self.epsilon is not None:
+            way = self._private(way, sample_weight)
+        sums = sums_over(
+            way,
+            rows,
+            targets,
+            weight,
+            block_size=self._block_size(),
+            n_draws=n_draws,
+            progress="moments" if self.verbose else None,
+        )
+        if self.epsilon is not None:
+            sums = self._noisy(sums, rng)
+        self._sums = sums if is_first else self._sums.plus(sums)
+        self.kernel_, self._is_1d = kernel, is_1d
+        if self.classes is not None:
+            self.classes_ = self._classes()
+        self._description = self._described(kernel)
+        return self
+
+    def __add__(self, other: Moments) -> Moments:
+        """Return the moments of the rows of both."""
+        return self._with(other, +1)
+
+    def __sub__(self, other: Moments) -> Moments:
+        """Return the moments of these rows without those of the other, which are among them."""
+        return self._with(other, -1)
+
+    @property
+    def n_rows_(self) -> float:
+        """The number of rows."""
+        check_is_fitted(self, "_sums")
+        return self._sums.n_rows
+
+    @property
+    def H_(self) -> Float64s:
+        """``E[phi phi^T]`` over all rows."""
+        check_is_fitted(self, "_sums")
+        return self._sums.H / self._sums.weight
+
+    @property
+    def C_(self) -> Float64s:
+        """``E[phi y^T]`` over all rows."""
+        check_is_fitted(self, "_sums")
+        return self._sums.C / self._sums.weight
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the moments to an .npz file, without pickles; `load` reads it.
+
+        Parameters
+        ----------
+        path : str or path-like
+        """
+        check_is_fitted(self, "_sums")
+        facts = {
+            "format": _FORMAT,
+            "is_1d": self._is_1d,
+            "n_features_in": self.n_features_in_,
+            "is_private": self.epsilon is not None,
+            **self._description,
+        }
+        arrays: dict[str, AnyArray] = {
+            f"sum {k}": np.asarray(v) for k, v in self._sums._asdict().items()
+        }
+        arrays["facts"] = np.array(json.dumps(facts))
+        if self.classes is not None:
+            arrays["classes"] = self.classes_
+        if hasattr(self, "feature_names_in_"):
+            arrays["feature_names"] = self.feature_names_in_.astype(str)
+        write_atomically(path, arrays)
+
+    def load(self, path: str | os.PathLike[str]) -> Self:
+        """Become the moments that were saved, of this object's kernel, `preprocess` and classes.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A file that `save` wrote.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, or its moments are of another kernel, `preprocess` or classes.
+        """
+        try:
+            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            facts = dict(json.loads(str(arrays["facts"])))
+            if facts["format"] != _FORMAT:
+                raise ValueError(f"its format is {facts['format']!r}")
+            stored = {name: arrays[f"sum {name}"] for name in Sums._fields}
+        except DAMAGED as error:
+            raise ValueError(
+                f"The file {os.fspath(path)!r} is damaged or holds no moments "
+                f"({type(error).__name__}: {error}). It must be what Moments.save wrote."
+            ) from error
+        kernel = self._kernel()
+        if _needs_rows(kernel):
+            raise ValueError(
+                f"The kernel {kernel!r} depends on training rows, of which there are none: pass "
+                "the 'kernel_' of the Moments that were saved."
+            )
+        kernel.function()
+        _check_same(self._described(kernel), facts, f"The file {os.fspath(path)!r}")
+        scalars = {name: float(stored[name]) for name in ("n_rows", "weight")}
+        self._sums = Sums(**{**stored, **scalars})
+        self.kernel_, self._is_1d = kernel, bool(facts["is_1d"])
+        self.n_features_in_ = int(facts["n_features_in"])
+        self._description = self._described(kernel)
+        if "classes" in arrays:
+            self.classes_ = arrays["classes"]
+        if "feature_names" in arrays:
+            self.feature_names_in_ = arrays["feature_names"].astype(object)
+        return self
+
+    def coding(self) -> Coding:
+        """Return what the targets stand for."""
+        check_is_fitted(self, "_sums")
+        if self.classes is not None:
+            return ClassCoding(self.classes_)
+        sums = self._sums
+        mean = sums.y / sums.weight
+        variance = np.maximum(sums.y_squares / sums.weight - mean**2, 0)
+        is_constant = variance <= 1e-14 * np.maximum(mean**2, 1e-300)
+        return RealCoding(mean, np.where(is_constant, 1.0, np.sqrt(variance)), self._is_1d)
+
+    def features_seen(self) -> tuple[Float64s, Float64s]:
+        """Return mean and deviation of each feature as the kernel sees it; NaN if private."""
+        sums = self._sums
+        mean = sums.x / sums.weight
+        return mean, np.sqrt(np.maximum(sums.x_squares / sums.weight - mean**2, 0))
+
+    def _targets(self, y: MatrixLike) -> tuple[Floats, bool]:
+        """Return the targets of each row, and whether y has one dimension."""
+        if self.classes is None:
+            y = np.asarray(y)
+            if y.dtype.kind in "USmMVO":
+                rule = f"the class labels that y holds, whose dtype is {y.dtype}"
+                raise refuse("Moments", "classes", rule, None)
+            if self.epsilon is not None:
+                raise refuse("Moments", "epsilon", "None without 'classes'", self.epsilon)
+            y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
+            return y.reshape(len(y), -1), y.ndim == 1
+        classes, y = self._classes(), column_or_1d(y, warn=True)
+        unknown = np.setdiff1d(y, classes)
+        if len(unknown):
+            raise ValueError(
+                f"y holds labels that are not among 'classes': {unknown[:5].tolist()}. Name all "
+                "of them there."
+            )
+        codes = np.searchsorted(classes, y)
+        return np.eye(len(classes), dtype=np.float32)[codes], True
+
+    def _classes(self) -> AnyArray:
+        return encode("Moments", np.asarray(list(self.classes)))[0]  # type: ignore[arg-type]
+
+    def _kernel(self) -> JaxKernel:
+        kernel = get_kernel(self.kernel)
+        if self.image_shape is None or kernel.get_params().get("image_shape", 0) is not None:
+            return kernel
+        return get_kernel(kernel, image_shape=tuple(self.image_shape))
+
+    def _resolved(self, rows: _Rows) -> JaxKernel:
+        """Return the kernel with all parameters set; refuse one without finite features."""
+        kernel = self._kernel()
+        if _needs_rows(kernel):
+            kernel = kernel.resolve(rows.seen(_RESOLVE_ROWS))
+        check_finite("Moments", kernel)
+        p = kernel.function().row_size(rows.n_seen)
+        if 12 * p**2 > _MAX_BYTES:
+            raise ValueError(
+                f"The moments of {p} features would take {12 * p**2 / 2**30:.0f} GiB, more than "
+                f"{_MAX_BYTES / 2**30:.0f}: lower the kernel's width, n_networks or n_components."
+            )
+        return kernel
+
+    def _block_size(self) -> int | str:
+        if isinstance(self.block_size, str) and self.block_size == "auto":
+            return "auto"
+        return check_integer("Moments", "block_size", self.block_size, minimum=1, also=' or "auto"')
+
+    def _draws(self) -> int:
+        return check_integer("Moments", "n_draws", self.n_draws, minimum=1)
+
+    def _change(self, rows: _Rows, targets: Floats, rng: np.random.RandomState) -> Change | None:
+        """Return what is done to raw rows, if there is an augmentation."""
+        augmentation = get_augmentation("Moments", self.augment)
+        if augmentation is None:
+            return None
+        shape = None if self.image_shape is None else tuple(int(n) for n in self.image_shape)
+        with jax.enable_x64(True):
+            check_augmented("Moments", augmentation, rows.raw(64), targets[:64], shape)
+            function = None
+            if self.preprocess is not None:
+                function = as_function("Moments", self.preprocess, self.dtype)
+        key = jax.random.key(int(rng.randint(2**31)), impl=PRNG)
+        return Change(key, function, augmentation, shape)
+
+    def _private(self, way: Way, sample_weight: ArrayLike | None) -> Way:
+        """Return the way to features of bounded norm."""
+        check_positive("Moments", "epsilon", self.epsilon)
+        if not 0 < check_positive("Moments", "delta", self.delta) < 1:
+            raise refuse("Moments", "delta", "a number > 0 and < 1", self.delta)
+        if sample_weight is not None:
+            raise ValueError("Moments with epsilon take no sample_weight: a row could weigh more.")
+        return replace(way, max_norm=check_positive("Moments", "max_norm", self.max_norm))
+
+    def _noisy(self, sums: Sums, rng: np.random.RandomState) -> Sums:
+        """Return the release of private sums: what it does not have is not known."""
+        H, C, y = noisy_sums(sums.H, sums.C, sums.y, self.epsilon, self.delta, self.max_norm, rng)
+        n = max(float(y.sum()), 1.0)
+        unknown = np.full_like(sums.x, np.nan)
+        return Sums(n, n, H, C, C.sum(axis=1), y, y, unknown, unknown)
+
+    def quadratic(self) -> Quadratic:
+        """Return the error of all rows as a step needs it, in float64."""
+        check_is_fitted(self, "_sums")
+        coding = self.coding()
+        sums = self._sums
+        if self.epsilon is not None:
+            sums = sums._replace(H=positive_part(sums.H))
+        if isinstance(coding, RealCoding):
+            return sums.quadratic(coding.mean, coding.scale)
+        k = coding.n_outputs
+        return sums.quadratic(np.full(k, 1 / k), np.ones(k))
+
+    def _described(self, kernel: JaxKernel) -> dict[str, str]:
+        """Return what moments have to have in common to be added."""
+        preprocess = "None"
+        if self.preprocess is not None:
+            preprocess = f"{type(self.preprocess).__name__} {joblib.hash(vars(self.preprocess))}"
+        classes = "None" if self.classes is None else str(self._classes().tolist())
+        return {"kernel": describe(kernel), "preprocess": preprocess, "classes": classes}
+
+    def _with(self, other: Moments, sign: int) -> Moments:
+        if not isinstance(other, Moments):
+            return NotImplemented
+        for one in (self, other):
+            check_is_fitted(one, "_sums")
+        _check_same(self._description, other._description, "The second moments")
+        if sign < 0 and other.n_rows_ > self.n_rows_:
+            raise ValueError(
+                f"{other.n_rows_:.0f} rows cannot be removed from {self.n_rows_:.0f}: subtract "
+                "moments of rows that are in these."
+            )
+        result = type(self)(**self.get_params(deep=False))
+        result.__dict__.update(vars(self))
+        result._sums = self._sums.plus(other._sums, sign)
+        if self.epsilon is None and other.epsilon is not None:
+            result.epsilon = other.epsilon
+        return result
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_sums")
+
+
+class _Rows:
+    """Rows that are read, checked and transformed when they are sliced."""
+
+    def __init__(self, moments: Moments, X: MatrixLike, is_first: bool) -> None:
+        check_not_images("X", X)
+        check_option("Moments", "dtype", moments.dtype, ("float32", "float64"))
+        if not (hasattr(X, "shape") and (hasattr(X, "dtype") or hasattr(X, "iloc"))):
+            X = check_array(X, dtype=None, ensure_all_finite=False, estimator=moments)
+        self._X, self._moments = X, moments
+        # The first rows tell how many features there are, and what they are called.
+        validate_data(moments, self._slice(slice(0, 2)), dtype=moments.dtype, reset=is_first)
+        self._is_transformed = moments.preprocess is not None and moments.augment is None
+        if moments.preprocess is not None:
+            check_is_fitted(moments.preprocess)
+        self.n_seen = self.seen(1).shape[1]
+        width = self.n_seen if self._is_transformed else moments.n_features_in_
+        self.shape = (X.shape[0], width)
+
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+    def __getitem__(self, rows: slice) -> Floats:
+        X = self.raw(rows)
+        return self._transformed(X) if self._is_transformed else X
+
+    def raw(self, rows: slice | int) -> Floats:
+        """Return rows as they came, or the first so many."""
+        part = self._slice(rows if isinstance(rows, slice) else slice(0, rows))
+        moments = self._moments
+        return validate_data(moments, part, dtype=moments.dtype, reset=False)
+
+    def seen(self, n: int) -> Floats:
+        """Return at most n rows, evenly spaced, as the kernel sees them."""
+        step = max(1, -(-self._X.shape[0] // n))
+        X = self.raw(slice(0, None, step))
+        return X if self._moments.preprocess is None else self._transformed(X)
+
+    def _slice(self, rows: slice) -> MatrixLike:
+        return self._X.iloc[rows] if hasattr(self._X, "iloc") else self._X[rows]
+
+    def _transformed(self, X: Floats) -> Floats:
+        return transformed(self._moments.preprocess, X, self._moments.dtype)
+
+
+def _needs_rows(kernel: JaxKernel) -> bool:
+    """Return whether a kernel has parameters that are set from rows."""
+    try:
+        kernel.function()
+    except ValueError:
+        return True
+    return False
+
+
+def check_finite(owner: str, kernel: JaxKernel) -> None:
+    """Refuse a kernel without finite features that stay the same."""
+    if kernel.function().is_finite:
+        return
+    raise ValueError(
+        f"The 'kernel' parameter of {owner} must have finite features that stay the same. Got "
+        f"{kernel!r} instead: take Landmarks(kernel, n_components), which approximates any kernel, "
+        "RandomFeatures(..., resample=False), Polynomial, FullyConnected(depth=0), or Invariant "
+        "of one of these."
+    )
+
+
+def _check_same(own: dict[str, str], other: dict[str, Any], what: str) -> None:
+    """Refuse moments of another kernel, preprocess or classes."""
+    for name in ("kernel", "preprocess", "classes"):
+        if own[name] != other[name]:
+            raise ValueError(
+                f"{what} must be of the same {name}. Got {other[name][:200]} instead of "
+                f"{own[name][:200]}: share one 'kernel_', one fitted transformer and one list of "
+                "classes."
+            )
+
+
+def check_given(
+    owner: str, moments: Given, kernels: list[JaxKernel], preprocess: Estimator | None
+) -> list[Moments]:
+    """Return the moments that a distiller was given, one for each of its kernels, checked."""
+    given = list(moments) if isinstance(moments, list | tuple) else [moments]
+    if len(given) != len(kernels) or not all(isinstance(one, Moments) for one in given):
+        raise ValueError(
+            f"{owner}.fit_moments needs {len(kernels)} Moments, one for each kernel. Got "
+            f"{moments!r} instead."
+        )
+    for one, kernel in zip(given, kernels, strict=True):
+        check_is_fitted(one)
+        if describe(kernel) not in (describe(one.kernel_), describe(one._kernel())):
+            raise ValueError(
+                f"{owner} and its moments must have the same kernel. Got {one.kernel_!r} of the "
+                f"moments instead of {kernel!r}: pass kernel=moments.kernel_."
+            )
+        if preprocess is not None and (
+            one.preprocess is None
+            or joblib.hash(vars(preprocess)) != joblib.hash(vars(one.preprocess))
+        ):
+            rule = "None in fit_moments, or the fitted transformer of the moments"
+            raise refuse(owner, "preprocess", rule, preprocess)
+        _check_same(
+            {**given[0]._description, "kernel": one._description["kernel"]},
+            one._description,
+            "All moments",
+        )
+    return given
+
+
+def facts_of(moments: list[Moments]) -> dict[str, str]:
+    """Return descriptions of moments, for a checkpoint."""
+    return {f"moments {i}": fingerprint(one._sums.C) for i, one in enumerate(moments)}
+
+
+def _weights(sample_weight: ArrayLike | None, n: int) -> Float64s:
+    """Return the weight of each row."""
+    if sample_weight is None:
+        return np.ones(n)
+    weight = check_array(
+        sample_weight, dtype=np.float64, ensure_2d=False, input_name="sample_weight"
+    )
+    if weight.shape != (n,) or (weight < 0).any():
+        raise ValueError(
+            f"sample_weight must be {n} numbers >= 0, one for each row. Got an array of shape "
+            f"{weight.shape} whose smallest entry is {weight.min(initial=np.inf):.3g} instead."
+        )
+    return weight
