@@ -31,8 +31,8 @@ _BLOCK_ROWS = 2500
 # How many bytes the rows and the features of a block may take.
 _BLOCK_BYTES = 256 * 2**20
 # Relative ridges that are searched, in so many factorisations, with so many random signs.
-_RIDGES = (1e-7, 1.0)
-_FACTORISATIONS = 8
+_RIDGES = (1e-7, 1e2)
+_FACTORISATIONS = 10
 _PROBES = 16
 
 

@@ -24,12 +24,12 @@ from kipsk._data._labels import encode
 from kipsk._data._numbers import RealCoding
 from kipsk._distil._moments import Sums, Way, positive_part, sums_over
 from kipsk._distil._targets import Change
-from kipsk._kip._objectives import check_augmented, way_of
+from kipsk._kip._objectives import as_it_is, check_augmented, way_of
 from kipsk._kip._preprocess import as_function, transformed
 from kipsk._storage._describe import describe, fingerprint
 from kipsk._storage._files import DAMAGED, write_atomically
 from kipsk._types import AnyArray, Estimator, Float64s, Floats, Given, MatrixLike
-from kipsk.augment._augmentations import get_augmentation
+from kipsk.augment._augmentations import get_augmentation, without_flip
 from kipsk.kernels._base import PRNG, JaxKernel
 from kipsk.kernels._registry import get_kernel
 
@@ -141,6 +141,7 @@ class Moments(BaseEstimator):
 
     _sums: Sums
     _is_1d: bool
+    _is_private: bool
     _description: dict[str, str]
     kernel_: JaxKernel
 
@@ -244,6 +245,7 @@ class Moments(BaseEstimator):
             sums = self._noisy(sums, rng)
         self._sums = sums if is_first else self._sums.plus(sums)
         self.kernel_, self._is_1d = kernel, is_1d
+        self._is_private = self.epsilon is not None
         if self.classes is not None:
             self.classes_ = self._classes()
         self._description = self._described(kernel)
@@ -287,7 +289,7 @@ class Moments(BaseEstimator):
             "format": _FORMAT,
             "is_1d": self._is_1d,
             "n_features_in": self.n_features_in_,
-            "is_private": self.epsilon is not None,
+            "is_private": self._is_private,
             **self._description,
         }
         arrays: dict[str, AnyArray] = {
@@ -340,6 +342,7 @@ class Moments(BaseEstimator):
         scalars = {name: float(stored[name]) for name in ("n_rows", "weight")}
         self._sums = Sums(**{**stored, **scalars})
         self.kernel_, self._is_1d = kernel, bool(facts["is_1d"])
+        self._is_private = bool(facts["is_private"])
         self.n_features_in_ = int(facts["n_features_in"])
         self._description = self._described(kernel)
         if "classes" in arrays:
@@ -399,6 +402,11 @@ class Moments(BaseEstimator):
         """Return the kernel with all parameters set; refuse one without finite features."""
         kernel = self._kernel()
         if _needs_rows(kernel):
+            if self.epsilon is not None:
+                rule = (
+                    "resolved with public rows before private ones come: kernel.resolve(X_public)"
+                )
+                raise refuse("Moments", "kernel", rule, self.kernel)
             kernel = kernel.resolve(rows.seen(_RESOLVE_ROWS))
         check_finite("Moments", kernel)
         p = kernel.function().row_size(rows.n_seen)
@@ -438,11 +446,18 @@ class Moments(BaseEstimator):
             raise refuse("Moments", "delta", "a number > 0 and < 1", self.delta)
         if sample_weight is not None:
             raise ValueError("Moments with epsilon take no sample_weight: a row could weigh more.")
+        if way.change is not None and without_flip(way.change.augmentation)[1] is not as_it_is:
+            rule = 'None or "flip" with epsilon: others may mix rows'
+            raise refuse("Moments", "augment", rule, self.augment)
         return replace(way, max_norm=check_positive("Moments", "max_norm", self.max_norm))
 
     def _noisy(self, sums: Sums, rng: np.random.RandomState) -> Sums:
         """Return the release of private sums: what it does not have is not known."""
-        H, C, y = noisy_sums(sums.H, sums.C, sums.y, self.epsilon, self.delta, self.max_norm, rng)
+        assert self.epsilon is not None
+        generator = np.random.default_rng(rng.randint(2**31, size=8))
+        H, C, y = noisy_sums(
+            sums.H, sums.C, sums.y, self.epsilon, self.delta, self.max_norm, generator
+        )
         n = max(float(y.sum()), 1.0)
         unknown = np.full_like(sums.x, np.nan)
         return Sums(n, n, H, C, C.sum(axis=1), y, y, unknown, unknown)
@@ -452,7 +467,7 @@ class Moments(BaseEstimator):
         check_is_fitted(self, "_sums")
         coding = self.coding()
         sums = self._sums
-        if self.epsilon is not None:
+        if self._is_private:
             sums = sums._replace(H=positive_part(sums.H))
         if isinstance(coding, RealCoding):
             return sums.quadratic(coding.mean, coding.scale)
@@ -481,8 +496,7 @@ class Moments(BaseEstimator):
         result = type(self)(**self.get_params(deep=False))
         result.__dict__.update(vars(self))
         result._sums = self._sums.plus(other._sums, sign)
-        if self.epsilon is None and other.epsilon is not None:
-            result.epsilon = other.epsilon
+        result._is_private = self._is_private or other._is_private
         return result
 
     def __sklearn_is_fitted__(self) -> bool:

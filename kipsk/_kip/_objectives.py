@@ -153,11 +153,12 @@ def way_of(
     n_draws = 1 if rest is None else n_draws
     if rest is None and change.preprocess is None:
         return Way(function, None, share, mirrored), n_draws
-    change = replace(change, augmentation=rest or _as_it_is)
+    change = replace(change, augmentation=rest or as_it_is)
     return Way(function, change, share, mirrored), n_draws
 
 
-def _as_it_is(key: Array, images: Array) -> Array:
+def as_it_is(key: Array, images: Array) -> Array:
+    """Return the images: no augmentation."""
     return images
 
 
