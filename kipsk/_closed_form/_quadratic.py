@@ -24,7 +24,7 @@ class Quadratic(NamedTuple):
     Attributes
     ----------
     H : Array of shape (p, p) or (p, rank)
-        ``E[phi phi^T]``, or R with ``R R^T`` near it.
+        ``E[phi phi^T]``, or R with ``R R^T`` near it and fewer columns than rows.
     C : Array of shape (p, n_outputs)
         ``E[phi y^T]``.
     y_squares, y_means : Arrays of shape (n_outputs,)

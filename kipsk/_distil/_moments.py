@@ -259,11 +259,18 @@ def _assembled(strips: list[Float64s]) -> Float64s:
     return H
 
 
-def low_rank(H: Float64s, rank: int) -> Float64s:
-    """Return R of shape (p, rank) with ``R R^T`` the nearest matrix of this rank."""
-    p = len(H)
-    values, vectors = eigh(H, subset_by_index=(p - rank, p - 1))
-    return vectors * np.sqrt(np.maximum(values, 0))
+def of_rank(quadratic: Quadratic, rank: int) -> Quadratic:
+    """Return the error of a model's part along the leading eigenvectors of H.
+
+    Elsewhere it is as if the features were zero: there C is left out, too, without which the error
+    would fall without end.
+    """
+    p = len(quadratic.H)
+    if rank >= p:
+        return quadratic
+    values, vectors = eigh(quadratic.H, subset_by_index=(p - rank, p - 1))
+    factor = vectors * np.sqrt(np.maximum(values, 0))
+    return quadratic._replace(H=factor, C=vectors @ (vectors.T @ quadratic.C))
 
 
 def positive_part(H: Float64s) -> Float64s:

@@ -12,12 +12,12 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from kipsk._checks import check_auto, refuse
+from kipsk._checks import check_auto, check_integer, refuse
 from kipsk._closed_form._quadratic import Quadratic
 from kipsk._data._coding import Data
 from kipsk._distil import _run
 from kipsk._distil._history import History, Params
-from kipsk._distil._moments import best_ridge, on_device, with_ridge
+from kipsk._distil._moments import best_ridge, of_rank, on_device, with_ridge
 from kipsk._distil._objective import Batch
 from kipsk._distil._problem import Problem
 from kipsk._distil._run import Watch
@@ -156,6 +156,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         moments: Moments | Sequence[Moments],
         held_out: Moments | None = None,
         ridge: float | str = "auto",
+        rank: int | None = None,
     ) -> Self:
         """Learn the support set from the moments of a training set, without a row of it.
 
@@ -177,6 +178,10 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
             cross-validation chooses, both of ridge regression on all rows. With 0 the result is
             that of ``fit`` with ``batch_size="all"`` on the same rows, from the same start.
             Published as ``ridge_``.
+        rank : int, default=None
+            The steps see H by its so many largest eigenvalues alone, so that a step's product
+            with it costs ``rank / p`` of its time twice. It is for many features and few support
+            rows, whose own features cost little. None is all of H.
 
         Returns
         -------
@@ -221,6 +226,9 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
             watch = self._watch(run, checkpoint, None)
             if scored is not None:
                 watch = watch._replace(held_out=_in_steps(settings, [scored])[0])
+            if rank is not None:
+                n = check_integer(settings.owner, "rank", rank, minimum=1, also=" or None")
+                quadratics = [of_rank(one, n) for one in quadratics]
             self._descend(run, problem, _in_steps(settings, quadratics), watch, saved)
         self.ridge_ = penalty
         for name in ("n_features_in_", "feature_names_in_"):

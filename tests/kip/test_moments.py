@@ -246,6 +246,18 @@ def test_ridge_is_that_of_all_rows(blobs):
     assert 0.3 < (ridge / p) / (model.reg_ / n) < 3
 
 
+def test_a_low_rank_is_near(blobs, kernel, moments):
+    """Oracle: all of H."""
+    params = {"init": start(blobs), "max_iter": 20, "random_state": 0}
+    full = KIPDistiller(kernel, **params).fit_moments(moments, ridge=0)
+    whole = KIPDistiller(kernel, **params).fit_moments(moments, ridge=0, rank=1000)
+    near = KIPDistiller(kernel, **params).fit_moments(moments, ridge=0, rank=28)
+    far = KIPDistiller(kernel, **params).fit_moments(moments, ridge=0, rank=4)
+    assert_allclose(whole.loss_curve_, full.loss_curve_, rtol=1e-4)
+    errors = [abs(one.loss_curve_ - full.loss_curve_).max() for one in (near, far)]
+    assert errors[0] < 0.1 * errors[1]
+
+
 def test_real_targets(blobs):
     X = blobs[0]
     y = 1000 + 5 * X[:, 0] - X[:, 1] * X[:, 2]
