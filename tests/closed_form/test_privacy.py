@@ -63,6 +63,8 @@ def test_deviation_is_the_smallest_that_the_theorem_allows(epsilon, delta):
 @pytest.mark.parametrize(
     ("epsilon", "delta", "exact"),
     [
+        (1e-06, 1e-12, 4122525.4027566016),
+        (1e-05, 1e-10, 361903.8595094055),
         (0.1, 1e-05, 30.74956613197745),
         (1.0, 1e-08, 5.100308787529928),
         (1.0, 0.7, 0.38173310302367086),
@@ -73,7 +75,7 @@ def test_deviation_is_the_smallest_that_the_theorem_allows(epsilon, delta):
 )
 def test_deviation_is_rounded_up(epsilon, delta, exact):
     sigma = noise_deviation(epsilon, delta, 1.0)
-    assert exact <= sigma <= exact * (1 + 1e-9)
+    assert exact <= sigma <= exact * (1 + (1e-9 if epsilon >= 0.1 else 1e-7))
 
 
 def test_deviation_falls_with_epsilon_and_with_delta():
@@ -151,8 +153,8 @@ def test_a_row_with_one_feature_moves_the_sums_by_all_of_the_sensitivity():
 
 @pytest.mark.parametrize("max_norm", [0.5, 3.0])
 def test_noise_has_the_deviations_of_the_scaled_parts(max_norm):
-    """Oracle: sample deviations and correlations of 20000 draws, within five standard errors."""
-    n, p, k = 20000, 3, 2
+    """Oracle: sample deviations and correlations of 5000 draws, within five standard errors."""
+    n, p, k = 5000, 3, 2
     sigma = noise_deviation(1.0, 1e-5, np.sqrt(3) * max_norm**2)
     phi, codes = clipped_rows(10, p, max_norm)
     H, C, y = sums(phi, codes % k, k)
