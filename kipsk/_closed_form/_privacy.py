@@ -101,7 +101,7 @@ def noisy_sums(
     ----------
     H : ndarray of shape (p, p)
         The sum of ``phi phi^T`` over the rows, phi being a row's features. Its upper triangle is
-        read.
+        read, and stands for the lower one.
     C : ndarray of shape (p, k)
         The sum of ``phi e^T``, e being the unit vector of the row's class.
     y : ndarray of shape (k,)
@@ -124,22 +124,21 @@ def noisy_sums(
     -----
     What one row adds, with B for max_norm:
 
-    - to the upper triangle of H, with its diagonal, the products ``phi_i phi_j`` for i <= j. Their
-      squares are some of those of ``phi phi^T``, whose sum is
-      ``sum_i phi_i^2 sum_j phi_j^2 = |phi|^4``: the norm is at most B^2, and is that if phi has
-      one entry that is not zero. The lower triangle is a copy and tells nothing more.
+    - to H the matrix ``phi phi^T``, whose squares sum to
+      ``sum_i phi_i^2 sum_j phi_j^2 = |phi|^4``: the norm is at most B^2. So both triangles can have
+      noise of their own; their mean, which is symmetric, has half of its variance.
     - to C one column, phi: the norm is at most B, and B^2 for ``B C``.
     - to y a one: the norm is B^2 for ``B^2 y``.
 
-    So the vector of the triangle, ``B C`` and ``B^2 y`` has the sensitivity ``sqrt(3) B^2``, of
+    So the vector of H, ``B C`` and ``B^2 y`` has the sensitivity ``sqrt(3) B^2``, of
     which each part has the same share. Scaled back, the noise of C is divided by B and that of y
     by B^2.
     """
     deviation = noise_deviation(epsilon, delta, np.sqrt(3) * max_norm**2)
-    # The noise is drawn for all of H, and half of it dropped.
-    upper = np.triu(H + deviation * rng.standard_normal(H.shape))
+    upper = np.triu(H)
+    noisy = upper + np.triu(H, 1).T + deviation * rng.standard_normal(H.shape)
     return (
-        upper + np.triu(upper, 1).T,
+        (noisy + noisy.T) / 2,
         C + deviation / max_norm * rng.standard_normal(C.shape),
         y + deviation / max_norm**2 * rng.standard_normal(y.shape),
     )

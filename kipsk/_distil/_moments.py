@@ -142,8 +142,10 @@ class Way:
             X, y = self.change(X, y, number)
         Phi = self.function.features(self.function.prepare(X))
         if self.max_norm is not None:
+            # A little less, so that rounding makes no row longer.
+            limit = self.max_norm * (1 - 1e-5)
             norms = jnp.linalg.norm(Phi, axis=1, keepdims=True)
-            Phi = Phi * jnp.minimum(1, self.max_norm / jnp.maximum(norms, self.max_norm))
+            Phi = Phi * (limit / jnp.maximum(norms, limit))
         return X, Phi, y, weight
 
 

@@ -122,8 +122,9 @@ class Moments(BaseEstimator):
     that differ by one row, and any set S of results, ``P(S) <= exp(epsilon) P'(S) + delta``. What
     follows, such as distilling, does not weaken that. H is used as the nearest positive
     semi-definite matrix. `preprocess`, the kernel's landmarks and `max_norm` are not covered: take
-    them from public data. The noise is of a pseudo-random generator in double precision, without
-    protection against attacks on its low-order bits.
+    them from public data. A `random_state` that others know gives no privacy. The noise is of a
+    pseudo-random generator in double precision, without protection against attacks on its
+    low-order bits.
 
     Examples
     --------

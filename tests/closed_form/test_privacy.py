@@ -129,7 +129,7 @@ def clipped_rows(n, p, max_norm, seed=0):
 
 def released(H, C, y, max_norm):
     """The vector that the noise is added to, with the same deviation for each entry."""
-    parts = H[np.triu_indices(len(H))], max_norm * C.ravel(), max_norm**2 * y
+    parts = H.ravel(), max_norm * C.ravel(), max_norm**2 * y
     return np.concatenate(parts)
 
 
@@ -159,9 +159,11 @@ def test_noise_has_the_deviations_of_the_scaled_parts(max_norm):
     phi, codes = clipped_rows(10, p, max_norm)
     H, C, y = sums(phi, codes % k, k)
     rng = np.random.default_rng(1)
-    scale = {"H": 1.0, "C": max_norm, "y": max_norm**2}
-    draws = [noisy_sums(H, C, y, 1.0, 1e-5, max_norm, rng) for _ in range(n)]
     upper = np.triu_indices(p)
+    # Off the diagonal two draws are averaged.
+    of_H = np.where(upper[0] == upper[1], 1.0, np.sqrt(2))
+    scale = {"H": of_H, "C": max_norm, "y": max_norm**2}
+    draws = [noisy_sums(H, C, y, 1.0, 1e-5, max_norm, rng) for _ in range(n)]
     noise = np.hstack(
         [
             np.array([d[0][upper] - H[upper] for d in draws]) * scale["H"],
