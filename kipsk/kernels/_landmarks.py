@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from sklearn.cluster import kmeans_plusplus
 
 from kipsk._checks import check_integer, check_option, check_rows, refuse
 from kipsk._closed_form._products import matmul
-from kipsk._types import AnyArray, Float64s, Ints, PyTree
+from kipsk._types import AnyArray, Float64s, Given, Ints, PyTree
 from kipsk.kernels._base import FeatureFunction, JaxKernel, KernelFunction, evaluate, prepare
 from kipsk.kernels._registry import get_kernel
 
@@ -142,6 +142,27 @@ class Landmarks(JaxKernel):
         kernel.function()
         return kernel
 
+    def set_params(self, **params: Given) -> Self:
+        """Set parameters; what followed from those before is forgotten.
+
+        Parameters
+        ----------
+        **params
+            Constructor parameters.
+
+        Returns
+        -------
+        self : Landmarks
+        """
+        self._whitening = None
+        return super().set_params(**params)  # type: ignore[no-any-return]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Landmarks):
+            return False
+        own, its = self.get_params(), other.get_params()
+        return all(np.array_equal(own[name], its[name]) for name in own)
+
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle holds: not the square matrix that follows from the landmarks."""
         return {name: value for name, value in vars(self).items() if name != "_whitening"}
@@ -230,9 +251,7 @@ def _rp_cholesky(
     return chosen.tolist()
 
 
-def _pivots(
-    K: Float64s, diagonal: Float64s, rng: np.random.RandomState
-) -> tuple[Float64s, Ints]:
+def _pivots(K: Float64s, diagonal: Float64s, rng: np.random.RandomState) -> tuple[Float64s, Ints]:
     """Return the Cholesky factor of the rows of a block that are taken, and their numbers."""
     left, kept = K.copy(), []
     L = np.zeros_like(K)
