@@ -94,6 +94,7 @@ class Landmarks(JaxKernel):
     """
 
     _whitening: Float64s | None = None
+    _is_resolved: bool = False
 
     def __init__(
         self,
@@ -130,7 +131,7 @@ class Landmarks(JaxKernel):
             With arrays as `landmarks`, and with fewer of them than `n_components` if X has fewer
             different rows.
         """
-        if self._whitening is not None:
+        if self._is_resolved:
             return self
         X = check_rows("X", X)
         base = get_kernel(self.kernel).resolve(X)
@@ -139,6 +140,7 @@ class Landmarks(JaxKernel):
             landmarks = self._chosen(base, X)
         params = {**self.get_params(), "kernel": base, "landmarks": landmarks}
         kernel = type(self)(**params)
+        kernel._is_resolved = True
         kernel.function()
         return kernel
 
@@ -154,7 +156,7 @@ class Landmarks(JaxKernel):
         -------
         self : Landmarks
         """
-        self._whitening = None
+        self._whitening, self._is_resolved = None, False
         return super().set_params(**params)  # type: ignore[no-any-return]
 
     def __eq__(self, other: object) -> bool:
