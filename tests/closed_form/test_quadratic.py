@@ -21,7 +21,7 @@ from kipsk._closed_form._quadratic import (
 
 N, P, N_S, N_OUT = 40, 7, 5, 3
 rng = np.random.default_rng(0)
-PHI, Y = rng.standard_normal((N, P)), rng.standard_normal((N, N_OUT)) + [0, 2, -1]
+PHI, Y = rng.standard_normal((N, P)), rng.standard_normal((N, N_OUT)) + np.array([0, 2, -1])
 W, PHI_S, ALPHA = (rng.standard_normal(shape) for shape in ((P, N_OUT), (N_S, P), (N_S, N_OUT)))
 # Rows in a space of three dimensions: of them H is R R^T with R of shape (P, 3).
 FLAT = PHI[:, :3] @ rng.standard_normal((3, P))

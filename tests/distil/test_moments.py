@@ -33,7 +33,7 @@ from kipsk.kernels import FullyConnected, Landmarks, Polynomial, RandomFeatures
 N, N_OUT, SHAPE = 23, 3, (2, 3, 1)
 rng = np.random.default_rng(0)
 X = rng.standard_normal((N, 6)).astype(np.float32)
-Y = rng.standard_normal((N, N_OUT)) + [0, 5, -1]
+Y = rng.standard_normal((N, N_OUT)) + np.array([0, 5, -1])
 ONES, WEIGHTS = np.ones(N), rng.uniform(0.5, 2, N)
 WEIGHTS[[0, 7, 22]] = 0
 POLYNOMIAL = Polynomial(2).function()  # 28 features

@@ -220,6 +220,20 @@ def test_rows_far_from_zero():
     assert largest(kernel(far) - exact) < 1e-5 * largest(exact)
 
 
+def test_resolve_after_function():
+    """The base kernel still has to learn where the rows are."""
+    far = (X + 1000).astype(np.float32)
+    kernel = Landmarks("fc1", landmarks=far)
+    kernel.function()
+    exact = FullyConnected()(far.astype(np.float64))
+    assert largest(kernel(far) - exact) < 1e-5 * largest(exact)
+    resolved = kernel.resolve(far)
+    assert resolved.resolve(X) is resolved
+    copy = pickle.loads(pickle.dumps(resolved))
+    assert copy.resolve(X) is copy
+    assert_array_equal(copy(far), resolved(far))
+
+
 def test_copies():
     kernel = Landmarks(RBF(2.0), landmarks=Z, random_state=4)
     K = kernel(X)
