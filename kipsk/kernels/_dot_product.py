@@ -79,6 +79,9 @@ class FullyConnectedFunction(DotProductFunction):
         X = A.X if A.along is None else A.X + jnp.asarray(self.centre, A.X.dtype)
         return with_constant(self.w_std / A.X.shape[1] ** 0.5 * X, self.b_std)
 
+    def row_size(self, n_features: int) -> int:
+        return n_features + self.has_features  # one more is the constant feature
+
     def diag(self, A: Rows) -> Array:
         return self._of_squares(self._squares(A), A.X.shape[1]).astype(A.X.dtype)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from sklearn.cluster import kmeans_plusplus
 
 from kipsk._checks import check_integer, check_option, check_rows, refuse
 from kipsk._closed_form._products import matmul
-from kipsk._types import AnyArray, Float64s, Ints, PyTree
+from kipsk._types import AnyArray, Float64s, Given, Ints, PyTree
 from kipsk.kernels._base import FeatureFunction, JaxKernel, KernelFunction, evaluate, prepare
 from kipsk.kernels._registry import get_kernel
 
@@ -94,6 +94,7 @@ class Landmarks(JaxKernel):
     """
 
     _whitening: Float64s | None = None
+    _is_resolved: bool = False
 
     def __init__(
         self,
@@ -130,7 +131,7 @@ class Landmarks(JaxKernel):
             With arrays as `landmarks`, and with fewer of them than `n_components` if X has fewer
             different rows.
         """
-        if self._whitening is not None:
+        if self._is_resolved:
             return self
         X = check_rows("X", X)
         base = get_kernel(self.kernel).resolve(X)
@@ -139,6 +140,7 @@ class Landmarks(JaxKernel):
             landmarks = self._chosen(base, X)
         params = {**self.get_params(), "kernel": base, "landmarks": landmarks}
         kernel = type(self)(**params)
+        kernel._is_resolved = True
         kernel.function()
         return kernel
 
@@ -150,6 +152,27 @@ class Landmarks(JaxKernel):
             f"Landmarks(kernel={self.kernel!r}, n_components={self.n_components}, "
             f"landmarks={shown}, random_state={self.random_state})"
         )
+
+    def set_params(self, **params: Given) -> Self:
+        """Set parameters; what followed from those before is forgotten.
+
+        Parameters
+        ----------
+        **params
+            Constructor parameters.
+
+        Returns
+        -------
+        self : Landmarks
+        """
+        self._whitening, self._is_resolved = None, False
+        return super().set_params(**params)  # type: ignore[no-any-return]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Landmarks):
+            return False
+        own, its = self.get_params(), other.get_params()
+        return all(np.array_equal(own[name], its[name]) for name in own)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle holds: not the square matrix that follows from the landmarks."""
