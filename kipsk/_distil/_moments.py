@@ -97,11 +97,6 @@ class Sums(NamedTuple):
             n_rows=np.float64(self.n_rows),
         )
 
-    def deviation(self) -> float:
-        """Return the root mean square of the rows' entries about their means; 1 if it is zero."""
-        variances = self.x_squares / self.weight - (self.x / self.weight) ** 2
-        return float(np.sqrt(np.mean(np.maximum(variances, 0)))) or 1.0
-
 
 @register_dataclass
 @dataclass(frozen=True)

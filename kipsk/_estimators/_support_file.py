@@ -17,6 +17,9 @@ from kipsk._warn import warn
 from kipsk.kernels._base import JaxKernel
 from kipsk.kernels._registry import get_kernel
 
+# What the names of a kernel's arrays begin with.
+_ARRAY = "kernel array "
+
 
 class Stored(NamedTuple):
     """What a file holds of a support set.
@@ -47,9 +50,10 @@ def write(distiller: Estimator, path: str | os.PathLike[str]) -> None:
         images = X_s.reshape(-1, *shape)
     else:
         images = X_s
+    of_kernel: dict[str, AnyArray] = {}
     metadata = {
         "estimator": repr(distiller),
-        **_described(distiller.kernel_),
+        **_described(distiller.kernel_, of_kernel),
         "reg": distiller.reg_,
         "preprocess": repr(getattr(distiller, "preprocess_", None)),
         "temperature": getattr(distiller, "temperature_", None),
@@ -58,6 +62,7 @@ def write(distiller: Estimator, path: str | os.PathLike[str]) -> None:
         "images": images,
         "labels": distiller.y_s_,
         **own,
+        **of_kernel,
         "metadata": np.array(json.dumps(metadata)),
     }
     if hasattr(distiller, "feature_names_in_"):
@@ -120,6 +125,7 @@ def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
             raise ValueError(f"no {' and no '.join(sorted(missing))} in it")
         if "metadata" in arrays:
             arrays["metadata"] = dict(json.loads(str(arrays["metadata"])))
+            _restore(arrays["metadata"], arrays)
     except DAMAGED as error:
         raise ValueError(
             f"The file {os.fspath(path)!r} is damaged or no support set ({type(error).__name__}: "
@@ -128,14 +134,31 @@ def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
     return arrays
 
 
-def _described(kernel: JaxKernel) -> dict[str, Any]:
-    """Return the kind of a kernel and its plain parameters, of kernels inside of it too."""
-    parameters = {
-        name: _described(value) if isinstance(value, JaxKernel) else value
-        for name, value in kernel.get_params(deep=False).items()
-        if _is_plain(value) or isinstance(value, JaxKernel)
-    }
+def _described(kernel: JaxKernel, arrays: dict[str, AnyArray]) -> dict[str, Any]:
+    """Return the kind of a kernel and its plain parameters, of kernels inside of it too.
+
+    Parameters that are arrays are put into `arrays`; their names there stand for them.
+    """
+    parameters: dict[str, Any] = {}
+    for name, value in kernel.get_params(deep=False).items():
+        if isinstance(value, JaxKernel):
+            parameters[name] = _described(value, arrays)
+        elif isinstance(value, np.ndarray):
+            key = f"{_ARRAY}{len(arrays)}"
+            arrays[key], parameters[name] = value, [key]
+        elif _is_plain(value):
+            parameters[name] = value
     return {"kernel": type(kernel).__name__, "kernel_parameters": parameters}
+
+
+def _restore(described: dict[str, Any], arrays: dict[str, Any]) -> None:
+    """Put arrays in the place of their names."""
+    parameters = described.get("kernel_parameters", {})
+    for name, value in parameters.items():
+        if isinstance(value, dict):
+            _restore(value, arrays)
+        elif isinstance(value, list) and value[0].startswith(_ARRAY):
+            parameters[name] = arrays[value[0]]
 
 
 def _inside(kernel: JaxKernel, metadata: dict[str, Any]) -> dict[str, JaxKernel]:
@@ -158,7 +181,13 @@ def as_it_was(kernel: JaxKernel, metadata: dict[str, Any]) -> JaxKernel:
     if not is_of_kind(kernel, metadata):
         return kernel
     stored, own = metadata["kernel_parameters"], kernel.get_params(deep=False)
-    numbers = {name: stored[name] for name in own if own[name] == "auto" and name in stored}
+    numbers = {
+        name: stored[name]
+        for name, value in own.items()
+        if isinstance(value, str)
+        and (value == "auto" or isinstance(stored.get(name), np.ndarray))
+        and name in stored
+    }
     inside = {name: as_it_was(k, stored[name]) for name, k in _inside(kernel, metadata).items()}
     return type(kernel)(**{**own, **numbers, **inside})
 

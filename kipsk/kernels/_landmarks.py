@@ -139,6 +139,12 @@ class Landmarks(JaxKernel):
         if isinstance(landmarks, str):
             landmarks = self._chosen(base, X)
         params = {**self.get_params(), "kernel": base, "landmarks": landmarks}
+        landmarks = np.asarray(landmarks)
+        if not len(landmarks):
+            raise ValueError(
+                "Landmarks found no row of X whose kernel with itself is above zero: scale the "
+                "features, or give the kernel a bias."
+            )
         kernel = type(self)(**params)
         kernel._is_resolved = True
         kernel.function()
@@ -194,7 +200,7 @@ class Landmarks(JaxKernel):
                 chosen = kmeans_plusplus(candidates, n, random_state=rng)[1]
             case _:
                 chosen = _rp_cholesky(_checked(base.function()), candidates, n, rng)
-        return candidates[np.sort(chosen)]
+        return candidates[np.sort(np.asarray(chosen, np.intp))]
 
     def function(self) -> LandmarksFunction:
         """Return the kernel as a pure JAX function.
@@ -210,7 +216,7 @@ class Landmarks(JaxKernel):
                 "data: call resolve(X) first."
             )
         landmarks = np.asarray(self.landmarks)
-        if landmarks.ndim != 2 or not len(landmarks):
+        if landmarks.ndim != 2:
             rule = f"one of {list(_WAYS)} or an array of shape (n_landmarks, n_features)"
             raise refuse("Landmarks", "landmarks", rule, self.landmarks)
         base = _checked(get_kernel(self.kernel).function())
@@ -230,6 +236,12 @@ def _whitening(base: KernelFunction, landmarks: AnyArray) -> Float64s:
     """Return ``L^-T`` of ``K(Z, Z) = L L^T``, in float64."""
     with jax.enable_x64(True):
         K = np.array(evaluate(base, landmarks.astype(np.float64)), np.float64)
+    if not (np.isfinite(K).all() and np.trace(K) > 0):
+        raise ValueError(
+            "The kernel between the landmarks of Landmarks must be finite, and not zero for all of "
+            f"them. Got a matrix whose trace is {np.trace(K):.3g}: scale the features, give the "
+            "kernel a bias, or choose other landmarks."
+        )
     K.flat[:: len(K) + 1] += _JITTER * np.trace(K) / len(K)
     return solve_triangular(cholesky(K, lower=True), np.eye(len(K)), lower=True).T
 

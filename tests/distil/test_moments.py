@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from kipsk._closed_form._quadratic import mean_squares
+from kipsk._closed_form._quadratic import Quadratic, mean_squares
 from kipsk._distil import _moments
 from kipsk._distil._label_solve import solve_labels_over
 from kipsk._distil._moments import (
     Sums,
     Way,
     features,
-    low_rank,
+    of_rank,
     on_device,
     positive_part,
     rows_of_block,
@@ -250,27 +250,25 @@ def test_on_device():
     assert dtypes == ["float32", "float32", "float64", "float64", "float64"]
 
 
-@pytest.mark.parametrize("weight", [ONES, WEIGHTS], ids=["equal", "weights"])
-def test_deviation(weight, close):
-    """Oracle: numpy, about the mean of each feature."""
-    rows = X + np.arange(6, dtype=np.float32)
-    about = rows - np.average(rows.astype(np.float64), axis=0, weights=weight)
-    expected = np.sqrt(np.mean(np.average(about**2, axis=0, weights=weight)))
-    sums = sums_over(Way(POLYNOMIAL), rows, Y, weight, block_size=9)
-    close(sums.deviation(), expected)
-    if weight is ONES:
-        close(sums.deviation(), np.sqrt(np.mean(rows.astype(np.float64).var(axis=0))))
-
-
-def test_deviation_of_equal_rows():
-    sums = sums_over(Way(POLYNOMIAL), np.ones((5, 6), np.float32), Y[:5], ONES[:5])
-    assert sums.deviation() == 1.0
-
-
 def symmetric(eigenvalues, seed=0):
     n = len(eigenvalues)
     Q, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((n, n)))
     return (Q * eigenvalues) @ Q.T
+
+
+def ranked(H, rank, C=None):
+    C = np.zeros((len(H), 2)) if C is None else C
+    return of_rank(Quadratic(H, C, np.ones(2), np.zeros(2), np.float64(9)), rank)
+
+
+def test_low_rank_leaves_out_what_has_no_curvature(close):
+    """Oracle: the minimum along the leading eigenvectors; elsewhere the error does not change."""
+    H = symmetric(np.array([5.0, 3.0, 2.0, 1e-3]))
+    C = np.random.default_rng(0).normal(size=(4, 2))
+    found = ranked(H, 3, C)
+    _, vectors = np.linalg.eigh(H)
+    assert abs(vectors[:, 0] @ found.C).max() < 1e-12
+    close(vectors[:, 1:].T @ found.C, vectors[:, 1:].T @ C)
 
 
 @pytest.mark.parametrize("rank", [1, 3, 5])
@@ -278,7 +276,7 @@ def test_low_rank_is_the_nearest(rank, close):
     """Oracle: the singular values that are left out (Eckart & Young)."""
     values = np.array([5.0, 3.0, 2.0, 1.0, 0.5, 0.1])
     H = symmetric(values)
-    R = low_rank(H, rank)
+    R = ranked(H, rank).H
     assert R.shape == (6, rank)
     close(np.linalg.norm(H - R @ R.T), np.sqrt(np.sum(values[rank:] ** 2)))
 
@@ -286,7 +284,7 @@ def test_low_rank_is_the_nearest(rank, close):
 def test_low_rank_of_a_matrix_of_that_rank(close):
     """Eigenvalues that are rounding, and below zero, count for nothing."""
     H = symmetric(np.array([2.0, 1.0, 0.0, 0.0, -1e-17]))
-    R = low_rank(H, 4)
+    R = ranked(H, 4).H
     assert np.isfinite(R).all()
     close(R @ R.T, H)
 

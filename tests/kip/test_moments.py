@@ -291,6 +291,16 @@ def test_a_transformer_of_the_moments_is_the_models(blobs):
     assert distiller.score(X, y) > 0.9
 
 
+def test_a_support_file_holds_the_landmarks(blobs, tmp_path):
+    kernel = Landmarks(RBF(6.0), 30)
+    params = {"ipc": 2, "max_iter": 5, "random_state": 0}
+    distiller = KIPDistiller(kernel, **params).fit(*blobs)
+    distiller.export_support(tmp_path / "set.npz")
+    loaded = KIPDistiller(kernel).load_support(tmp_path / "set.npz")
+    expected = distiller.decision_function(blobs[0])
+    assert_allclose(loaded.decision_function(blobs[0]), expected, atol=1e-6)
+
+
 # --- privacy -------------------------------------------------------------------------------------
 
 
