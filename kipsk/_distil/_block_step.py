@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -101,8 +101,7 @@ class BlockSteps:
         problem, objective = self._problem, self._problem.objectives[turn.which]
         if not problem.has_slow_pairs(objective):
             return _fast(problem, turn, state, rates, n_steps)
-        given = turn.targets
-        assert isinstance(given, Targets)  # pairs are slow where there are no features
+        given = cast(Targets, turn.targets)  # moments are of features, whose pairs are fast
         changes = given.change is not None
         X_s, changed = _support_and_targets(
             objective, state.params, given if changes else None, state.n_steps

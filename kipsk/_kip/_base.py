@@ -259,7 +259,8 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         looking, held_out = run.settings.looking, run.held_out
 
         def after(params: Callable[[], Params]) -> bool:
-            assert tasks is not None
+            if tasks is None:
+                return False
             return tasks.after_step(lambda: self._attributes(run, params()))
 
         return Watch(

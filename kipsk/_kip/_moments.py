@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from dataclasses import replace
@@ -454,11 +455,9 @@ class Moments(BaseEstimator):
 
     def _noisy(self, sums: Sums, rng: np.random.RandomState) -> Sums:
         """Return the release of private sums: what it does not have is not known."""
-        assert self.epsilon is not None
+        epsilon = check_positive("Moments", "epsilon", self.epsilon)
         generator = np.random.default_rng(rng.randint(2**31, size=8))
-        H, C, y = noisy_sums(
-            sums.H, sums.C, sums.y, self.epsilon, self.delta, self.max_norm, generator
-        )
+        H, C, y = noisy_sums(sums.H, sums.C, sums.y, epsilon, self.delta, self.max_norm, generator)
         n = max(float(y.sum()), 1.0)
         unknown = np.full_like(sums.x, np.nan)
         return Sums(n, n, H, C, C.sum(axis=1), y, y, unknown, unknown)
@@ -494,8 +493,7 @@ class Moments(BaseEstimator):
                 f"{other.n_rows_:.0f} rows cannot be removed from {self.n_rows_:.0f}: subtract "
                 "moments of rows that are in these."
             )
-        result = type(self)(**self.get_params(deep=False))
-        result.__dict__.update(vars(self))
+        result = copy.copy(self)
         result._sums = self._sums.plus(other._sums, sign)
         result._is_private = self._is_private or other._is_private
         return result

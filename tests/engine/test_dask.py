@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from kipsk import KIPDistiller
+from kipsk import KIPDistiller, Moments
 from kipsk._distil import _pair_blocks
 from kipsk._engine import LOCAL, Block, current, indices
 from kipsk._engine._dask._engine import _IN_USE, Dask
 from kipsk._engine._dask._worker import dumps
-from kipsk.kernels import RBF, ConvNet
+from kipsk.kernels import RBF, ConvNet, RandomFeatures
 from kipsk.kernels._dot_product import RBFFunction
 
 from ._clusters import blocks, cloudpickle, distributed, faulty, squares
@@ -177,3 +177,13 @@ def test_estimators_have_the_same_bits(client, images, slow_rbf, monkeypatch):
 @pytest.mark.parametrize("labels", ["learned", "solved"])
 def test_convolutional_kernels_have_the_same_bits(client, images, labels):
     assert_same_bits(ConvNet(1, image_shape=(4, 4, 1)), labels, images)
+
+
+def test_moments_have_the_same_bits(client, images):
+    """The blocks of a pass over all rows, on workers whose number does not count."""
+    kernel = RandomFeatures("conv1", 2, 8, image_shape=(4, 4, 1), resample=False)
+    moments = Moments(kernel, classes=np.unique(images[1]), block_size=7)
+    expected = moments.fit(*images).H_
+    with joblib.parallel_config("dask"):
+        found = moments.fit(*images).H_
+    assert_array_equal(found, expected)
