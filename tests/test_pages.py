@@ -27,6 +27,7 @@ PAGES = {
             "looking",
             "networks",
             "long_runs",
+            "million",
             "cluster",
         )
     },

@@ -108,10 +108,13 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         How the learning rate goes from there to the last step: down to zero, or not, or a function
         of the step whose result it is multiplied with, such as
         ``optax.warmup_cosine_decay_schedule(0, 1, 50, 300)``.
-    batch_size : int or "auto", default="auto"
+    batch_size : int, "all" or "auto", default="auto"
         Target rows of a step, at most; each batch holds the classes in the training set's
         proportions. "auto" is the kernel's recommended value: 5000, or 500 for sampled networks and
-        exact convolutional kernels.
+        exact convolutional kernels. "all" is all rows at every step: by their moments, from one
+        pass, where the kernel has finite features and `loss` is "mse" (:doc:`/million`), else in
+        blocks. In that pass mirror images of `augment` are counted exactly, beside the images, and
+        four draws of any other augmentation stand for it.
     optimizer : {"adam", "adabelief"} or optax.GradientTransformation, default="adam"
         A transformation is used as it is, with its own learning rate (again in units of the
         deviation); `learning_rate` and `schedule` are then not used. It must need gradients and
@@ -167,6 +170,8 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         All of a family.
     reg_, learning_rate_, label_reg_, batch_size_ : float or int
         What "auto" stood for; ``label_reg_`` only with solved labels.
+    ridge_ : float
+        After `fit_moments`: what its `ridge` stood for.
     preprocess_ : transformer
         With `preprocess`: the fitted copy.
     frozen_ : ndarray of bool of shape (n_support, n_features)
@@ -199,6 +204,7 @@ class KIPDistiller(ClassDistiller, BaseKIP):
     See Also
     --------
     KIPRegressor : The same for real targets.
+    Moments : What a training set is to a kernel of finite features, for `fit_moments`.
     LabelSolver : Keeps real rows and solves for their labels.
     KernelRidgeNTKClassifier : The same prediction from all rows.
     kipsk.baselines.CoresetSampler : Real rows and centres, to compare with.

@@ -72,8 +72,8 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
         As in `KIPDistiller`.
     schedule : {"cosine", "linear", "constant"} or callable, default="cosine"
         As in `KIPDistiller`.
-    batch_size : int or "auto", default="auto"
-        Target rows of a step, at most: a random part of all.
+    batch_size : int, "all" or "auto", default="auto"
+        Target rows of a step, at most: a random part of all. "all" as in `KIPDistiller`.
     optimizer : {"adam", "adabelief"} or optax.GradientTransformation, default="adam"
         As in `KIPDistiller`.
     early_stopping : bool, default=False
