@@ -209,7 +209,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         checkpoint, saved, rng = self._open_checkpoint(facts_of(given))
         kernels = [one.kernel_ for one in given]
         last = self._last() if settings.beginning.is_warm else None
-        start = start_of_moments(settings, kernels, given[0], coding, rng, last)
+        start = start_of_moments(settings, kernels, given[0].features_seen(), coding, rng, last)
         settings = settings.seeing_all()
         with jax.enable_x64(True), single_threaded_blas:
             check_start(settings, start)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,16 +117,29 @@ def start_of(
 def start_of_moments(
     settings: Settings,
     kernels: list[JaxKernel],
-    moments: Moments,
+    seen: tuple[Float64s, Float64s],
     coding: Coding,
     rng: np.random.RandomState,
     last: Last | None,
 ) -> Start:
-    """Return the start of a run that sees moments and no rows."""
+    """Return the start of a run that sees moments and no rows.
+
+    Parameters
+    ----------
+    settings : Settings
+    kernels : list of JaxKernel
+        Those of the moments.
+    seen : tuple of two ndarrays of shape (n_features,)
+        Mean and deviation of the features; NaN where private moments do not tell them.
+    coding : Coding
+    rng : RandomState
+    last : Last or None
+        The support to go on from.
+    """
     owner, init, dtype = settings.owner, settings.beginning.init, settings.rows.dtype
     if settings.beginning.corruption:
         raise refuse(owner, "corruption", "0 in fit_moments", settings.beginning.corruption)
-    mean, deviations = moments.features_seen()
+    mean, deviations = seen
     d, k = len(mean), coding.n_outputs
     empty = Data(np.zeros((0, d), dtype), coding, np.zeros(0, np.intp), np.zeros((0, k), dtype))
     if last is not None:
@@ -155,13 +168,6 @@ def start_of_moments(
     if settings.kernels.predict is not None:
         predict_kernel = settings.kernels.predict.resolve(support.X)
     return Start(kernels, predict_kernel, scale, support, (0, 0))
-
-
-class Moments(Protocol):
-    """What a start needs of moments."""
-
-    def features_seen(self) -> tuple[Float64s, Float64s]:
-        """Return mean and deviation of each feature as the kernel sees it; NaN if unknown."""
 
 
 def _given(settings: Settings, data: Data) -> Support:
