@@ -12,7 +12,7 @@ import pytest
 from sklearn.base import BaseEstimator
 
 FOLDER = Path(__file__).parents[1] / "examples" / "reproduce"
-TABLES = ["fc", "convnet", "transfer", "ablation", "robustness", "width", "baselines"]
+TABLES = ["fc", "convnet", "moments", "transfer", "ablation", "robustness", "width", "baselines"]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -5,8 +5,8 @@
 Ten images per class are learned from moments that are (epsilon, delta)-differentially private, with
 delta = 1 / (10 n) for n training rows. Nothing else is taken from the rows: pixels are scaled by
 their range, the map is a random network, features are shortened to one norm that is below all of
-theirs, and the start is noise. The table has the accuracy on all test images, mean and deviation over
-the seeds, and that without noise.
+theirs, and the start is noise. The table has the accuracy on all test images, mean and deviation
+over the seeds, and that without noise.
 """
 
 import time

@@ -34,6 +34,10 @@ _BLOCK_BYTES = 256 * 2**20
 _RIDGES = (1e-7, 1e2)
 _FACTORISATIONS = 10
 _PROBES = 16
+# Of all rows, how many more than the model has parameters, for cross-validation; and an error that
+# is worse than any.
+_LEAST_LEFT = 0.01
+_WORST = 1e30
 
 
 class Rows(Protocol):
@@ -68,6 +72,8 @@ class Sums(NamedTuple):
         Of y and of its squares.
     x, x_squares : ndarrays of shape (n_features,)
         Of the rows as the kernel sees them, and of their squares.
+    noise : float
+        The variance of the noise in each entry of H, where there is any.
     """
 
     n_rows: float
@@ -79,11 +85,12 @@ class Sums(NamedTuple):
     y_squares: Float64s
     x: Float64s
     x_squares: Float64s
+    noise: float = 0.0
 
     def plus(self, other: Sums, sign: int = 1) -> Sums:
         """Return the sums over the rows of both, or over those of the first without the second."""
         added: Sums = jax.tree.map(lambda own, its: own + sign * its, self, other)
-        return added
+        return added._replace(noise=self.noise + other.noise)
 
     def quadratic(self, mean: Float64s, scale: Float64s) -> Quadratic:
         """Return the error of all rows for targets ``(y - mean) / scale``, in float64."""
@@ -141,6 +148,10 @@ class Way:
             limit = self.max_norm * (1 - 1e-5)
             norms = jnp.linalg.norm(Phi, axis=1, keepdims=True)
             Phi = Phi * (limit / jnp.maximum(norms, limit))
+            # A row without finite features would spoil all sums, and so tell that it is there.
+            Phi = jnp.where(jnp.isfinite(Phi).all(axis=1, keepdims=True), Phi, 0)
+            # In float32 a row more would change the rounding of all others.
+            Phi = Phi.astype(jnp.float64)
         return X, Phi, y, weight
 
 
@@ -216,8 +227,8 @@ def sums_over(
             for number, start in enumerate(range(0, n, size)):
                 s = slice(start, start + size)
                 block = X[s], y[s].astype(np.float64), weight[s] / n_draws
-                # Rows of weight zero fill up the last block: code is compiled for one size.
                 filled = [_filled(part, size) for part in block]
+                filled[2][len(block[2]) :] = 0
                 yield (*filled, np.uint32(number + draw * -(-n // size)))
 
     function = Partial(_of_block, way)
@@ -233,12 +244,19 @@ def sums_over(
             progress=progress,
         )
     strips = total.pop("strips")
-    return Sums(n_rows=float(n), weight=float(weight.sum()), H=_assembled(strips), **total)
+    return Sums(
+        n_rows=float(np.count_nonzero(weight)),
+        weight=float(weight.sum()),
+        H=_assembled(strips),
+        **total,
+    )
 
 
 def _filled(part: AnyArray, size: int) -> AnyArray:
-    zeros = np.zeros((size - len(part), *part.shape[1:]), part.dtype)
-    return np.concatenate([part, zeros]) if len(zeros) else part
+    """Return a block of full size, for which code is compiled; its first row fills up the last."""
+    if len(part) == size:
+        return part
+    return np.concatenate([part, np.repeat(part[:1], size - len(part), axis=0)])
 
 
 def _assembled(strips: list[Float64s]) -> Float64s:
@@ -270,14 +288,20 @@ def of_rank(quadratic: Quadratic, rank: int) -> Quadratic:
     return quadratic._replace(H=factor, C=vectors @ (vectors.T @ quadratic.C))
 
 
-def positive_part(H: Float64s) -> Float64s:
-    """Return the nearest positive semi-definite matrix, in the Frobenius norm."""
-    values, vectors = eigh(H)
+def positive_part(quadratic: Quadratic) -> Quadratic:
+    """Return the error with the nearest positive semi-definite H, in the Frobenius norm.
+
+    Along eigenvectors that are left out C is too, as in `of_rank`.
+    """
+    values, vectors = eigh(quadratic.H)
     kept = vectors[:, values > 0]
-    return (kept * values[values > 0]) @ kept.T
+    H = (kept * values[values > 0]) @ kept.T
+    return quadratic._replace(H=H, C=kept @ (kept.T @ quadratic.C))
 
 
-def best_ridge(quadratic: Quadratic, held_out: Quadratic | None = None) -> float:
+def best_ridge(
+    quadratic: Quadratic, held_out: Quadratic | None = None, least: float = 0.0
+) -> float:
     """Return the relative ridge with which ridge regression on all rows predicts other rows best.
 
     Parameters
@@ -288,6 +312,8 @@ def best_ridge(quadratic: Quadratic, held_out: Quadratic | None = None) -> float
         The error of other rows, which is then minimised. With None generalised cross-validation
         stands for it; its trace is an average over random signs (Hutchinson 1990, "A stochastic
         estimator of the trace of the influence matrix"), so a ridge costs one factorisation.
+    least : float
+        The smallest ridge that may be chosen.
 
     Returns
     -------
@@ -301,16 +327,23 @@ def best_ridge(quadratic: Quadratic, held_out: Quadratic | None = None) -> float
 
     def error(log_ridge: float) -> float:
         ridge = np.exp(log_ridge) * unit
-        factor = cho_factor(_ridge.add_to_diagonal(H, ridge), overwrite_a=True)
+        try:
+            factor = cho_factor(_ridge.add_to_diagonal(H, ridge), overwrite_a=True)
+        except np.linalg.LinAlgError:  # below the rounding of H
+            return _WORST
         solved = cho_solve(factor, np.concatenate([C, signs], axis=1))
         W, probes = solved[:, : C.shape[1]], solved[:, C.shape[1] :]
         if held_out is not None:
             return _error(held_out, W)
         freedom = p - ridge * np.mean(np.sum(signs * probes, axis=0))
-        return _error(quadratic, W) / max(1 - freedom / n, 1e-3) ** 2
+        left = 1 - freedom / n
+        # A model of as many parameters as rows fits them, whatever they are.
+        return _error(quadratic, W) / left**2 if left > _LEAST_LEFT else _WORST
 
+    low = max(_RIDGES[0], least)
+    bounds = np.log((low, max(_RIDGES[1], 10 * low)))
     found = minimize_scalar(
-        error, bounds=np.log(_RIDGES), method="bounded", options={"maxiter": _FACTORISATIONS}
+        error, bounds=bounds, method="bounded", options={"maxiter": _FACTORISATIONS}
     )
     return float(np.exp(found.x))
 

@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from kipsk._checks import check_auto, check_integer, refuse
 from kipsk._closed_form._quadratic import Quadratic
 from kipsk._data._coding import Data
+from kipsk._data._numbers import RealCoding
 from kipsk._distil import _run
 from kipsk._distil._history import History, Params
 from kipsk._distil._moments import best_ridge, of_rank, on_device, with_ridge
@@ -27,7 +28,7 @@ from kipsk._estimators._distiller import BaseDistiller, Member
 from kipsk._kip import _preprocess
 from kipsk._kip._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from kipsk._kip._diagnosis import diagnose
-from kipsk._kip._moments import Moments, check_given, facts_of
+from kipsk._kip._moments import Moments, check_given, check_like, facts_of
 from kipsk._kip._objectives import (
     are_moments,
     batches_of,
@@ -200,13 +201,22 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         check_settings(settings, held_out is not None)
         if held_out is not None:
             check_given(settings.owner, held_out, [given[0].kernel_], own)
+            check_like(given[0], held_out, "held_out")
+        if rank is not None:
+            check_integer(settings.owner, "rank", rank, minimum=1, also=" or None")
+        penalty: float | None = check_auto(settings.owner, "ridge", ridge, None, zero=True)
         coding = given[0].coding()
         if not isinstance(coding, self._coding):
             raise ValueError(
                 f"{settings.owner} cannot learn from moments of {coding}: give Moments of class "
                 "labels ('classes') to KIPDistiller and of numbers to KIPRegressor."
             )
-        checkpoint, saved, rng = self._open_checkpoint(facts_of(given))
+        if isinstance(coding, RealCoding) and isinstance(self.reg, str):
+            rule = "a number in fit_moments, which has no rows to choose it on"
+            raise refuse(settings.owner, "reg", rule, self.reg)
+        facts = facts_of(given if held_out is None else [*given, held_out])
+        facts |= {"ridge": describe(ridge), "rank": describe(rank)}
+        checkpoint, saved, rng = self._open_checkpoint(facts)
         kernels = [one.kernel_ for one in given]
         last = self._last() if settings.beginning.is_warm else None
         start = start_of_moments(settings, kernels, given[0].features_seen(), coding, rng, last)
@@ -214,11 +224,10 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         with jax.enable_x64(True), single_threaded_blas:
             check_start(settings, start)
             problem = problem_of(settings, start, None, rng)
-            quadratics = [one.quadratic() for one in given]
-            scored = None if held_out is None else held_out.quadratic()
-            penalty: float | None = check_auto(settings.owner, "ridge", ridge, None, zero=True)
+            quadratics = [one.quadratic(coding) for one in given]
+            scored = None if held_out is None else held_out.quadratic(coding)
             if penalty is None:
-                penalty = best_ridge(quadratics[0], scored)
+                penalty = best_ridge(quadratics[0], scored, given[0].least_ridge())
             quadratics = [with_ridge(one, penalty) for one in quadratics]
             empty = Data(start.support.X[:0], coding, np.zeros(0, np.intp), start.support.y[:0])
             objective, transformer = problem.objectives[0], given[0].preprocess
@@ -227,8 +236,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
             if scored is not None:
                 watch = watch._replace(held_out=_in_steps(settings, [scored])[0])
             if rank is not None:
-                n = check_integer(settings.owner, "rank", rank, minimum=1, also=" or None")
-                quadratics = [of_rank(one, n) for one in quadratics]
+                quadratics = [of_rank(one, rank) for one in quadratics]
             self._descend(run, problem, _in_steps(settings, quadratics), watch, saved)
         self.ridge_ = penalty
         for name in ("n_features_in_", "feature_names_in_"):

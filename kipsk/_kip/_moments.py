@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import pickle
 from dataclasses import replace
 from typing import Any, Self
 
@@ -17,7 +18,7 @@ from sklearn.utils import check_array, check_consistent_length, check_random_sta
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from kipsk._checks import check_integer, check_not_images, check_option, check_positive, refuse
-from kipsk._closed_form._privacy import noisy_sums
+from kipsk._closed_form._privacy import noise_deviation, noisy_sums
 from kipsk._closed_form._quadratic import Quadratic
 from kipsk._data._classes import ClassCoding
 from kipsk._data._coding import Coding
@@ -25,7 +26,7 @@ from kipsk._data._labels import encode
 from kipsk._data._numbers import RealCoding
 from kipsk._distil._moments import Sums, Way, positive_part, sums_over
 from kipsk._distil._targets import Change
-from kipsk._kip._objectives import as_it_is, check_augmented, way_of
+from kipsk._kip._objectives import DRAWS, MAX_BYTES, as_it_is, check_augmented, way_of
 from kipsk._kip._preprocess import as_function, transformed
 from kipsk._storage._describe import describe, fingerprint
 from kipsk._storage._files import DAMAGED, write_atomically
@@ -35,8 +36,6 @@ from kipsk.kernels._base import PRNG, JaxKernel
 from kipsk.kernels._registry import get_kernel
 
 _FORMAT = "kipsk moments 1"
-# Bytes that the sums may take: a machine has seldom more, and a step reads half of them.
-_MAX_BYTES = 16 * 2**30
 # Rows that data-dependent parameters of a kernel are set from.
 _RESOLVE_ROWS = 50_000
 
@@ -84,7 +83,8 @@ class Moments(BaseEstimator):
     dtype : {"float32", "float64"}, default="float32"
         Precision of the features. Sums are in float64.
     random_state : int, RandomState or None, default=None
-        Draws the augmentation and the noise of `epsilon`.
+        Draws the augmentation. The noise of `epsilon` is the operating system's: if it were drawn
+        from a seed, the difference of two results would be without it.
     verbose : int, default=0
         1 shows a progress bar of the pass.
 
@@ -143,7 +143,6 @@ class Moments(BaseEstimator):
 
     _sums: Sums
     _is_1d: bool
-    _is_private: bool
     _description: dict[str, str]
     kernel_: JaxKernel
 
@@ -154,7 +153,7 @@ class Moments(BaseEstimator):
         classes: ArrayLike | None = None,
         image_shape: tuple[int, int, int] | None = None,
         augment: Given = None,
-        n_draws: int = 4,
+        n_draws: int = DRAWS,
         preprocess: Given = None,
         epsilon: float | None = None,
         delta: float = 1e-5,
@@ -229,9 +228,12 @@ class Moments(BaseEstimator):
         check_consistent_length(X, targets)
         weight = _weights(sample_weight, len(targets))
         kernel = self._resolved(rows) if is_first else self.kernel_
-        function = kernel.function()
+        description = self._described(kernel, targets.shape[1])
+        if not is_first:
+            _check_same(self._description, description, "Rows that are added")
         rng = check_random_state(self.random_state)
-        way, n_draws = way_of(function, self._change(rows, targets, rng), self._draws())
+        change = self._change(rows, targets, rng)
+        way, n_draws = way_of(kernel.function(), change, self._draws())
         if self.epsilon is not None:
             way = self._private(way, sample_weight)
         sums = sums_over(
@@ -244,14 +246,16 @@ class Moments(BaseEstimator):
             progress="moments" if self.verbose else None,
         )
         if self.epsilon is not None:
-            sums = self._noisy(sums, rng)
+            sums = self._noisy(sums)
         self._sums = sums if is_first else self._sums.plus(sums)
-        self.kernel_, self._is_1d = kernel, is_1d
-        self._is_private = self.epsilon is not None
+        self.kernel_, self._is_1d, self._description = kernel, is_1d, description
         if self.classes is not None:
             self.classes_ = self._classes()
-        self._description = self._described(kernel)
         return self
+
+    def __radd__(self, other: object) -> Moments:
+        """Return these moments for ``0 + moments``, with which `sum` begins."""
+        return self if isinstance(other, int) and other == 0 else NotImplemented
 
     def __add__(self, other: Moments) -> Moments:
         """Return the moments of the rows of both."""
@@ -291,7 +295,6 @@ class Moments(BaseEstimator):
             "format": _FORMAT,
             "is_1d": self._is_1d,
             "n_features_in": self.n_features_in_,
-            "is_private": self._is_private,
             **self._description,
         }
         arrays: dict[str, AnyArray] = {
@@ -340,17 +343,19 @@ class Moments(BaseEstimator):
                 "the 'kernel_' of the Moments that were saved."
             )
         kernel.function()
-        _check_same(self._described(kernel), facts, f"The file {os.fspath(path)!r}")
-        scalars = {name: float(stored[name]) for name in ("n_rows", "weight")}
-        self._sums = Sums(**{**stored, **scalars})
-        self.kernel_, self._is_1d = kernel, bool(facts["is_1d"])
-        self._is_private = bool(facts["is_private"])
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)
         self.n_features_in_ = int(facts["n_features_in"])
-        self._description = self._described(kernel)
-        if "classes" in arrays:
-            self.classes_ = arrays["classes"]
         if "feature_names" in arrays:
             self.feature_names_in_ = arrays["feature_names"].astype(object)
+        description = self._described(kernel, stored["C"].shape[1])
+        _check_same(description, facts, f"The file {os.fspath(path)!r}")
+        scalars = {name: float(stored[name]) for name in ("n_rows", "weight", "noise")}
+        self._sums = Sums(**{**stored, **scalars})
+        self.kernel_, self._is_1d = kernel, bool(facts["is_1d"])
+        self._description = description
+        if "classes" in arrays:
+            self.classes_ = arrays["classes"]
         return self
 
     def coding(self) -> Coding:
@@ -412,10 +417,10 @@ class Moments(BaseEstimator):
             kernel = kernel.resolve(rows.seen(_RESOLVE_ROWS))
         check_finite("Moments", kernel)
         p = kernel.function().row_size(rows.n_seen)
-        if 12 * p**2 > _MAX_BYTES:
+        if 12 * p**2 > MAX_BYTES:
             raise ValueError(
                 f"The moments of {p} features would take {12 * p**2 / 2**30:.0f} GiB, more than "
-                f"{_MAX_BYTES / 2**30:.0f}: lower the kernel's width, n_networks or n_components."
+                f"{MAX_BYTES / 2**30:.0f}: lower the kernel's width, n_networks or n_components."
             )
         return kernel
 
@@ -439,6 +444,8 @@ class Moments(BaseEstimator):
             if self.preprocess is not None:
                 function = as_function("Moments", self.preprocess, self.dtype)
         key = jax.random.key(int(rng.randint(2**31)), impl=PRNG)
+        # Each call draws its own, whatever the seed.
+        key = jax.random.fold_in(key, int(self._sums.n_rows) if hasattr(self, "_sums") else 0)
         return Change(key, function, augmentation, shape)
 
     def _private(self, way: Way, sample_weight: ArrayLike | None) -> Way:
@@ -453,34 +460,53 @@ class Moments(BaseEstimator):
             raise refuse("Moments", "augment", rule, self.augment)
         return replace(way, max_norm=check_positive("Moments", "max_norm", self.max_norm))
 
-    def _noisy(self, sums: Sums, rng: np.random.RandomState) -> Sums:
+    def _noisy(self, sums: Sums) -> Sums:
         """Return the release of private sums: what it does not have is not known."""
         epsilon = check_positive("Moments", "epsilon", self.epsilon)
-        generator = np.random.default_rng(rng.randint(2**31, size=8))
-        H, C, y = noisy_sums(sums.H, sums.C, sums.y, epsilon, self.delta, self.max_norm, generator)
+        H, C, y = noisy_sums(
+            sums.H, sums.C, sums.y, epsilon, self.delta, self.max_norm, _noise_generator()
+        )
         n = max(float(y.sum()), 1.0)
         unknown = np.full_like(sums.x, np.nan)
-        return Sums(n, n, H, C, C.sum(axis=1), y, y, unknown, unknown)
+        noise = noise_deviation(epsilon, self.delta, np.sqrt(3) * self.max_norm**2) ** 2
+        return Sums(n, n, H, C, C.sum(axis=1), y, y, unknown, unknown, noise)
 
-    def quadratic(self) -> Quadratic:
-        """Return the error of all rows as a step needs it, in float64."""
-        check_is_fitted(self, "_sums")
-        coding = self.coding()
-        sums = self._sums
-        if self._is_private:
-            sums = sums._replace(H=positive_part(sums.H))
+    def quadratic(self, coding: Coding | None = None) -> Quadratic:
+        """Return the error of all rows as a step needs it, in float64.
+
+        Parameters
+        ----------
+        coding : Coding or None
+            What the targets stand for; None is what they stand for in these rows.
+
+        Returns
+        -------
+        quadratic : Quadratic
+        """
+        coding = self.coding() if coding is None else coding
         if isinstance(coding, RealCoding):
-            return sums.quadratic(coding.mean, coding.scale)
-        k = coding.n_outputs
-        return sums.quadratic(np.full(k, 1 / k), np.ones(k))
+            found = self._sums.quadratic(coding.mean, coding.scale)
+        else:
+            k = coding.n_outputs
+            found = self._sums.quadratic(np.full(k, 1 / k), np.ones(k))
+        return positive_part(found) if self._sums.noise else found
 
-    def _described(self, kernel: JaxKernel) -> dict[str, str]:
+    def least_ridge(self) -> float:
+        """Return the relative ridge that is as large as the noise of H; 0 without noise."""
+        sums = self._sums
+        return float(np.sqrt(sums.noise * len(sums.H)) * len(sums.H) / max(np.trace(sums.H), 1e-12))
+
+    def _described(self, kernel: JaxKernel, n_outputs: int) -> dict[str, str]:
         """Return what moments have to have in common to be added."""
-        preprocess = "None"
-        if self.preprocess is not None:
-            preprocess = f"{type(self.preprocess).__name__} {joblib.hash(vars(self.preprocess))}"
+        names = getattr(self, "feature_names_in_", None)
         classes = "None" if self.classes is None else str(self._classes().tolist())
-        return {"kernel": describe(kernel), "preprocess": preprocess, "classes": classes}
+        return {
+            "kernel": describe(kernel),
+            "preprocess": _described_transformer(self.preprocess),
+            "classes": classes,
+            "number of outputs": str(n_outputs),
+            "columns": f"{self.n_features_in_} {'' if names is None else names.tolist()}",
+        }
 
     def _with(self, other: Moments, sign: int) -> Moments:
         if not isinstance(other, Moments):
@@ -488,14 +514,13 @@ class Moments(BaseEstimator):
         for one in (self, other):
             check_is_fitted(one, "_sums")
         _check_same(self._description, other._description, "The second moments")
-        if sign < 0 and other.n_rows_ > self.n_rows_:
+        if sign < 0 and other._sums.weight >= self._sums.weight:
             raise ValueError(
-                f"{other.n_rows_:.0f} rows cannot be removed from {self.n_rows_:.0f}: subtract "
-                "moments of rows that are in these."
+                f"{other.n_rows_:.0f} rows cannot be removed from {self.n_rows_:.0f}, of which "
+                "some have to stay: subtract moments of rows that are in these."
             )
         result = copy.copy(self)
         result._sums = self._sums.plus(other._sums, sign)
-        result._is_private = self._is_private or other._is_private
         return result
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -546,6 +571,25 @@ class _Rows:
         return transformed(self._moments.preprocess, X, self._moments.dtype)
 
 
+def _noise_generator() -> np.random.Generator:
+    """Return a generator that the operating system seeds.
+
+    The noise of two calls must not be the same: it would cancel in their difference.
+    """
+    return np.random.default_rng()
+
+
+def _described_transformer(transformer: Estimator | None) -> str:
+    """Return a text that is the same for transformers that were fitted alike."""
+    if transformer is None:
+        return "None"
+    try:
+        return f"{type(transformer).__name__} {joblib.hash(vars(transformer))}"
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        rule = f"a transformer that can be pickled, to tell it from others ({error})"
+        raise refuse("Moments", "preprocess", rule, transformer) from error
+
+
 def _needs_rows(kernel: JaxKernel) -> bool:
     """Return whether a kernel has parameters that are set from rows."""
     try:
@@ -568,12 +612,12 @@ def check_finite(owner: str, kernel: JaxKernel) -> None:
 
 
 def _check_same(own: dict[str, str], other: dict[str, Any], what: str) -> None:
-    """Refuse moments of another kernel, preprocess or classes."""
-    for name in ("kernel", "preprocess", "classes"):
-        if own[name] != other[name]:
+    """Refuse moments of another kernel, preprocess, classes or columns."""
+    for name, value in own.items():
+        if value != other.get(name):
             raise ValueError(
-                f"{what} must be of the same {name}. Got {other[name][:200]} instead of "
-                f"{own[name][:200]}: share one 'kernel_', one fitted transformer and one list of "
+                f"{what} must be of the same {name}. Got {str(other.get(name))[:200]} instead of "
+                f"{value[:200]}: share one 'kernel_', one fitted transformer and one list of "
                 "classes."
             )
 
@@ -596,22 +640,24 @@ def check_given(
                 f"moments instead of {kernel!r}: pass kernel=moments.kernel_."
             )
         if preprocess is not None and (
-            one.preprocess is None
-            or joblib.hash(vars(preprocess)) != joblib.hash(vars(one.preprocess))
+            _described_transformer(preprocess) != one._description["preprocess"]
         ):
             rule = "None in fit_moments, or the fitted transformer of the moments"
             raise refuse(owner, "preprocess", rule, preprocess)
-        _check_same(
-            {**given[0]._description, "kernel": one._description["kernel"]},
-            one._description,
-            "All moments",
-        )
+        check_like(given[0], one, "All moments")
     return given
+
+
+def check_like(first: Moments, other: Moments, what: str) -> None:
+    """Refuse moments that differ in more than their kernels."""
+    kernel = {"kernel": other._description["kernel"]}
+    _check_same({**first._description, **kernel}, other._description, what)
 
 
 def facts_of(moments: list[Moments]) -> dict[str, str]:
     """Return descriptions of moments, for a checkpoint."""
-    return {f"moments {i}": fingerprint(one._sums.C) for i, one in enumerate(moments)}
+    sums = [[fingerprint(part) for part in one._sums] for one in moments]
+    return {f"moments {i}": describe(found) for i, found in enumerate(sums)}
 
 
 def _weights(sample_weight: ArrayLike | None, n: int) -> Float64s:

@@ -30,6 +30,9 @@ START_LABEL_REG = 1e-4
 #: How many times an augmentation is drawn for each row of a pass over all rows.
 DRAWS = 4
 
+#: Bytes that H may take, in float64 and as the steps see it.
+MAX_BYTES = 16 * 2**30
+
 
 def problem_of(
     settings: Settings, start: Start, preprocess: PyTree, rng: np.random.RandomState
@@ -121,7 +124,12 @@ def batches_of(problem: Problem, data: Data, batch_size: int | str) -> list[Targ
 
 def are_moments(settings: Settings, problem: Problem) -> bool:
     """Return whether the steps see all rows by their moments."""
-    are_finite = all(objective.function.is_finite for objective in problem.objectives)
+    n_features = problem.params["X"].shape[1]
+
+    def has_moments(function: KernelFunction) -> bool:
+        return function.is_finite and 12 * function.row_size(n_features) ** 2 <= MAX_BYTES
+
+    are_finite = all(has_moments(objective.function) for objective in problem.objectives)
     return settings.steps.batch_size == ALL_ROWS and settings.goal.loss == "mse" and are_finite
 
 

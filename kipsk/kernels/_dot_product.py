@@ -76,7 +76,9 @@ class FullyConnectedFunction(DotProductFunction):
 
     def features(self, A: Rows) -> Array:
         """Return the features of the linear kernel, ``w_std x / sqrt(n_features)`` and b_std."""
-        X = A.X if A.along is None else A.X + jnp.asarray(self.centre, A.X.dtype)
+        X = A.X
+        if A.along is not None:  # float32 would round the sum as it rounded the rows
+            X = in_float64(A.X) + in_float64(jnp.asarray(self.centre, A.X.dtype))
         return with_constant(self.w_std / A.X.shape[1] ** 0.5 * X, self.b_std)
 
     def row_size(self, n_features: int) -> int:

@@ -204,6 +204,12 @@ def test_no_row_is_needed(blobs, kernel, moments):
     assert found.ridge_ == 0
 
 
+def test_owners_are_summed(blobs, kernel, moments):
+    X, y = blobs
+    parts = [Moments(kernel, classes=CLASSES).fit(X[i::3], y[i::3]) for i in range(3)]
+    assert_allclose(sum(parts).H_, moments.H_, atol=1e-6)
+
+
 def test_a_family_takes_moments_of_each(blobs, kernel, moments):
     second = Polynomial(2)
     others = Moments(second, classes=CLASSES).fit(*blobs)
@@ -279,6 +285,8 @@ def test_a_run_is_resumed(blobs, kernel, moments, path):
     other = Moments(kernel, classes=CLASSES).fit(blobs[0][:60], blobs[1][:60])
     with pytest.raises(ValueError, match="moments 0"):
         KIPDistiller(kernel, checkpoint_interval=5, **params).fit_moments(other)
+    with pytest.raises(ValueError, match="ridge"):
+        KIPDistiller(kernel, checkpoint_interval=5, **params).fit_moments(moments, ridge=3.0)
 
 
 def test_a_transformer_of_the_moments_is_the_models(blobs):
@@ -321,6 +329,27 @@ def test_noise_is_added_to_clipped_features(blobs):
     assert distiller.score(X, y) > 0.8
 
 
+def test_noise_of_two_calls_does_not_cancel(blobs):
+    """With one seed the difference of two releases would be that of their rows."""
+    X, y = blobs
+    private = Moments(Polynomial(1), classes=CLASSES, epsilon=1.0, random_state=0)
+    first, again = clone(private).fit(X, y), clone(private).fit(X, y)
+    assert abs(first.H_ - again.H_).max() > 1e-3
+
+
+def test_a_row_that_is_too_large_does_not_tell_on_itself(blobs):
+    X = np.concatenate([blobs[0], np.full((1, 16), 1e25, np.float32)])
+    private = Moments(Polynomial(2), classes=CLASSES, epsilon=1.0)
+    assert np.isfinite(private.fit(X, np.append(blobs[1], 0)).H_).all()
+
+
+def test_ridge_is_no_less_than_the_noise(blobs):
+    X, y = blobs
+    private = Moments(Polynomial(1), classes=CLASSES, epsilon=1.0).fit(X, y)
+    distiller = KIPDistiller(Polynomial(1), init=start(blobs), max_iter=2).fit_moments(private)
+    assert distiller.ridge_ > 0.9 * private.least_ridge() > 0
+
+
 # --- what is refused -----------------------------------------------------------------------------
 
 
@@ -355,6 +384,8 @@ def test_other_moments(blobs, kernel, moments, tmp_path):
         refused(f"of the same {what}", lambda o=other: clone(o).load(tmp_path / "moments.npz"))
     refused("must have the same kernel", lambda: KIPDistiller("fc1").fit_moments(moments))
     refused("cannot be removed", lambda: moments - (moments + moments))
+    refused("number of outputs", lambda: Moments(kernel).fit(X, y) + Moments(kernel).fit(X, X))
+    refused("cannot be removed", lambda: moments - moments)
     refused("damaged", lambda: Moments(kernel, classes=CLASSES).load(__file__))
     refused("not fitted", lambda: Moments(kernel).H_, NotFittedError)
 
