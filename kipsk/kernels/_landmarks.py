@@ -88,7 +88,7 @@ class Landmarks(JaxKernel):
     >>> import numpy as np
     >>> from kipsk.kernels import RBF, Landmarks
     >>> X = np.random.default_rng(0).normal(size=(500, 2))
-    >>> kernel = Landmarks(RBF(1.0), n_components=60).resolve(X)
+    >>> kernel = Landmarks(RBF(1.0), n_components=80).resolve(X)
     >>> bool(abs(kernel(X) - RBF(1.0)(X)).max() < 0.001)
     True
     """
@@ -138,13 +138,12 @@ class Landmarks(JaxKernel):
         landmarks = self.landmarks
         if isinstance(landmarks, str):
             landmarks = self._chosen(base, X)
+            if not len(landmarks):
+                raise ValueError(
+                    "Landmarks found no row of X whose kernel with itself is above zero: scale "
+                    "the features, or give the kernel a bias."
+                )
         params = {**self.get_params(), "kernel": base, "landmarks": landmarks}
-        landmarks = np.asarray(landmarks)
-        if not len(landmarks):
-            raise ValueError(
-                "Landmarks found no row of X whose kernel with itself is above zero: scale the "
-                "features, or give the kernel a bias."
-            )
         kernel = type(self)(**params)
         kernel._is_resolved = True
         kernel.function()
@@ -216,7 +215,7 @@ class Landmarks(JaxKernel):
                 "data: call resolve(X) first."
             )
         landmarks = np.asarray(self.landmarks)
-        if landmarks.ndim != 2:
+        if landmarks.ndim != 2 or not len(landmarks):
             rule = f"one of {list(_WAYS)} or an array of shape (n_landmarks, n_features)"
             raise refuse("Landmarks", "landmarks", rule, self.landmarks)
         base = _checked(get_kernel(self.kernel).function())
