@@ -77,6 +77,7 @@ ORDER = (
     "augment",
     "whitening",
     "stream",
+    "moments",
 )
 
 sphinx_gallery_conf = {

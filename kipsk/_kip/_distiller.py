@@ -112,9 +112,9 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         Target rows of a step, at most; each batch holds the classes in the training set's
         proportions. "auto" is the kernel's recommended value: 5000, or 500 for sampled networks and
         exact convolutional kernels. "all" is all rows at every step: by their moments, from one
-        pass, where the kernel has finite features and `loss` is "mse" (:doc:`/million`), else in
-        blocks. In that pass mirror images of `augment` are counted exactly, beside the images, and
-        four draws of any other augmentation stand for it.
+        pass, where the kernel has finite features that stay the same and `loss` is "mse"
+        (:doc:`/million`), else in blocks. In that pass mirror images of `augment` are counted
+        exactly, beside the images, and any other augmentation is drawn four times for each row.
     optimizer : {"adam", "adabelief"} or optax.GradientTransformation, default="adam"
         A transformation is used as it is, with its own learning rate (again in units of the
         deviation); `learning_rate` and `schedule` are then not used. It must need gradients and
@@ -168,8 +168,8 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         The kernel, of a family the first, with its data-dependent parameters set.
     kernels_ : list of kernel objects
         All of a family.
-    reg_, learning_rate_, label_reg_, batch_size_ : float or int
-        What "auto" stood for; ``label_reg_`` only with solved labels.
+    reg_, learning_rate_, label_reg_, batch_size_ : float, int or str
+        What "auto" stood for; ``label_reg_`` only with solved labels. ``batch_size_`` may be "all".
     ridge_ : float
         After `fit_moments`: what its `ridge` stood for.
     preprocess_ : transformer
@@ -179,12 +179,13 @@ class KIPDistiller(ClassDistiller, BaseKIP):
     temperature_ : float
         With ``loss="platt"``: probabilities are ``softmax(prediction / temperature_)``.
     loss_curve_ : ndarray of shape (`n_iter_`,)
-        Loss on the batch before each step.
+        Loss on the batch before each step; with ``batch_size="all"`` on all rows, after
+        `fit_moments` with its ridge.
     n_iter_ : int
         Steps done.
     validation_steps_, validation_scores_ : ndarrays of shape (n_scores,)
-        With `early_stopping`: after how many steps, and the accuracy on the held-out rows. For
-        sampled networks it is that of one small sample.
+        With `early_stopping`: after how many steps, and the accuracy on the held-out rows (after
+        `fit_moments` R2). For sampled networks it is that of one small sample.
     best_iter_ : int
         With `early_stopping`: after how many steps the published support was reached.
     snapshots_ : dict of int to tuple (X_s, y_s)

@@ -120,12 +120,12 @@ class Moments(BaseEstimator):
     Privacy: of the rows of one call the noisy H, C and class counts are kept and nothing else. They
     are the analytic Gaussian mechanism (Balle & Wang 2018, arXiv 1805.06530) of sums that one row
     changes by at most ``sqrt(3) max_norm^2`` in the Euclidean norm, so that for any two data sets
-    that differ by one row, and any set S of results, ``P(S) <= exp(epsilon) P'(S) + delta``. What
-    follows, such as distilling, does not weaken that. H is used as the nearest positive
-    semi-definite matrix. `preprocess`, the kernel's landmarks and `max_norm` are not covered: take
-    them from public data. A `random_state` that others know gives no privacy. The noise is of a
-    pseudo-random generator in double precision, without protection against attacks on its
-    low-order bits.
+    of which one has a row more, and any set S of results, ``P(S) <= exp(epsilon) P'(S) + delta``.
+    What follows, such as distilling, does not weaken that. H is used as the nearest positive
+    semi-definite matrix. A row that is given in two calls has the sum of the epsilons and deltas.
+    `preprocess`, the kernel's landmarks and `max_norm` are not covered: take them from public data.
+    The noise is of a pseudo-random generator in double precision, which the operating system seeds,
+    without protection against attacks on its low-order bits.
 
     Examples
     --------

@@ -47,7 +47,7 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
         Relative ridge of the prediction. "auto" is, of 1e-6, 1e-4, 1e-3, ..., 1, the one of the
         smallest leave-one-out error of kernel ridge regression on (at most 1000) training rows, so
         that noise is not learned; 1e-6 for exact convolutional kernels and 5e-3 for sampled
-        networks. Published as ``reg_``.
+        networks. Published as ``reg_``. `fit_moments` needs a number.
     labels : {"learned", "fixed", "solved"}, default="learned"
         Targets of the support: learned with the rows; fixed where they start; or solved in closed
         form.
@@ -109,10 +109,10 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
         Their targets, in the units of y and of its dimensions.
     y_mean_, y_scale_ : ndarrays of shape (n_outputs,)
         Mean and deviation of y; the deviation of a constant output is 1.
-    kernel_, kernels_, reg_, learning_rate_, label_reg_, batch_size_, preprocess_, frozen_
+    kernel_, kernels_, reg_, learning_rate_, label_reg_, ridge_, batch_size_, preprocess_, frozen_
         As in `KIPDistiller`.
     loss_curve_ : ndarray of shape (`n_iter_`,)
-        Loss on the batch before each step, of targets in units of their deviation.
+        As in `KIPDistiller`, of targets in units of their deviation.
     n_iter_ : int
         Steps done.
     validation_steps_, validation_scores_ : ndarrays of shape (n_scores,)
@@ -129,6 +129,7 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
     See Also
     --------
     KIPDistiller : The same for class labels.
+    Moments : What a training set is to a kernel of finite features, for `fit_moments`.
     KernelRidgeNTK : The same prediction from all rows.
 
     Notes
