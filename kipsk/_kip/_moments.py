@@ -667,9 +667,9 @@ def _weights(sample_weight: ArrayLike | None, n: int) -> Float64s:
     weight = check_array(
         sample_weight, dtype=np.float64, ensure_2d=False, input_name="sample_weight"
     )
-    if weight.shape != (n,) or (weight < 0).any():
+    if weight.shape != (n,) or (weight < 0).any() or not weight.any():
         raise ValueError(
-            f"sample_weight must be {n} numbers >= 0, one for each row. Got an array of shape "
-            f"{weight.shape} whose smallest entry is {weight.min(initial=np.inf):.3g} instead."
+            f"sample_weight must be {n} numbers >= 0, one for each row, and not all zero. Got an "
+            f"array of shape {weight.shape} whose smallest entry is {weight.min(initial=np.inf):.3g} instead."
         )
     return weight
