@@ -670,6 +670,7 @@ def _weights(sample_weight: ArrayLike | None, n: int) -> Float64s:
     if weight.shape != (n,) or (weight < 0).any() or not weight.any():
         raise ValueError(
             f"sample_weight must be {n} numbers >= 0, one for each row, and not all zero. Got an "
-            f"array of shape {weight.shape} whose smallest entry is {weight.min(initial=np.inf):.3g} instead."
+            f"array of shape {weight.shape} whose smallest entry is "
+            f"{weight.min(initial=np.inf):.3g} instead."
         )
     return weight
