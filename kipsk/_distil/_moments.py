@@ -208,8 +208,7 @@ def sums_over(
     ----------
     way : Way
     X : ndarray or Rows of shape (n, n_features)
-        Slices are read in order,
-        once for each draw.
+        Slices are read in order, once for each draw.
     y : ndarray of shape (n, n_outputs)
     weight : ndarray of shape (n,)
     block_size : int or "auto"
