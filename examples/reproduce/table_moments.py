@@ -171,7 +171,8 @@ def show_curve(model, X, y, seconds, fit_seconds):
 
 def ridge_accuracy(moments, X, y):
     """Return the accuracy of ridge regression on all rows, the ridge by cross-validation."""
-    from kipsk._distil._moments import best_ridge, features
+    from kipsk._distil._all_rows import best_ridge
+    from kipsk._distil._moments import features
 
     quadratic = moments.quadratic()
     ridge = best_ridge(quadratic)

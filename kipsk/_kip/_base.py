@@ -17,8 +17,8 @@ from kipsk._closed_form._quadratic import Quadratic
 from kipsk._data._coding import Data
 from kipsk._data._numbers import RealCoding
 from kipsk._distil import _run
+from kipsk._distil._all_rows import best_ridge, of_rank, on_device, with_ridge
 from kipsk._distil._history import History, Params
-from kipsk._distil._moments import best_ridge, of_rank, on_device, with_ridge
 from kipsk._distil._objective import Batch
 from kipsk._distil._problem import Problem
 from kipsk._distil._run import Watch
@@ -28,7 +28,8 @@ from kipsk._estimators._distiller import BaseDistiller, Member
 from kipsk._kip import _preprocess
 from kipsk._kip._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from kipsk._kip._diagnosis import diagnose
-from kipsk._kip._moments import Moments, check_given, check_like, facts_of
+from kipsk._kip._given import check_given, check_like, facts_of
+from kipsk._kip._moments import Moments
 from kipsk._kip._objectives import (
     are_moments,
     batches_of,

@@ -5,32 +5,33 @@ from __future__ import annotations
 import copy
 import json
 import os
-import pickle
 from dataclasses import replace
-from typing import Any, Self
+from typing import Self
 
 import jax
-import joblib
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from kipsk._checks import check_integer, check_not_images, check_option, check_positive, refuse
+from kipsk._checks import check_integer, check_positive, refuse
 from kipsk._closed_form._privacy import noise_deviation, noisy_sums
 from kipsk._closed_form._quadratic import Quadratic
 from kipsk._data._classes import ClassCoding
 from kipsk._data._coding import Coding
 from kipsk._data._labels import encode
 from kipsk._data._numbers import RealCoding
-from kipsk._distil._moments import Sums, Way, positive_part, sums_over
+from kipsk._distil._all_rows import positive_part
+from kipsk._distil._moments import Sums, Way, sums_over
 from kipsk._distil._targets import Change
+from kipsk._kip._matching import check_same, described_transformer
 from kipsk._kip._objectives import DRAWS, MAX_BYTES, as_it_is, check_augmented, way_of
-from kipsk._kip._preprocess import as_function, transformed
-from kipsk._storage._describe import describe, fingerprint
+from kipsk._kip._preprocess import as_function
+from kipsk._kip._rows import Rows, weights
+from kipsk._storage._describe import describe
 from kipsk._storage._files import DAMAGED, write_atomically
-from kipsk._types import AnyArray, Estimator, Float64s, Floats, Given, MatrixLike
+from kipsk._types import AnyArray, Float64s, Floats, Given, MatrixLike
 from kipsk.augment._augmentations import get_augmentation, without_flip
 from kipsk.kernels._base import PRNG, JaxKernel
 from kipsk.kernels._registry import get_kernel
@@ -223,14 +224,14 @@ class Moments(BaseEstimator):
             in memory, or for rows and labels that are not like those before.
         """
         is_first = not hasattr(self, "_sums")
-        rows = _Rows(self, X, is_first)
+        rows = Rows(self, X, is_first)
         targets, is_1d = self._targets(y)
         check_consistent_length(X, targets)
-        weight = _weights(sample_weight, len(targets))
+        weight = weights(sample_weight, len(targets))
         kernel = self._resolved(rows) if is_first else self.kernel_
         description = self._described(kernel, targets.shape[1])
         if not is_first:
-            _check_same(self._description, description, "Rows that are added")
+            check_same(self._description, description, "Rows that are added")
         rng = check_random_state(self.random_state)
         change = self._change(rows, targets, rng)
         way, n_draws = way_of(kernel.function(), change, self._draws())
@@ -349,7 +350,7 @@ class Moments(BaseEstimator):
         if "feature_names" in arrays:
             self.feature_names_in_ = arrays["feature_names"].astype(object)
         description = self._described(kernel, stored["C"].shape[1])
-        _check_same(description, facts, f"The file {os.fspath(path)!r}")
+        check_same(description, facts, f"The file {os.fspath(path)!r}")
         scalars = {name: float(stored[name]) for name in ("n_rows", "weight", "noise")}
         self._sums = Sums(**{**stored, **scalars})
         self.kernel_, self._is_1d = kernel, bool(facts["is_1d"])
@@ -405,7 +406,7 @@ class Moments(BaseEstimator):
             return kernel
         return get_kernel(kernel, image_shape=tuple(self.image_shape))
 
-    def _resolved(self, rows: _Rows) -> JaxKernel:
+    def _resolved(self, rows: Rows) -> JaxKernel:
         """Return the kernel with all parameters set; refuse one without finite features."""
         kernel = self._kernel()
         if _needs_rows(kernel):
@@ -432,7 +433,7 @@ class Moments(BaseEstimator):
     def _draws(self) -> int:
         return check_integer("Moments", "n_draws", self.n_draws, minimum=1)
 
-    def _change(self, rows: _Rows, targets: Floats, rng: np.random.RandomState) -> Change | None:
+    def _change(self, rows: Rows, targets: Floats, rng: np.random.RandomState) -> Change | None:
         """Return what is done to raw rows, if there is an augmentation."""
         augmentation = get_augmentation("Moments", self.augment)
         if augmentation is None:
@@ -502,7 +503,7 @@ class Moments(BaseEstimator):
         classes = "None" if self.classes is None else str(self._classes().tolist())
         return {
             "kernel": describe(kernel),
-            "preprocess": _described_transformer(self.preprocess),
+            "preprocess": described_transformer(self.preprocess),
             "classes": classes,
             "number of outputs": str(n_outputs),
             "columns": f"{self.n_features_in_} {'' if names is None else names.tolist()}",
@@ -513,7 +514,7 @@ class Moments(BaseEstimator):
             return NotImplemented
         for one in (self, other):
             check_is_fitted(one, "_sums")
-        _check_same(self._description, other._description, "The second moments")
+        check_same(self._description, other._description, "The second moments")
         if sign < 0 and other._sums.weight >= self._sums.weight:
             raise ValueError(
                 f"{other.n_rows_:.0f} rows cannot be removed from {self.n_rows_:.0f}, of which "
@@ -527,67 +528,12 @@ class Moments(BaseEstimator):
         return hasattr(self, "_sums")
 
 
-class _Rows:
-    """Rows that are read, checked and transformed when they are sliced."""
-
-    def __init__(self, moments: Moments, X: MatrixLike, is_first: bool) -> None:
-        check_not_images("X", X)
-        check_option("Moments", "dtype", moments.dtype, ("float32", "float64"))
-        if not (hasattr(X, "shape") and (hasattr(X, "dtype") or hasattr(X, "iloc"))):
-            X = check_array(X, dtype=None, ensure_all_finite=False, estimator=moments)
-        self._X, self._moments = X, moments
-        # The first rows tell how many features there are, and what they are called.
-        validate_data(moments, self._slice(slice(0, 2)), dtype=moments.dtype, reset=is_first)
-        self._is_transformed = moments.preprocess is not None and moments.augment is None
-        if moments.preprocess is not None:
-            check_is_fitted(moments.preprocess)
-        self.n_seen = self.seen(1).shape[1]
-        width = self.n_seen if self._is_transformed else moments.n_features_in_
-        self.shape = (X.shape[0], width)
-
-    def __len__(self) -> int:
-        return int(self.shape[0])
-
-    def __getitem__(self, rows: slice) -> Floats:
-        X = self.raw(rows)
-        return self._transformed(X) if self._is_transformed else X
-
-    def raw(self, rows: slice | int) -> Floats:
-        """Return rows as they came, or the first so many."""
-        part = self._slice(rows if isinstance(rows, slice) else slice(0, rows))
-        moments = self._moments
-        return validate_data(moments, part, dtype=moments.dtype, reset=False)
-
-    def seen(self, n: int) -> Floats:
-        """Return at most n rows, evenly spaced, as the kernel sees them."""
-        step = max(1, -(-self._X.shape[0] // n))
-        X = self.raw(slice(0, None, step))
-        return X if self._moments.preprocess is None else self._transformed(X)
-
-    def _slice(self, rows: slice) -> MatrixLike:
-        return self._X.iloc[rows] if hasattr(self._X, "iloc") else self._X[rows]
-
-    def _transformed(self, X: Floats) -> Floats:
-        return transformed(self._moments.preprocess, X, self._moments.dtype)
-
-
 def _noise_generator() -> np.random.Generator:
     """Return a generator that the operating system seeds.
 
     The noise of two calls must not be the same: it would cancel in their difference.
     """
     return np.random.default_rng()
-
-
-def _described_transformer(transformer: Estimator | None) -> str:
-    """Return a text that is the same for transformers that were fitted alike."""
-    if transformer is None:
-        return "None"
-    try:
-        return f"{type(transformer).__name__} {joblib.hash(vars(transformer))}"
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        rule = f"a transformer that can be pickled, to tell it from others ({error})"
-        raise refuse("Moments", "preprocess", rule, transformer) from error
 
 
 def _needs_rows(kernel: JaxKernel) -> bool:
@@ -609,68 +555,3 @@ def check_finite(owner: str, kernel: JaxKernel) -> None:
         "RandomFeatures(..., resample=False), Polynomial, FullyConnected(depth=0), or Invariant "
         "of one of these."
     )
-
-
-def _check_same(own: dict[str, str], other: dict[str, Any], what: str) -> None:
-    """Refuse moments of another kernel, preprocess, classes or columns."""
-    for name, value in own.items():
-        if value != other.get(name):
-            raise ValueError(
-                f"{what} must be of the same {name}. Got {str(other.get(name))[:200]} instead of "
-                f"{value[:200]}: share one 'kernel_', one fitted transformer and one list of "
-                "classes."
-            )
-
-
-def check_given(
-    owner: str, moments: Given, kernels: list[JaxKernel], preprocess: Estimator | None
-) -> list[Moments]:
-    """Return the moments that a distiller was given, one for each of its kernels, checked."""
-    given = list(moments) if isinstance(moments, list | tuple) else [moments]
-    if len(given) != len(kernels) or not all(isinstance(one, Moments) for one in given):
-        raise ValueError(
-            f"{owner}.fit_moments needs {len(kernels)} Moments, one for each kernel. Got "
-            f"{moments!r} instead."
-        )
-    for one, kernel in zip(given, kernels, strict=True):
-        check_is_fitted(one)
-        if describe(kernel) not in (describe(one.kernel_), describe(one._kernel())):
-            raise ValueError(
-                f"{owner} and its moments must have the same kernel. Got {one.kernel_!r} of the "
-                f"moments instead of {kernel!r}: pass kernel=moments.kernel_."
-            )
-        if preprocess is not None and (
-            _described_transformer(preprocess) != one._description["preprocess"]
-        ):
-            rule = "None in fit_moments, or the fitted transformer of the moments"
-            raise refuse(owner, "preprocess", rule, preprocess)
-        check_like(given[0], one, "All moments")
-    return given
-
-
-def check_like(first: Moments, other: Moments, what: str) -> None:
-    """Refuse moments that differ in more than their kernels."""
-    kernel = {"kernel": other._description["kernel"]}
-    _check_same({**first._description, **kernel}, other._description, what)
-
-
-def facts_of(moments: list[Moments]) -> dict[str, str]:
-    """Return descriptions of moments, for a checkpoint."""
-    sums = [[fingerprint(part) for part in one._sums] for one in moments]
-    return {f"moments {i}": describe(found) for i, found in enumerate(sums)}
-
-
-def _weights(sample_weight: ArrayLike | None, n: int) -> Float64s:
-    """Return the weight of each row."""
-    if sample_weight is None:
-        return np.ones(n)
-    weight = check_array(
-        sample_weight, dtype=np.float64, ensure_2d=False, input_name="sample_weight"
-    )
-    if weight.shape != (n,) or (weight < 0).any() or not weight.any():
-        raise ValueError(
-            f"sample_weight must be {n} numbers >= 0, one for each row, and not all zero. Got an "
-            f"array of shape {weight.shape} whose smallest entry is "
-            f"{weight.min(initial=np.inf):.3g} instead."
-        )
-    return weight

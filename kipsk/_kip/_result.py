@@ -10,9 +10,10 @@ from kipsk._closed_form._quadratic import Quadratic
 from kipsk._data._coding import Data
 from kipsk._data._support import Support
 from kipsk._distil import _objective
+from kipsk._distil._all_rows import solved_labels
 from kipsk._distil._history import History, Params
 from kipsk._distil._label_solve import solve_labels_over
-from kipsk._distil._moments import features, solved_labels
+from kipsk._distil._moments import features
 from kipsk._distil._objective import Objective
 from kipsk._kip._parameters import Settings
 from kipsk._kip._start import Start

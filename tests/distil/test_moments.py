@@ -15,18 +15,9 @@ from numpy.testing import assert_array_equal
 
 from kipsk._closed_form._quadratic import Quadratic, mean_squares
 from kipsk._distil import _moments
+from kipsk._distil._all_rows import of_rank, on_device, positive_part, solved_labels
 from kipsk._distil._label_solve import solve_labels_over
-from kipsk._distil._moments import (
-    Sums,
-    Way,
-    features,
-    of_rank,
-    on_device,
-    positive_part,
-    rows_of_block,
-    solved_labels,
-    sums_over,
-)
+from kipsk._distil._moments import Sums, Way, features, rows_of_block, sums_over
 from kipsk._distil._targets import Change
 from kipsk.kernels import FullyConnected, Landmarks, Polynomial, RandomFeatures
 
