@@ -25,7 +25,7 @@ from kipsk._estimators._rounding import warn_of_rounding
 from kipsk._types import AnyArray, Float64s, Floats, Given, MatrixLike
 from kipsk.architectures._layers import checked_shape
 from kipsk.kernels._base import JaxKernel
-from kipsk.kernels._registry import get_kernel
+from kipsk.kernels._registry import of_images
 
 
 class Member(NamedTuple):
@@ -244,10 +244,7 @@ class BaseDistiller(BaseEstimator):
 
     def _get_kernel(self, kernel: Given) -> JaxKernel:
         """Return a kernel object that knows the images' shape."""
-        resolved = get_kernel(kernel)
-        if self.image_shape is None or resolved.get_params().get("image_shape", 0) is not None:
-            return resolved
-        return get_kernel(resolved, image_shape=tuple(self.image_shape))
+        return of_images(kernel, self.image_shape)
 
     def _member(self, given: Given) -> Member:
         """Return a kernel as it was in `fit`, or, if it was not there, set from the support."""

@@ -26,15 +26,16 @@ from kipsk._distil._all_rows import positive_part
 from kipsk._distil._moments import Sums, Way, sums_over
 from kipsk._distil._targets import Change
 from kipsk._kip._matching import check_same, described_transformer
-from kipsk._kip._objectives import DRAWS, MAX_BYTES, as_it_is, check_augmented, way_of
+from kipsk._kip._objectives import DRAWS, MAX_BYTES, as_it_is, way_of
 from kipsk._kip._preprocess import as_function
 from kipsk._kip._rows import Rows, weights
 from kipsk._storage._describe import describe
 from kipsk._storage._files import DAMAGED, write_atomically
 from kipsk._types import AnyArray, Float64s, Floats, Given, MatrixLike
+from kipsk.augment import _apply
 from kipsk.augment._augmentations import get_augmentation, without_flip
 from kipsk.kernels._base import PRNG, JaxKernel
-from kipsk.kernels._registry import get_kernel
+from kipsk.kernels._registry import of_images
 
 _FORMAT = "kipsk moments 1"
 # Rows that data-dependent parameters of a kernel are set from.
@@ -401,10 +402,7 @@ class Moments(BaseEstimator):
         return encode("Moments", np.asarray(list(self.classes)))[0]  # type: ignore[arg-type]
 
     def _kernel(self) -> JaxKernel:
-        kernel = get_kernel(self.kernel)
-        if self.image_shape is None or kernel.get_params().get("image_shape", 0) is not None:
-            return kernel
-        return get_kernel(kernel, image_shape=tuple(self.image_shape))
+        return of_images(self.kernel, self.image_shape)
 
     def _resolved(self, rows: Rows) -> JaxKernel:
         """Return the kernel with all parameters set; refuse one without finite features."""
@@ -440,7 +438,7 @@ class Moments(BaseEstimator):
             return None
         shape = None if self.image_shape is None else tuple(int(n) for n in self.image_shape)
         with jax.enable_x64(True):
-            check_augmented("Moments", augmentation, rows.raw(64), targets[:64], shape)
+            _apply.check("Moments", augmentation, rows.raw(64), targets[:64], shape)
             function = None
             if self.preprocess is not None:
                 function = as_function("Moments", self.preprocess, self.dtype)

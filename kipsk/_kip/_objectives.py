@@ -186,8 +186,4 @@ def check_augmentation(settings: Settings, X: Floats, y: Floats) -> None:
     """Raise ValueError for an augmentation that does not keep rows and targets what they are."""
     rows = settings.rows
     if rows.augmentation is not None:
-        check_augmented(settings.owner, rows.augmentation, X, y, rows.image_shape)
-
-
-#: The same of an augmentation alone.
-check_augmented = _apply.check
+        _apply.check(settings.owner, rows.augmentation, X, y, rows.image_shape)

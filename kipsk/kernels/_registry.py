@@ -73,3 +73,18 @@ def get_kernel(kernel: str | JaxKernel, **params: Given) -> JaxKernel:
             return factory(**{**named, **params})
     known = "; ".join(shown for _, shown, _ in _ALIASES)
     raise ValueError(f"Unknown kernel name {kernel!r}. The known names are: {known}.")
+
+
+def of_images(kernel: str | JaxKernel, image_shape: Given) -> JaxKernel:
+    """Return a kernel that knows the shape of images, if it asks for one and has none.
+
+    Parameters
+    ----------
+    kernel : str or kernel object
+    image_shape : tuple (H, W, C) or None
+        None leaves the kernel as it is.
+    """
+    resolved = get_kernel(kernel)
+    if image_shape is None or resolved.get_params().get("image_shape", 0) is not None:
+        return resolved
+    return get_kernel(resolved, image_shape=tuple(image_shape))
