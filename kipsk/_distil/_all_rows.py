@@ -19,6 +19,8 @@ _PROBES = 16
 # is worse than any.
 _LEAST_LEFT = 0.01
 _WORST = 1e30
+# How far below zero, in units of trace(H), float32 may bring an eigenvalue.
+_ROUNDING = 1e-6
 
 
 def of_rank(quadratic: Quadratic, rank: int) -> Quadratic:
@@ -44,6 +46,18 @@ def positive_part(quadratic: Quadratic) -> Quadratic:
     kept = vectors[:, values > 0]
     H = (kept * values[values > 0]) @ kept.T
     return quadratic._replace(H=H, C=kept @ (kept.T @ quadratic.C))
+
+
+def check_definite(quadratic: Quadratic) -> None:
+    """Refuse an H with an eigenvalue that is negative beyond rounding, which no rows have."""
+    H = quadratic.H
+    try:
+        cho_factor(_ridge.add_to_diagonal(H, _ROUNDING * np.trace(H)), overwrite_a=True)
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            "The moments are not those of any rows: H has negative eigenvalues. If they are a "
+            "difference, subtract only moments of rows that are in the first ones."
+        ) from None
 
 
 def best_ridge(

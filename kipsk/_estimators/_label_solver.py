@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Protocol, Self
 
+import jax
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted
 
 from kipsk._checks import check_auto, check_integer, check_option, refuse
-from kipsk._data._coding import Data
+from kipsk._closed_form._quadratic import Quadratic
+from kipsk._data._classes import ClassCoding
+from kipsk._data._coding import Coding, Data
 from kipsk._data._support import Support, draw
+from kipsk._distil._all_rows import solved_labels
 from kipsk._distil._label_solve import solve_labels_over
+from kipsk._distil._moments import features
 from kipsk._estimators._distiller import ClassDistiller, Member
-from kipsk._types import Floats, Given, Ints, MatrixLike
+from kipsk._types import Estimator, Floats, Given, Ints, MatrixLike
 from kipsk.kernels._base import JaxKernel
+
+
+class AllRows(Protocol):
+    """What is read of `Moments`, which belong to a room above this one."""
+
+    kernel_: JaxKernel
+    n_features_in_: int
+    preprocess: Estimator | None
+
+    def is_of(self, kernel: JaxKernel) -> bool:
+        """Return whether a kernel is theirs."""
+
+    def coding(self) -> Coding:
+        """Return what the targets stand for."""
+
+    def quadratic(self) -> Quadratic:
+        """Return the error of all rows."""
 
 
 class LabelSolver(ClassDistiller):
@@ -156,6 +179,64 @@ class LabelSolver(ClassDistiller):
         )
         members = [Member(self.kernel, kernel, reg)]
         self.__dict__.update(self._fitted(Support(X_s, y_s), data.coding, members))
+        return self
+
+    def fit_moments(self, moments: AllRows, X_s: MatrixLike) -> Self:
+        """Solve for the labels of given rows, from the moments of a training set.
+
+        Parameters
+        ----------
+        moments : Moments
+            Of class labels, under this estimator's kernel: ``LabelSolver(moments.kernel_)``.
+        X_s : array-like of shape (n_support, n_features)
+            The rows to label; `support` and `ipc` are not used.
+
+        Returns
+        -------
+        self
+            The fitted estimator, with ``support_indices_`` None.
+
+        Raises
+        ------
+        ValueError
+            For moments of another kernel, of real targets or with a `preprocess`, which
+            `KIPDistiller` has and this estimator has not; for rows of another width.
+        """
+        label_reg = check_auto("LabelSolver", "label_reg", self.label_reg, None, zero=True)
+        kernel, reg = self._kernel_and_reg()
+        check_is_fitted(moments)
+        if not moments.is_of(kernel):
+            raise ValueError(
+                "LabelSolver and its moments must have the same kernel. Got "
+                f"{moments.kernel_!r} of the moments instead of {kernel!r}: pass "
+                "kernel=moments.kernel_."
+            )
+        if moments.preprocess is not None:
+            raise ValueError(
+                "LabelSolver has no 'preprocess', so its moments must have none. Got "
+                f'{moments.preprocess!r} instead: use KIPDistiller(labels="solved"), which takes '
+                "it over."
+            )
+        coding = moments.coding()
+        if not isinstance(coding, ClassCoding):
+            raise ValueError(
+                f"LabelSolver cannot solve for labels from moments of {coding}: give Moments of "
+                "class labels ('classes')."
+            )
+        X = check_array(X_s, dtype=self.dtype, input_name="X_s")
+        if X.shape[1] != moments.n_features_in_:
+            raise ValueError(
+                f"X_s must have the {moments.n_features_in_} features of the moments. Got "
+                f"{X.shape[1]} instead."
+            )
+        function = moments.kernel_.function()
+        with jax.enable_x64(True):
+            Phi_s = features(function, X)
+            y_s, self.label_reg_ = solved_labels(moments.quadratic(), Phi_s, reg, label_reg)
+        self.support_indices_ = None
+        members = [Member(self.kernel, moments.kernel_, reg)]
+        self.n_features_in_ = moments.n_features_in_
+        self.__dict__.update(self._fitted(Support(X, y_s), coding, members))
         return self
 
     def _support(self, data: Data) -> tuple[Floats, Ints | None]:

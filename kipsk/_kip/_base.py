@@ -15,9 +15,8 @@ from sklearn.utils import check_random_state
 from kipsk._checks import check_auto, check_integer, refuse
 from kipsk._closed_form._quadratic import Quadratic
 from kipsk._data._coding import Data
-from kipsk._data._numbers import RealCoding
 from kipsk._distil import _run
-from kipsk._distil._all_rows import best_ridge, of_rank, on_device, with_ridge
+from kipsk._distil._all_rows import best_ridge, check_definite, of_rank, on_device, with_ridge
 from kipsk._distil._history import History, Params
 from kipsk._distil._objective import Batch
 from kipsk._distil._problem import Problem
@@ -162,7 +161,9 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
     ) -> Self:
         """Learn the support set from the moments of a training set, without a row of it.
 
-        A step costs the same however many rows there were.
+        A step costs the same however many rows there were. Where `fit` would look at rows,
+        ``init="sample"`` stands for "noise" here, and ``reg="auto"`` for the kernel's recommended
+        value: `ridge` keeps the support set from following noise.
 
         Parameters
         ----------
@@ -194,7 +195,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         ------
         ValueError
             As `fit`; for a loss other than "mse"; for moments of another kernel, `preprocess` or
-            classes; and for an `init` that takes rows: give arrays, or "noise".
+            classes; for moments that no rows have; and for an `init` that takes rows.
         """
         settings = self._settings()
         own = self.preprocess
@@ -212,9 +213,6 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
                 f"{settings.owner} cannot learn from moments of {coding}: give Moments of class "
                 "labels ('classes') to KIPDistiller and of numbers to KIPRegressor."
             )
-        if isinstance(coding, RealCoding) and isinstance(self.reg, str):
-            rule = "a number in fit_moments, which has no rows to choose it on"
-            raise refuse(settings.owner, "reg", rule, self.reg)
         facts = facts_of(given if held_out is None else [*given, held_out])
         facts |= {"ridge": describe(ridge), "rank": describe(rank)}
         checkpoint, saved, rng = self._open_checkpoint(facts)
@@ -226,6 +224,8 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
             check_start(settings, start)
             problem = problem_of(settings, start, None, rng)
             quadratics = [one.quadratic(coding) for one in given]
+            for one in quadratics:
+                check_definite(one)
             scored = None if held_out is None else held_out.quadratic(coding)
             if penalty is None:
                 penalty = best_ridge(quadratics[0], scored, given[0].least_ridge())

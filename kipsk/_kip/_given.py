@@ -24,7 +24,7 @@ def check_given(
         )
     for one, kernel in zip(given, kernels, strict=True):
         check_is_fitted(one)
-        if describe(kernel) not in (describe(one.kernel_), describe(one._kernel())):
+        if not one.is_of(kernel):
             raise ValueError(
                 f"{owner} and its moments must have the same kernel. Got {one.kernel_!r} of the "
                 f"moments instead of {kernel!r}: pass kernel=moments.kernel_."

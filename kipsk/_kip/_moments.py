@@ -25,7 +25,7 @@ from kipsk._data._numbers import RealCoding
 from kipsk._distil._all_rows import positive_part
 from kipsk._distil._moments import Sums, Way, sums_over
 from kipsk._distil._targets import Change
-from kipsk._kip._matching import check_same, described_transformer
+from kipsk._kip._matching import check_left, check_noise, check_same, described_transformer
 from kipsk._kip._objectives import DRAWS, MAX_BYTES, as_it_is, way_of
 from kipsk._kip._preprocess import as_function
 from kipsk._kip._rows import Rows, weights
@@ -233,6 +233,7 @@ class Moments(BaseEstimator):
         description = self._described(kernel, targets.shape[1])
         if not is_first:
             check_same(self._description, description, "Rows that are added")
+            check_noise(bool(self._sums.noise), self.epsilon is not None)
         rng = check_random_state(self.random_state)
         change = self._change(rows, targets, rng)
         way, n_draws = way_of(kernel.function(), change, self._draws())
@@ -359,6 +360,10 @@ class Moments(BaseEstimator):
         if "classes" in arrays:
             self.classes_ = arrays["classes"]
         return self
+
+    def is_of(self, kernel: JaxKernel) -> bool:
+        """Return whether a kernel is the one of these moments, as it was given or as it became."""
+        return describe(kernel) in (describe(self.kernel_), describe(self._kernel()))
 
     def coding(self) -> Coding:
         """Return what the targets stand for."""
@@ -513,13 +518,11 @@ class Moments(BaseEstimator):
         for one in (self, other):
             check_is_fitted(one, "_sums")
         check_same(self._description, other._description, "The second moments")
-        if sign < 0 and other._sums.weight >= self._sums.weight:
-            raise ValueError(
-                f"{other.n_rows_:.0f} rows cannot be removed from {self.n_rows_:.0f}, of which "
-                "some have to stay: subtract moments of rows that are in these."
-            )
+        check_noise(bool(self._sums.noise), bool(other._sums.noise))
         result = copy.copy(self)
         result._sums = self._sums.plus(other._sums, sign)
+        if sign < 0:
+            check_left(result._sums, self._sums, other._sums)
         return result
 
     def __sklearn_is_fitted__(self) -> bool:

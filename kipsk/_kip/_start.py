@@ -151,11 +151,16 @@ def start_of_moments(
         support = _resumed(settings, last, empty, rng)
     elif not isinstance(init, str):
         support = _given(settings, empty)
-    elif init == "noise" and np.isfinite(mean).all():
+    elif init in ("sample", "noise") and np.isfinite(mean).all():  # "sample" is the default
         codes_s = np.repeat(np.arange(coding.n_strata), settings.beginning.size)
         noise = rng.standard_normal((len(codes_s), d))
         X_s = (mean + deviations * noise).astype(dtype)
-        support = Support(X_s, coding.made_targets(empty, X_s, codes_s, init))
+        support = Support(X_s, coding.made_targets(empty, X_s, codes_s, "noise"))
+        if settings.goal.labels == "fixed" and not support.y.any():
+            rule = (
+                '"learned" or "solved" in fit_moments from noise, whose targets are the mean of y'
+            )
+            raise refuse(owner, "labels", rule, "fixed")
     else:
         rule = (
             'a tuple (X, y) of arrays, or "noise" unless the moments are private, in fit_moments, '

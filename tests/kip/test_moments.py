@@ -12,7 +12,14 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.preprocessing import StandardScaler
 
-from kipsk import KernelRidgeNTKClassifier, KIPDistiller, KIPRegressor, Moments, RegularizedZCA
+from kipsk import (
+    KernelRidgeNTKClassifier,
+    KIPDistiller,
+    KIPRegressor,
+    LabelSolver,
+    Moments,
+    RegularizedZCA,
+)
 from kipsk._distil import _objective
 from kipsk.augment import Flip, Shift
 from kipsk.kernels import RBF, FullyConnected, Landmarks, Polynomial, RandomFeatures
@@ -353,6 +360,31 @@ def test_ridge_is_no_less_than_the_noise(blobs):
 # --- what is refused -----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("label_reg", [0.0, 1e-3, "auto"])
+def test_label_solve_by_moments_is_that_by_rows(blobs, kernel, moments, label_reg):
+    X, y = blobs
+    rows = np.arange(0, 120, 9)
+    params = {"reg": 1e-3, "label_reg": label_reg}
+    expected = LabelSolver(kernel, support=rows, **params).fit(X, y)
+    found = LabelSolver(kernel, **params).fit_moments(moments, X[rows])
+    assert_allclose(found.y_s_, expected.y_s_, atol=1e-3)
+    assert_allclose(found.label_reg_, expected.label_reg_, rtol=1e-2)
+    assert_array_equal(found.predict(X), expected.predict(X))
+
+
+def test_label_solve_refuses_moments_that_are_not_for_it(blobs, kernel, moments):
+    X, y = blobs
+    refused("same kernel", lambda: LabelSolver("fc1").fit_moments(moments, X[:5]))
+    refused(
+        "16 features of the moments. Got 3",
+        lambda: LabelSolver(kernel).fit_moments(moments, X[:5, :3]),
+    )
+    reals = Moments(kernel).fit(X, X[:, 0])
+    refused("class labels", lambda: LabelSolver(kernel).fit_moments(reals, X[:5]))
+    scaled = Moments(kernel, classes=CLASSES, preprocess=StandardScaler().fit(X)).fit(X, y)
+    refused("no 'preprocess'", lambda: LabelSolver(kernel).fit_moments(scaled, X[:5]))
+
+
 def refused(message, call, error=ValueError):
     with pytest.raises(error, match=f"(?s){message}"):
         call()
@@ -386,8 +418,46 @@ def test_other_moments(blobs, kernel, moments, tmp_path):
     refused("cannot be removed", lambda: moments - (moments + moments))
     refused("number of outputs", lambda: Moments(kernel).fit(X, y) + Moments(kernel).fit(X, X))
     refused("cannot be removed", lambda: moments - moments)
+    one_class = Moments(kernel, classes=CLASSES).fit(X[y == 0], y[y == 0])
+    refused("cannot be removed", lambda: moments - one_class - one_class)
+    noisy = Moments(kernel, classes=CLASSES, epsilon=1.0).fit(X, y)
+    refused("without noise.*with the noise", lambda: moments + noisy)
+    refused("with the noise.*without noise", lambda: noisy - moments)
+    refused(
+        "with the noise", lambda: clone(noisy).fit(X, y).set_params(epsilon=None).partial_fit(X, y)
+    )
     refused("damaged", lambda: Moments(kernel, classes=CLASSES).load(__file__))
     refused("not fitted", lambda: Moments(kernel).H_, NotFittedError)
+
+
+def test_the_first_parameter_that_differs_is_named(blobs, moments):
+    X, y = blobs
+    other = Landmarks(RBF(5.0), 21, landmarks="random").resolve(X)
+    refused(
+        r"same kernel. Got \.\.\.length_scale=5.0.* instead of \.\.\.length_scale=6.0",
+        lambda: moments + Moments(other, classes=CLASSES).fit(X, y),
+    )
+
+
+def test_moments_of_no_rows_are_refused(blobs, kernel, moments):
+    X, y = blobs
+    strange = moments - Moments(kernel, classes=CLASSES).fit(X[:9] + 1, y[:9])
+    assert np.linalg.eigvalsh(strange.H_)[0] < 0 < np.diag(strange.H_).min()
+    refused("negative eigenvalues", lambda: KIPDistiller(kernel).fit_moments(strange))
+
+
+def test_defaults_of_fit_moments_need_no_rows(blobs, kernel, moments):
+    X, _ = blobs
+    own, noise = (
+        KIPDistiller(kernel, ipc=2, max_iter=5, random_state=0, **params).fit_moments(moments)
+        for params in ({}, {"init": "noise"})
+    )
+    assert_array_equal(own.X_s_, noise.X_s_)
+    reals = Moments(kernel).fit(X, X[:, 0])
+    model = KIPRegressor(kernel, n_support=20, max_iter=60, random_state=0).fit_moments(reals)
+    assert model.reg_ == kernel.recommended_reg
+    assert model.score(X, X[:, 0]) > 0.8
+    refused("'labels'.*noise", lambda: model.set_params(labels="fixed").fit_moments(reals))
 
 
 def test_what_moments_cannot_give(blobs, kernel, moments):
@@ -399,7 +469,7 @@ def test_what_moments_cannot_give(blobs, kernel, moments):
     refused("'loss'.*mse.*platt", fit(loss="platt"))
     refused("'augment'.*parameter of the Moments", fit(augment=Flip()))
     refused("'early_stopping'.*held_out", fit(early_stopping=True))
-    refused("'init'.*sees no rows.*Got 'sample'", fit(init="sample"))
+    refused("'init'.*sees no rows.*Got 'kmeans'", fit(init="kmeans"))
     refused("'corruption'", fit(corruption=0.5))
     refused(
         "classes.*KIPDistiller.*numbers.*KIPRegressor",
