@@ -15,13 +15,13 @@ from functools import lru_cache
 
 import jax
 import numpy as np
-from _common import SHAPES, independent_noise, load, standardise_channels
+from _common import SHAPES, independent_noise, load, random_rows, standardise_channels
 from _record import Table, conditions, table_parser
 from sklearn.decomposition import PCA
 
-from kipsk import KIPDistiller, LabelSolver
+from kipsk import KIPDistiller, LabelSolver, Moments
 from kipsk.augment import Flip, Shift
-from kipsk.kernels import Invariant
+from kipsk.kernels import Invariant, Landmarks
 from kipsk.networks import FiniteNetworkClassifier
 
 ROWS = {
@@ -29,6 +29,7 @@ ROWS = {
     "kip_l": "FC1 KIP (l)",
     "kip_al": "FC1 KIP (a+l)",
     "kip_al_mirrored": "FC1 KIP (a+l) blind to mirroring",
+    "kip_al_moments": "FC1 KIP (a+l) blind to mirroring, by moments of landmarks",
     "rbf": "RBF KIP",
     "rbf_al": "RBF KIP (a+l)",
     "kip_nn": "FC1 KIP -> NN",
@@ -45,6 +46,7 @@ SHORT = {"max_iter": 300, "batch_size": 5000, "reg": 1e-6}
 # Chosen on held-out training rows, at 10 images per class.
 LONG = {"batch_size": 5000, "loss": "platt", "learning_rate": 0.16, "validation_fraction": 0.02}
 LONG_STEPS = {1: 3000, 10: 6000, 50: 2000}
+BY_MOMENTS = {"n_landmarks": 4000, "max_iter": 2000, "learning_rate": 0.05, "reg": 1e-3}
 NETWORK = {"width": 1024, "centering": True, "l2": 0.0}
 
 
@@ -52,8 +54,10 @@ def params_of(arguments, row, dataset, ipc):
     """Return the parameters of a row's distiller, or None if it is not for the data set."""
     if row == "ls":
         return {"kernel": "fc1_nngp", **conditions(arguments)}
-    if "mirrored" in row and dataset not in MIRRORED:
+    if ("mirrored" in row or "moments" in row) and dataset not in MIRRORED:
         return None
+    if "moments" in row:
+        return {**BY_MOMENTS, **dict(arguments.set), **conditions(arguments, timed=True)}
     kernel = "rbf" if row.startswith("rbf") else "fc1"
     if "_al" in row:
         params = {"kernel": kernel, "max_iter": LONG_STEPS.get(ipc, 6000), **LONG}
@@ -131,6 +135,31 @@ def distiller_of(cell, X, y, mirror):
     return KIPDistiller(ipc=cell.ipc, random_state=cell.seed, **params)
 
 
+def by_moments(cell, X, y, mirror):
+    """Return a fitted distiller, which saw all rows and copies once."""
+    rng = np.random.RandomState(cell.seed)
+    params = cell.params
+    chosen = X[rng.permutation(len(X))[: params["n_landmarks"]]]
+    kernel = Landmarks(Invariant("fc1", mirror), landmarks=chosen).resolve(chosen)
+    start = time.perf_counter()
+    moments = Moments(kernel, classes=np.unique(y), verbose=1).fit(X, y)
+    print(f"the pass took {time.perf_counter() - start:.0f} s", flush=True)
+    rows = random_rows(X, y, cell.ipc, cell.seed)
+    model = KIPDistiller(
+        moments.kernel_,
+        ipc=cell.ipc,
+        init=(X[rows], y[rows]),
+        max_iter=params["max_iter"],
+        learning_rate=params["learning_rate"],
+        reg=params["reg"],
+        random_state=cell.seed,
+        verbose=1,
+    )
+    model.fit_moments(moments)
+    print(f"ridge {model.ridge_:.2g}", flush=True)
+    return model
+
+
 def main(arguments):
     table = Table("table_fc", ROWS, arguments)
     for cell in table.missing(lambda *key: params_of(arguments, *key[:3])):
@@ -139,6 +168,12 @@ def main(arguments):
         if "_al" in cell.row:
             data, seconds, mirror = copies_of(*place)
         X_train, X_test, y_train, y_test = data
+        if cell.row == "kip_al_moments":
+            start = time.perf_counter()
+            model = by_moments(cell, X_train, y_train, mirror)
+            accuracy = model.score(X_test, y_test)
+            table.record(cell, accuracy, seconds + time.perf_counter() - start, model.n_iter_)
+            continue
         model, steps = distiller_of(cell, X_train, y_train, mirror), ""
         if cell.row != "ls":
             steps = table.max_iter(cell, model, X_train, y_train)

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from _common import SHAPES, independent_noise, load, standardise_channels
+from _common import SHAPES, independent_noise, load, random_rows, standardise_channels
 from _record import Table, conditions, table_parser
 
 from kipsk import KIPDistiller, Moments, RegularizedZCA
@@ -86,7 +86,11 @@ def collected(dataset, folder, held_out, n_networks, width, mirrored):
 
 def by_moments(moments, run, X, y, ipc, seed):
     """Return a distiller, not fitted."""
-    init = independent_noise(X, y, 1, seed) if ipc == 1 else class_rows(X, y, ipc, seed)
+    if ipc == 1:
+        init = independent_noise(X, y, 1, seed)
+    else:
+        rows = random_rows(X, y, ipc, seed)
+        init = X[rows], y[rows]
     return KIPDistiller(
         moments.kernel_,
         ipc=ipc,
@@ -97,13 +101,6 @@ def by_moments(moments, run, X, y, ipc, seed):
         random_state=seed,
         verbose=1,
     )
-
-
-def class_rows(X, y, ipc, seed):
-    """Return random rows of each class, and their labels."""
-    rng = np.random.RandomState(seed)
-    rows = [rng.permutation(np.flatnonzero(y == c))[:ipc] for c in np.unique(y)]
-    return X[np.concatenate(rows)], y[np.concatenate(rows)]
 
 
 def on_batches(dataset, ipc, X, y, seed):
