@@ -13,9 +13,11 @@ from kipsk.architectures._architecture import (
     fully_connected,
     get_architecture,
     myrtle,
+    shallow,
 )
 from kipsk.architectures._layers import (
     Activation,
+    AdaptiveAvgPool,
     AvgPool,
     Conv,
     Dense,
@@ -24,10 +26,12 @@ from kipsk.architectures._layers import (
     Layer,
     Normalize,
     Shape,
+    TwoSided,
 )
 
 __all__ = [
     "Activation",
+    "AdaptiveAvgPool",
     "Architecture",
     "AvgPool",
     "Conv",
@@ -37,9 +41,11 @@ __all__ = [
     "Layer",
     "Normalize",
     "Shape",
+    "TwoSided",
     "conv_vec",
     "convnet",
     "fully_connected",
     "get_architecture",
     "myrtle",
+    "shallow",
 ]

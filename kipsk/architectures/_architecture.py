@@ -13,6 +13,7 @@ from kipsk._checks import check_integer, check_option, check_positive, refuse
 from kipsk.architectures._layers import (
     IMAGE_LAYERS,
     Activation,
+    AdaptiveAvgPool,
     AvgPool,
     Conv,
     Dense,
@@ -21,6 +22,7 @@ from kipsk.architectures._layers import (
     Layer,
     Normalize,
     Shape,
+    TwoSided,
     check_n_dims,
     checked_layers,
     checked_shape,
@@ -292,11 +294,40 @@ def myrtle(depth: int = 5, activation: str = "relu", **options: Unpack[Options])
     return Architecture(layers, **options)
 
 
+def shallow(
+    size: int = 6, windows: int = 2, threshold: float = 1.0, **options: Unpack[Options]
+) -> Architecture:
+    """Return Conv without padding, TwoSided, AdaptiveAvgPool, Flatten, Dense.
+
+    One layer of many filters (Coates & Ng 2011). It is made for filters from data,
+    ``RandomFeatures("shallow", filters="patches")``.
+
+    Parameters
+    ----------
+    size : int, default=6
+        The filters have ``size`` x ``size`` pixels.
+    windows : int, default=2
+        Along each side of the image the features are means over so many windows.
+    threshold : float, default=1.0
+        That of `TwoSided`.
+    **options : float or str
+        ``w_std``, ``b_std`` and ``parameterization`` of `Architecture`.
+
+    Returns
+    -------
+    architecture : Architecture
+    """
+    first = Conv(size, padding="VALID"), TwoSided(threshold)
+    return Architecture((*first, AdaptiveAvgPool(windows), Flatten(), Dense()), **options)
+
+
 class _OfDepth(Protocol):
     def __call__(self, depth: int) -> Architecture: ...
 
 
-_NAMES = "fc1, fc2, ..., conv1, conv2, ..., convnet, convnet1, convnet2, ..., myrtle5, 7 or 10"
+_NAMES = (
+    "fc1, fc2, ..., conv1, conv2, ..., convnet, convnet1, convnet2, ..., myrtle5, 7 or 10, shallow"
+)
 
 
 def get_architecture(
@@ -309,7 +340,7 @@ def get_architecture(
     architecture : Architecture or str
         ``"fc1"`` is ``fully_connected(1)``, ``"conv3"`` is ``conv_vec(3)``, ``"convnet3"`` is
         ``convnet(3)``, ``"myrtle5"`` is ``myrtle(5)``, and other depths likewise. ``"convnet"`` is
-        ``convnet(3, first_conv=True)``.
+        ``convnet(3, first_conv=True)``, ``"shallow"`` is ``shallow()``.
     owner, also : str
         For the message: the object that has this parameter, and what else it accepts.
 
@@ -337,6 +368,8 @@ def get_architecture(
         "myrtle": myrtle,
     }
     if isinstance(architecture, str):
+        if architecture == "shallow":
+            return shallow()
         if architecture == "convnet":
             return convnet(3, first_conv=True)
         match = re.fullmatch(r"(fc|conv|convnet|myrtle)([0-9]+)", architecture)

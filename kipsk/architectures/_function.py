@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 
 from kipsk.architectures._architecture import (
     Activation,
+    AdaptiveAvgPool,
     Architecture,
     AvgPool,
     Conv,
@@ -22,6 +23,7 @@ from kipsk.architectures._architecture import (
     Layer,
     Normalize,
     Shape,
+    TwoSided,
 )
 
 Params = list[dict[str, Array]]  # one entry for each layer, empty if it has no parameters
@@ -85,6 +87,24 @@ def init(
             weight, bias = scaled(architecture, weight, bias)
         params.append({"weight": weight, "bias": bias})
     return params
+
+
+def with_filters(architecture: Architecture, params: Params, filters: Array) -> Params:
+    """Return parameters with which the first layer's filters are given ones, without a bias.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Its first layer has weights.
+    params : list of dict
+        From `init`.
+    filters : Array of shape (size, size, channels, units)
+        As the layer's function uses them, whatever the parameterization.
+    """
+    weight = filters
+    if architecture.parameterization == "ntk":
+        weight = filters * (math.sqrt(math.prod(filters.shape[:-1])) / architecture.w_std)
+    return [{"weight": weight, "bias": jnp.zeros_like(params[0]["bias"])}, *params[1:]]
 
 
 def apply(
@@ -164,10 +184,8 @@ def _weight_shape(layer: Layer, channels: int, units: int) -> Shape:
             return (layer.size, layer.size, channels, units)
         case Dense():
             return (channels, units)
-        case Activation() | AvgPool() | GlobalAvgPool() | Flatten() | Normalize():
-            return ()
         case _:
-            assert_never(layer)
+            return ()
 
 
 def scaled(architecture: Architecture, weight: Array, bias: Array) -> tuple[Array, Array]:
@@ -209,6 +227,14 @@ def apply_layer(
             x = x[:, : height * s, : breadth * s]  # whole windows
             windows = x.reshape(n, height, s, breadth, s, channels)
             return jnp.mean(windows, axis=(2, 4))
+        case AdaptiveAvgPool():
+            rows, columns = (layer.windows(n) for n in x.shape[1:3])
+            means = [jnp.mean(x[:, i, j], axis=(1, 2)) for i in rows for j in columns]
+            return jnp.stack(means, axis=1).reshape(len(x), layer.size, layer.size, x.shape[-1])
+        case TwoSided():
+            # Both of a channel stand together, so that channels of several networks stay apart.
+            both = [jax.nn.relu(x - layer.threshold), jax.nn.relu(-x - layer.threshold)]
+            return jnp.stack(both, axis=-1).reshape(*x.shape[:-1], 2 * x.shape[-1])
         case GlobalAvgPool():
             return jnp.mean(x, axis=(1, 2))
         case Flatten():

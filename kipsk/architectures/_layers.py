@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import assert_never
 
-from kipsk._checks import check_integer, check_option, refuse, shown
+from kipsk._checks import check_integer, check_option, check_positive, refuse, shown
 from kipsk._types import Given
 
 ACTIVATIONS = ("relu", "erf", "gelu")
@@ -71,6 +71,27 @@ class Activation:
 
 
 @dataclass(frozen=True)
+class TwoSided:
+    """``relu(x - threshold)`` and ``relu(-x - threshold)`` of each channel, which become two.
+
+    A filter then tells what is there, and what is there with the opposite sign; what is below the
+    threshold is left out (Coates & Ng 2011, "The importance of encoding versus training with sparse
+    coding and vector quantization"). It is for finite networks alone.
+
+    Parameters
+    ----------
+    threshold : float, default=1.0
+        In the units of x. Filters from patches give x a deviation of 1.
+    """
+
+    threshold: float = 1.0
+
+    def __post_init__(self) -> None:
+        value = check_positive("TwoSided", "threshold", self.threshold, zero=True)
+        set_field(self, "threshold", value)
+
+
+@dataclass(frozen=True)
 class AvgPool:
     """Mean over windows of ``size`` x ``size`` pixels that do not overlap.
 
@@ -87,6 +108,30 @@ class AvgPool:
 
     def __post_init__(self) -> None:
         set_field(self, "size", check_integer("AvgPool", "size", self.size, minimum=1))
+
+
+@dataclass(frozen=True)
+class AdaptiveAvgPool:
+    """Mean over as many windows as are asked for, whatever the size of the image.
+
+    Window i of a side of n pixels is from ``floor(i n / size)`` to ``ceil((i + 1) n / size)``, as
+    in other libraries: where `size` does not divide n, windows share pixels. It is for finite
+    networks alone.
+
+    Parameters
+    ----------
+    size : int, default=2
+        Windows along each side, at most the pixels of the shorter one.
+    """
+
+    size: int = 2
+
+    def __post_init__(self) -> None:
+        set_field(self, "size", check_integer("AdaptiveAvgPool", "size", self.size, minimum=1))
+
+    def windows(self, n: int) -> list[slice]:
+        """Return the windows of a side of n pixels."""
+        return [slice(i * n // self.size, -(-(i + 1) * n // self.size)) for i in range(self.size)]
 
 
 @dataclass(frozen=True)
@@ -108,8 +153,20 @@ class Normalize:
     """
 
 
-Layer = Conv | Dense | Activation | AvgPool | GlobalAvgPool | Flatten | Normalize
-IMAGE_LAYERS = (Conv, AvgPool, GlobalAvgPool, Normalize)
+Layer = (
+    Conv
+    | Dense
+    | Activation
+    | TwoSided
+    | AvgPool
+    | AdaptiveAvgPool
+    | GlobalAvgPool
+    | Flatten
+    | Normalize
+)
+IMAGE_LAYERS = (Conv, AvgPool, AdaptiveAvgPool, GlobalAvgPool, Normalize)
+#: Layers that no infinite-width kernel of this package has.
+FINITE_LAYERS = (Normalize, TwoSided, AdaptiveAvgPool)
 
 
 def checked_layers(layers: Given) -> tuple[Layer, ...]:
@@ -188,6 +245,15 @@ def output_shape(number: int, layer: Layer, shape: Shape, units: int) -> Shape:
                     f"{got}: use larger images or fewer pooling layers."
                 )
             return (*(n // layer.size for n in pixels), channels)
+        case AdaptiveAvgPool():
+            if min(pixels) < layer.size:
+                raise ValueError(
+                    f"Layer {number}, {layer}, must get images of at least as many pixels a side "
+                    f"as it has windows. {got}: use larger images or fewer windows."
+                )
+            return (layer.size, layer.size, channels)
+        case TwoSided():
+            return (*pixels, 2 * channels)
         case Normalize():
             if math.prod(pixels) == 1:
                 raise ValueError(

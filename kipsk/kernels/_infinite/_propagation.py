@@ -20,6 +20,7 @@ from jax import Array
 from kipsk._closed_form._products import matmul
 from kipsk.architectures import (
     Activation,
+    AdaptiveAvgPool,
     Architecture,
     AvgPool,
     Conv,
@@ -29,8 +30,10 @@ from kipsk.architectures import (
     Layer,
     Normalize,
     Shape,
+    TwoSided,
 )
 from kipsk.architectures._function import apply_layer
+from kipsk.architectures._layers import FINITE_LAYERS
 from kipsk.kernels._duals import DUALS
 from kipsk.kernels._infinite._activations import activation, pooled_activation
 from kipsk.kernels._infinite._covariance import (
@@ -236,8 +239,8 @@ class Propagation:
                     # pairs equal places, GlobalAvgPool all places.
                     cov = jax.tree.map(partial(jnp.mean, axis=tuple(range(places))), cov)
                     places = FLAT
-                case Normalize():
-                    raise ValueError("Normalize has no exact kernel: see check_exact.")
+                case Normalize() | TwoSided() | AdaptiveAvgPool():
+                    raise ValueError(f"{layer} has no exact kernel: see check_exact.")
                 case _:
                     assert_never(layer)
         return cov.nngp if cov.ntk is None else cov.ntk
@@ -270,7 +273,7 @@ def check_exact(architecture: Architecture, owner: str) -> None:
             is_gaussian = True
         if isinstance(layer, Flatten) and architecture.needs_images:
             is_gaussian = False  # pixels become features, and their variances differ
-        is_closed = not isinstance(layer, Normalize)
+        is_closed = not isinstance(layer, FINITE_LAYERS)
         if isinstance(layer, Activation):
             is_closed, is_gaussian = is_gaussian, False
         if not is_closed:

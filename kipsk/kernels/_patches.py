@@ -1,0 +1,66 @@
+"""Filters from data: random patches of images, whitened."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kipsk._types import AnyArray, Float64s, Floats
+
+# Patches that the covariance, and the deviation of each filter's output, are estimated from.
+_SAMPLE = 20_000
+# Added to the variances along all directions, in units of their mean, before these are evened out.
+_RELATIVE_RIDGE = 0.1
+
+
+def patch_filters(
+    images: AnyArray, size: int, n_filters: int, rng: np.random.RandomState
+) -> Floats:
+    """Return random patches of images as the filters that whitened patches are compared with.
+
+    With mean m and covariance S of all patches, the output of the filter of patch p is that of
+    ``S^-1/2 (p - m)`` on the whitened patch ``S^-1/2 x`` (Coates & Ng 2011, section 2), times what
+    brings its deviation over all patches to 1. S has a ridge.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, H, W, C)
+        Training images.
+    size : int
+        The side of the filters.
+    n_filters : int
+    rng : RandomState
+
+    Returns
+    -------
+    filters : ndarray of shape (size, size, C, n_filters)
+        In float32.
+    """
+    patches = _random_patches(images, size, _SAMPLE, rng)
+    centred = patches - patches.mean(axis=0)
+    values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
+    values = np.maximum(values, 0)
+    inverse = (vectors / (values + _RELATIVE_RIDGE * values.mean())) @ vectors.T  # S^-1/2, twice
+    chosen = _random_patches(images, size, n_filters, rng) - patches.mean(axis=0)
+    filters = chosen @ inverse
+    outputs = patches @ filters.T
+    deviations = outputs.std(axis=0)
+    filters /= np.where(deviations > 0, deviations, 1)[:, None]
+    shape = (n_filters, size, size, images.shape[-1])
+    return filters.reshape(shape).transpose(1, 2, 3, 0).astype(np.float32)
+
+
+def _random_patches(
+    images: AnyArray, size: int, n_patches: int, rng: np.random.RandomState
+) -> Float64s:
+    """Return random patches as rows, in float64."""
+    n, height, breadth, channels = images.shape
+    chosen = zip(
+        rng.randint(n, size=n_patches),
+        rng.randint(height - size + 1, size=n_patches),
+        rng.randint(breadth - size + 1, size=n_patches),
+        strict=True,
+    )
+    found = np.empty((n_patches, size, size, channels))
+    for patch, (number, i, j) in zip(found, chosen, strict=True):
+        patch[:] = images[number, i : i + size, j : j + size]
+    return found.reshape(n_patches, -1)

@@ -1,0 +1,168 @@
+"""Filters from data: `RandomFeatures(filters="patches")`, and the layers made for them."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.signal import correlate2d
+
+from kipsk import KernelRidgeNTKClassifier, KIPDistiller, Moments
+from kipsk.architectures import (
+    AdaptiveAvgPool,
+    Architecture,
+    Conv,
+    Dense,
+    Flatten,
+    TwoSided,
+    convnet,
+    shallow,
+)
+from kipsk.kernels import Convolutional, Invariant, RandomFeatures
+
+SHAPE = (9, 8, 2)
+
+
+@pytest.fixture(scope="module")
+def X():
+    rng = np.random.default_rng(0)
+    smooth = rng.normal(size=(60, 9, 8, 2)).cumsum(axis=1).cumsum(axis=2)
+    return smooth.reshape(60, -1).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def kernel(X):
+    return RandomFeatures(
+        shallow(4, threshold=0.5, b_std=0.0), 2, 3, filters="patches", image_shape=SHAPE,
+        resample=False,
+    ).resolve(X)  # fmt: skip
+
+
+def test_features_are_those_of_numpy(X, kernel):
+    """Oracle: correlations by scipy, thresholds and means over windows by numpy."""
+    found = np.asarray(kernel.function().prepare(X[:3]))
+    expected = np.empty((3, 2, 2, 2, 3, 2))  # network, window, window, filter, sign
+    for i, image in enumerate(X[:3].reshape(3, *SHAPE).astype(float)):
+        for k in range(6):
+            filters = kernel.filters[..., k]
+            a = sum(correlate2d(image[..., c], filters[..., c], "valid") for c in range(2))
+            assert a.shape == (6, 5)
+            for sign in (0, 1):
+                b = np.maximum((-a if sign else a) - 0.5, 0)
+                for r, rows in enumerate((slice(0, 3), slice(3, 6))):
+                    for s, columns in enumerate((slice(0, 3), slice(2, 5))):
+                        expected[i, k // 3, r, s, k % 3, sign] = b[rows, columns].mean()
+    scale = np.sqrt(2) / np.sqrt(24 * 2)
+    assert_allclose(found, scale * expected.reshape(3, -1), rtol=1e-4, atol=1e-5)
+
+
+def test_outputs_of_patches_have_deviation_one(X):
+    """Over all patches of the training images, up to the error of a sample."""
+    kernel = RandomFeatures(
+        shallow(4), 1, 20, filters="patches", image_shape=SHAPE, resample=False
+    ).resolve(X)
+    windows = np.lib.stride_tricks.sliding_window_view(X.reshape(-1, *SHAPE), (4, 4), axis=(1, 2))
+    outputs = np.einsum("nijcab,abck->nijk", windows, kernel.filters)
+    assert_allclose(outputs.std(axis=(0, 1, 2)), 1, atol=0.05)
+
+
+def test_whitening_evens_out_what_filters_see(X):
+    """Outputs of many whitened filters have all directions; those of plain patches have a few."""
+    kernel = RandomFeatures(
+        shallow(4), 1, 300, filters="patches", image_shape=SHAPE, resample=False
+    ).resolve(X)
+    W = kernel.filters.reshape(-1, 300)
+    windows = np.lib.stride_tricks.sliding_window_view(X.reshape(-1, *SHAPE), (4, 4), axis=(1, 2))
+    patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, 32)
+    patches = patches - patches.mean(axis=0)
+
+    def rank(outputs):
+        values = np.linalg.eigvalsh(np.cov(outputs.T))
+        return values.sum() ** 2 / np.sum(values**2)
+
+    assert rank(patches @ W) > 3 * rank(patches @ patches[:300].T)
+
+
+def test_same_seed_same_filters(X, kernel):
+    again = RandomFeatures(
+        shallow(4, threshold=0.5, b_std=0.0), 2, 3, filters="patches", image_shape=SHAPE,
+        resample=False,
+    )  # fmt: skip
+    assert_array_equal(again.resolve(X).filters, kernel.filters)
+    assert again.resolve(X) == kernel
+    assert pickle.loads(pickle.dumps(kernel)) == kernel
+    assert kernel.resolve(X[:5]) is kernel
+    other = RandomFeatures(**{**again.get_params(), "random_state": 1}).resolve(X)
+    assert other != kernel
+    assert "array of shape (4, 4, 2, 6)" in repr(kernel)
+
+
+def test_many_networks_are_one_after_another(X):
+    """Nine networks go through a loop; a filter is that of the same network there."""
+    many = RandomFeatures(
+        shallow(4), 9, 2, filters="patches", image_shape=SHAPE, resample=False
+    ).resolve(X)
+    Phi = np.asarray(many.function().prepare(X[:2]))[:, :-1].reshape(2, 9, -1)
+    for k in range(9):
+        one = RandomFeatures(
+            shallow(4), 1, 2, filters=many.filters[..., 2 * k : 2 * k + 2], image_shape=SHAPE,
+            resample=False,
+        )  # fmt: skip
+        own = np.asarray(one.function().prepare(X[:2]))[:, :-1]
+        assert_allclose(3 * Phi[:, k], own, rtol=1e-5, atol=1e-6)
+
+
+def test_layers_above_take_the_outputs_of_filters(X):
+    kernel = RandomFeatures(
+        Architecture((Conv(3), TwoSided(), AdaptiveAvgPool(4), Conv(3), Flatten(), Dense())), 2, 4,
+        filters="patches", image_shape=SHAPE, resample=False,
+    ).resolve(X)  # fmt: skip
+    assert kernel.function().prepare(X[:2]).shape == (2, 2 * 4 * 16 + 1)
+    assert RandomFeatures(
+        convnet(2), 2, 4, filters="patches", image_shape=SHAPE, resample=False
+    ).resolve(X)(X[:2]).shape == (2, 2)
+
+
+def test_digits():
+    """Ridge regression on all rows, and a set that moments alone have made."""
+    from kipsk.datasets import load_images
+
+    digits = load_images("digits")
+    kernel = RandomFeatures(
+        shallow(4), 4, 8, filters="patches", image_shape=(8, 8, 1), resample=False
+    )
+    model = KernelRidgeNTKClassifier(kernel, reg=1e-4).fit(digits.X_train, digits.y_train)
+    assert model.score(digits.X_test, digits.y_test) > 0.97
+    kernel = Invariant(kernel, image_shape=(8, 8, 1))
+    moments = Moments(kernel, classes=range(10)).fit(digits.X_train, digits.y_train)
+    model = KIPDistiller(moments.kernel_, ipc=1, max_iter=30, random_state=0).fit_moments(moments)
+    assert model.score(digits.X_test, digits.y_test) > 0.6
+
+
+def refused(message, call):
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        call()
+
+
+def test_bad_input(X, kernel):
+    def make(architecture=None, **params):
+        given = {"filters": "patches", "image_shape": SHAPE, "resample": False, **params}
+        return RandomFeatures(architecture or shallow(4), 2, 3, **given)
+
+    refused("'filters'.*normal.*Got 'gabor'", lambda: make(filters="gabor").function())
+    refused("training images.*resolve", lambda: make().function())
+    refused("'resample'.*False with filters from data", lambda: make(resample=True).resolve(X))
+    refused("'kind'.*nngp", lambda: make(kind="ntk").resolve(X))
+    refused("begins with Conv", lambda: make("fc1").resolve(X))
+    refused("first filters fit into images of 9 x 8", lambda: make(shallow(9)).resolve(X))
+    refused(
+        r"shape \(4, 4, channels, 6\)", lambda: make(filters=kernel.filters[..., :5]).function()
+    )
+    refused("at least as many pixels", lambda: make(shallow(4, 7)).resolve(X)(X[:2]))
+    refused(
+        "TwoSided.*has no exact kernel", lambda: Convolutional(shallow(4), image_shape=SHAPE)(X[:2])
+    )
+    refused("'threshold'.*>= 0", lambda: TwoSided(-1))
+    refused("'size'.*>= 1", lambda: AdaptiveAvgPool(0))
