@@ -21,6 +21,7 @@ from kipsk._closed_form._quadratic import (
     r2,
     squares_of,
 )
+from kipsk._distil._mosaic import Mosaic
 from kipsk._distil._targets import Targets
 from kipsk._types import PyTree
 from kipsk.kernels._base import KernelFunction
@@ -131,6 +132,8 @@ class Objective:
         A name in `LOSSES`.
     score_name : {"accuracy", "R2"}
         The score of the predictions, returned beside the loss.
+    mosaic : Mosaic or None
+        ``params["X"]`` are mosaics of support rows.
     """
 
     function: KernelFunction
@@ -140,6 +143,7 @@ class Objective:
     frozen: tuple[Array, Array] | None = None
     loss: str = field(default="mse", metadata={"static": True})
     score_name: str = field(default="accuracy", metadata={"static": True})
+    mosaic: Mosaic | None = field(default=None, metadata={"static": True})
 
     def __call__(
         self, params: Params, targets: Batch, step: Array | int = 0
@@ -218,6 +222,8 @@ class Objective:
     def support(self, params: Params) -> Array:
         """Return X_s, in the units of the training features."""
         X_s = params["X"] * self.scale
+        if self.mosaic is not None:
+            return self.mosaic.enlarged(X_s)
         return X_s if self.frozen is None else jnp.where(self.frozen[0], self.frozen[1], X_s)
 
     def score(self, params: Params, targets: Batch, held_out: Batch) -> Array:

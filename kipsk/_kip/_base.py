@@ -62,6 +62,7 @@ _NOT_ALWAYS = (
     "frozen_",
     "kernels_",
     "label_reg_",
+    "mosaics_",
     "preprocess_",
     "ridge_",
     "snapshots_",
@@ -366,6 +367,8 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         self.batch_size_ = run.settings.steps.batch_size
         self.kernels_ = run.start.kernels
         self._size = run.settings.beginning.size
+        if run.objective.mosaic is not None:
+            self.mosaics_ = np.asarray(params["X"] * run.objective.scale)
         if run.start.support.frozen is not None:
             self.frozen_ = run.start.support.frozen
 

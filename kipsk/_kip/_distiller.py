@@ -94,6 +94,12 @@ class KIPDistiller(ClassDistiller, BaseKIP):
     corruption : float, default=0
         Share of the entries of X_s, each drawn at random, that stay at noise with the data's mean
         and covariance (with arrays as `init`, at their values). At least 0 and below 1.
+    factor : int, default=1
+        Above 1 each stored image is a mosaic of ``factor**2`` smaller ones, which the kernel sees
+        enlarged (Kim et al. 2022, arXiv 2205.14959): more support rows, with less detail, for the
+        storage of `ipc` images per class. `X_s_` then has ``factor**2 * ipc`` rows per class, each
+        with a label of its own, and `mosaics_` is what to store. For images, whose sides it has to
+        divide.
     predict_kernel : str or kernel object, default=None
         The kernel of `predict`, such as ``"fc1_nngp"``, the exact one of
         ``RandomFeatures("fc1")``. None is `kernel` (of a family the first) or,
@@ -176,6 +182,8 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         With `preprocess`: the fitted copy.
     frozen_ : ndarray of bool of shape (n_support, n_features)
         With `corruption`: the entries of `X_s_` that stayed.
+    mosaics_ : ndarray of shape (n_support / factor**2, n_features)
+        With `factor`: the images that `X_s_` are parts of, enlarged.
     temperature_ : float
         With ``loss="platt"``: probabilities are ``softmax(prediction / temperature_)``.
     loss_curve_ : ndarray of shape (`n_iter_`,)
@@ -247,6 +255,7 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         augment: Given = None,
         preprocess: Given = None,
         corruption: float = 0.0,
+        factor: int = 1,
         predict_kernel: str | JaxKernel | None = None,
         max_iter: int = 300,
         learning_rate: float | str = "auto",
@@ -278,6 +287,7 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         self.augment = augment
         self.preprocess = preprocess
         self.corruption = corruption
+        self.factor = factor
         self.predict_kernel = predict_kernel
         self.max_iter = max_iter
         self.learning_rate = learning_rate

@@ -82,6 +82,7 @@ def objectives_of(settings: Settings, start: Start) -> list[Objective]:
             frozen,
             loss=goal.loss,
             score_name=goal.score_name,
+            mosaic=settings.beginning.mosaic,
         )
         for kernel, reg in zip(start.kernels, settings.kernels.regs, strict=True)
     ]
@@ -91,6 +92,8 @@ def params_of(start: Start, objective: Objective) -> Params:
     """Return what is learned, at its start."""
     X_s = start.support.X
     params = {"X": jnp.asarray(X_s / X_s.dtype.type(start.scale))}
+    if objective.mosaic is not None:
+        params["X"] = objective.mosaic.stored(params["X"])
     if objective.labels.are_solved:
         if objective.labels.reg is None:
             params["log_label_reg"] = jnp.asarray(np.log(START_LABEL_REG), X_s.dtype)

@@ -12,6 +12,7 @@ import numpy as np
 from kipsk._checks import check_auto, check_fraction, check_integer, check_option, refuse
 from kipsk._data._support import INITS
 from kipsk._descent import _schedule
+from kipsk._distil._mosaic import Mosaic
 from kipsk._distil._objective import LOSSES
 from kipsk._types import Estimator, Float64s, Floats, Given, PyTree
 from kipsk.architectures import Shape
@@ -82,17 +83,20 @@ class Beginning:
     ----------
     init : str or tuple (X, y)
     size : int
-        Support rows, of each class or of all.
+        Support rows, of each class or of all; with a mosaic those that the kernel sees.
     corruption : float
         Share of the entries that stay at noise.
     is_warm : bool
         Whether the support of the last fit is the start, if there is one.
+    mosaic : Mosaic or None
+        What support rows share their storage in.
     """
 
     init: Any
     size: int
     corruption: float
     is_warm: bool
+    mosaic: Mosaic | None = None
 
 
 @dataclass(frozen=True)
@@ -278,12 +282,34 @@ def _beginning(owner: str, estimator: Estimator) -> Beginning:
     if isinstance(estimator.init, str):
         check_option(owner, "init", estimator.init, INITS, also=" or a tuple (X, y) of arrays")
     name = estimator._coding.size_name
+    size = check_integer(owner, name, getattr(estimator, name), minimum=1)
+    mosaic = _mosaic(owner, estimator)
     return Beginning(
         estimator.init,
-        check_integer(owner, name, getattr(estimator, name), minimum=1),
+        size if mosaic is None else size * mosaic.n_tiles,
         check_fraction(owner, "corruption", estimator.corruption),
         _switch(owner, "warm_start", estimator.warm_start),
+        mosaic,
     )
+
+
+def _mosaic(owner: str, estimator: Estimator) -> Mosaic | None:
+    """Return what support rows share their storage in, if they do."""
+    factor = check_integer(owner, "factor", getattr(estimator, "factor", 1), minimum=1)
+    if factor == 1:
+        return None
+    shape = estimator.image_shape or getattr(estimator.kernel, "image_shape", None)
+    if shape is None:
+        rule = "(height, width, channels) of the images whose mosaics are stored with 'factor'"
+        raise refuse(owner, "image_shape", rule, None)
+    if shape[0] % factor or shape[1] % factor:
+        rule = f"a divisor of the sides of images, {shape[0]} and {shape[1]}"
+        raise refuse(owner, "factor", rule, factor)
+    for name, off in (("corruption", "0"), ("warm_start", "False")):
+        if getattr(estimator, name):
+            raise refuse(owner, name, f"{off} with a 'factor' > 1", getattr(estimator, name))
+    height, breadth, channels = (int(n) for n in shape)
+    return Mosaic((height, breadth, channels), factor)
 
 
 def _rows(owner: str, estimator: Estimator) -> Rows:

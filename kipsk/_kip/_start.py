@@ -258,6 +258,12 @@ def check_start(settings: Settings, start: Start) -> None:
 
     The check comes before the first step, so that nobody waits for a run that cannot be published.
     """
+    mosaic = settings.beginning.mosaic
+    if mosaic is not None and len(start.support.X) % mosaic.n_tiles:
+        rule = (
+            f"1 for {len(start.support.X)} support rows, of which {mosaic.n_tiles} share one image"
+        )
+        raise refuse(settings.owner, "factor", rule, mosaic.factor)
     kernels = list(zip(start.kernels, settings.kernels.regs, strict=True))
     if start.predict_kernel is not start.kernels[0]:
         kernels.append((start.predict_kernel, settings.kernels.regs[0]))
