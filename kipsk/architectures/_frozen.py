@@ -16,7 +16,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from kipsk.architectures._architecture import Architecture, Conv, Dense, Flatten
-from kipsk.architectures._function import Params, apply_layer, convolve
+from kipsk.architectures._function import Params, apply_layer, convolve, two_sided
+from kipsk.architectures._layers import AdaptiveAvgPool, AvgPool, GlobalAvgPool, TwoSided
+
+_POOLING = (AvgPool, AdaptiveAvgPool, GlobalAvgPool)
 
 # How many bytes the largest layer may take for the rows that go through the networks together. On a
 # CPU they should stay in its caches; a GPU has to be filled.
@@ -61,9 +64,16 @@ def frozen_features(
         split += 1
 
     def through(first: int, last: int, params: Params, x: Array) -> Array:
-        for i in range(first, last):
-            layer = architecture.layers[i]
-            x = apply_layer(architecture, i, layer, params[i], x, convolve=_convolve)
+        layers = architecture.layers
+        i = first
+        while i < last:
+            layer = layers[i]
+            if isinstance(layer, TwoSided) and i + 1 < last and isinstance(layers[i + 1], _POOLING):
+                pool = partial(apply_layer, architecture, i + 1, layers[i + 1], {})
+                x, i = two_sided(layer, x, pool), i + 2
+            else:
+                x = apply_layer(architecture, i, layer, params[i], x, convolve=_convolve)
+                i += 1
         return x
 
     def features(x: Array) -> Array:
@@ -129,24 +139,35 @@ def _convolve_backward(
 ) -> tuple[Array, Array]:
     x, weight = saved
     size, _, n_channels, n_units = weight.shape
-    if strides != 1 or padding != "SAME" or size % 2 == 0:
+    low, high = _margins(size, padding)
+    if strides != 1:
         _, transpose = jax.vjp(lambda x: convolve(x, weight, strides, padding), x)
         (gradient,) = transpose(cotangent)
     elif n_channels > _FEW_CHANNELS:
         # A convolution again; XLA's own gradient is many times slower inside of a loop.
         flipped = jnp.flip(weight, (0, 1)).swapaxes(2, 3)
-        gradient = convolve(cotangent, flipped, 1, "SAME")
+        own = size - 1 - low, size - 1 - high
+        gradient = jax.lax.conv_general_dilated(
+            cotangent, flipped, (1, 1), (own, own), dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
     else:
         shares = cotangent @ weight.reshape(-1, n_units).T
-        shares = shares.reshape(*cotangent.shape[:3], size, size, n_channels)
-        margin = size // 2
-        n, height, breadth, _ = x.shape
-        total = jnp.zeros((n, height + 2 * margin, breadth + 2 * margin, n_channels), x.dtype)
+        n, height, breadth, _ = cotangent.shape
+        shares = shares.reshape(n, height, breadth, size, size, n_channels)
+        sides = height + size - 1, breadth + size - 1
+        total = jnp.zeros((n, *sides, n_channels), x.dtype)
         for i in range(size):
             for j in range(size):
                 total = total.at[:, i : i + height, j : j + breadth].add(shares[:, :, :, i, j])
-        gradient = total[:, margin : margin + height, margin : margin + breadth]
+        gradient = total[:, low : sides[0] - high, low : sides[1] - high]
     return gradient, jnp.zeros_like(weight)
+
+
+def _margins(size: int, padding: str) -> tuple[int, int]:
+    """Return how many zeros stand before and behind a side of an image."""
+    if padding == "VALID":
+        return 0, 0
+    return (size - 1) // 2, size // 2
 
 
 _convolve.defvjp(_convolve_forward, _convolve_backward)

@@ -201,6 +201,15 @@ def convolve(x: Array, weight: Array, strides: int, padding: str) -> Array:
     )
 
 
+def two_sided(layer: TwoSided, x: Array, pool: Callable[[Array], Array] = lambda x: x) -> Array:
+    """Return the output of `TwoSided`, pooled: each sign for itself, in half the memory.
+
+    Both of a channel stand together, so that channels of several networks stay apart.
+    """
+    both = [pool(jax.nn.relu(sign * x - layer.threshold)) for sign in (1, -1)]
+    return jnp.stack(both, axis=-1).reshape(*both[0].shape[:-1], 2 * x.shape[-1])
+
+
 def apply_layer(
     architecture: Architecture,
     number: int,
@@ -232,9 +241,7 @@ def apply_layer(
             means = [jnp.mean(x[:, i, j], axis=(1, 2)) for i in rows for j in columns]
             return jnp.stack(means, axis=1).reshape(len(x), layer.size, layer.size, x.shape[-1])
         case TwoSided():
-            # Both of a channel stand together, so that channels of several networks stay apart.
-            both = [jax.nn.relu(x - layer.threshold), jax.nn.relu(-x - layer.threshold)]
-            return jnp.stack(both, axis=-1).reshape(*x.shape[:-1], 2 * x.shape[-1])
+            return two_sided(layer, x)
         case GlobalAvgPool():
             return jnp.mean(x, axis=(1, 2))
         case Flatten():
