@@ -4,8 +4,10 @@ import argparse
 import importlib.metadata
 import os
 import platform
+import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from sklearn.model_selection import train_test_split
 
@@ -69,6 +71,19 @@ def random_rows(X, y, ipc, seed):
     """Return the numbers of `ipc` random rows of each class."""
     rng = np.random.RandomState(seed)
     return np.concatenate([rng.permutation(np.flatnonzero(y == c))[:ipc] for c in np.unique(y)])
+
+
+def speed_of_products(n=3000):
+    """Return the machine's GFLOP/s in the product of two float32 matrices."""
+    a = jnp.ones((n, n), jnp.float32)
+    multiply = jax.jit(jnp.matmul)
+    multiply(a, a).block_until_ready()
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        multiply(a, a).block_until_ready()
+        seconds.append(time.perf_counter() - start)
+    return 2 * n**3 / min(seconds) / 1e9
 
 
 def provenance():

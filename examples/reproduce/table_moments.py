@@ -15,12 +15,20 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from _common import SHAPES, independent_noise, load, random_rows, standardise_channels
+from _common import (
+    SHAPES,
+    independent_noise,
+    load,
+    random_rows,
+    speed_of_products,
+    standardise_channels,
+)
 from _record import Table, conditions, table_parser
 
 from kipsk import KIPDistiller, Moments, RegularizedZCA
 from kipsk._distil._all_rows import best_ridge
 from kipsk._distil._moments import features
+from kipsk.architectures import shallow
 from kipsk.kernels import Invariant, RandomFeatures
 
 ROWS = {
@@ -33,23 +41,42 @@ HELD_OUT = 5000
 STEPS = {1: 1000, 10: 300, 50: 60}
 
 
+class Map(NamedTuple):
+    """Settings of the map of features."""
+
+    architecture: str = ""  # "": ConvNet3, or ConvNet2 for images that are too small for it
+    filters: str = "normal"
+    n_networks: int = 16
+    width: int = 32
+    mirrored: int = 1  # 0: the map tells an image from its mirror image
+    size: int = 6  # of the filters of "shallow", as are windows and threshold
+    windows: int = 2
+    threshold: float = 1.0
+
+
 class Run(NamedTuple):
     """Settings of a fit, chosen on held-out training rows."""
 
-    n_networks: int = 16
-    width: int = 32
     max_iter: int = 0  # 0: as STEPS says
     learning_rate: float = 0.1
     reg: float = 1e-2
-    mirrored: int = 1  # 0: the map tells an image from its mirror image
+    factor: int = 1
 
 
-def params_of(arguments, row, dataset, ipc, changes=()):
+def params_of(arguments, row, dataset, ipc, seed, changes=()):
     """Return the settings that a row depends on."""
-    run = Run(**{"mirrored": int(dataset in FLIPPED), **dict(changes)})
+    given = {"mirrored": int(dataset in FLIPPED), **dict(changes)}
+    own = Map(**{name: given.pop(name) for name in Map._fields if name in given})
+    if row == "ridge":  # one for all sizes
+        return (
+            {**own._asdict(), **conditions(arguments)}
+            if (ipc, seed) == (arguments.ipc[0], 0)
+            else None
+        )
+    run = Run(**given)
     if not run.max_iter:
         run = run._replace(max_iter=STEPS[ipc])
-    return {**run._asdict(), **conditions(arguments, timed=True)}
+    return {**own._asdict(), **run._asdict(), **conditions(arguments, timed=True)}
 
 
 @lru_cache(maxsize=1)
@@ -65,19 +92,28 @@ def prepared(dataset, folder, held_out):
     return (X_train, X_test, y_train, y_test), time.perf_counter() - start
 
 
-def kernel_of(dataset, n_networks, width, mirrored=False, resample=False):
-    architecture = "convnet3" if SHAPES[dataset][0] == 32 else "convnet2"
+def kernel_of(dataset, own, resample=False):
     shape = SHAPES[dataset]
-    kernel = RandomFeatures(architecture, n_networks, width, image_shape=shape, resample=resample)
-    return Invariant(kernel, image_shape=shape) if mirrored else kernel
+    architecture = own.architecture or ("convnet3" if shape[0] == 32 else "convnet2")
+    if architecture == "shallow":
+        architecture = shallow(own.size, own.windows, own.threshold)
+    kernel = RandomFeatures(
+        architecture,
+        own.n_networks,
+        own.width,
+        filters=own.filters,
+        image_shape=shape,
+        resample=resample,
+    )
+    return Invariant(kernel, image_shape=shape) if own.mirrored else kernel
 
 
 @lru_cache(maxsize=1)
-def collected(dataset, folder, held_out, n_networks, width, mirrored):
+def collected(dataset, folder, held_out, own):
     """Return the moments of the training rows, and the seconds that they took."""
     (X, _, y, _), _ = prepared(dataset, folder, held_out)
     start = time.perf_counter()
-    kernel = kernel_of(dataset, n_networks, width, mirrored)
+    kernel = kernel_of(dataset, own)
     moments = Moments(kernel, classes=np.unique(y), verbose=1).fit(X, y)
     seconds = time.perf_counter() - start
     print(f"the pass over {len(X)} rows took {seconds:.0f} s, p = {len(moments.C_)}", flush=True)
@@ -86,14 +122,16 @@ def collected(dataset, folder, held_out, n_networks, width, mirrored):
 
 def by_moments(moments, run, X, y, ipc, seed):
     """Return a distiller, not fitted."""
-    if ipc == 1:
+    n = ipc * run.factor**2
+    if n == 1:
         init = independent_noise(X, y, 1, seed)
     else:
-        rows = random_rows(X, y, ipc, seed)
+        rows = random_rows(X, y, n, seed)
         init = X[rows], y[rows]
     return KIPDistiller(
         moments.kernel_,
         ipc=ipc,
+        factor=run.factor,
         init=init,
         max_iter=run.max_iter,
         learning_rate=run.learning_rate,
@@ -109,7 +147,7 @@ def on_batches(dataset, ipc, X, y, seed):
     if ipc == 1 and SHAPES[dataset][-1] == 3:
         init = independent_noise(X, y, ipc, seed)
     return KIPDistiller(
-        kernel_of(dataset, 4, 32, resample=True),
+        kernel_of(dataset, Map(n_networks=4, mirrored=0), resample=True),
         ipc=ipc,
         loss="platt",
         init=init,
@@ -125,19 +163,20 @@ def on_batches(dataset, ipc, X, y, seed):
 def main(arguments):
     table = Table("table_moments", ROWS, arguments)
     spent = {}
-    for cell in table.missing(lambda *key: params_of(arguments, *key[:3], arguments.set)):
+    print(f"{speed_of_products():.0f} GFLOP/s in products of float32 matrices", flush=True)
+    for cell in table.missing(lambda *key: params_of(arguments, *key, arguments.set)):
         data, seconds = prepared(cell.dataset, arguments.data, arguments.held_out)
         X_train, X_test, y_train, y_test = data
-        run = Run(*(cell.params[name] for name in Run._fields))
-        key = cell.dataset, arguments.data, arguments.held_out
-        key += run.n_networks, run.width, bool(run.mirrored)
+        own = Map(*(cell.params[name] for name in Map._fields))
         if cell.row != "batches":
+            key = cell.dataset, arguments.data, arguments.held_out, own
             moments, pass_seconds = collected(*key)
         start = time.perf_counter()
         if cell.row == "ridge":
             accuracy = ridge_accuracy(moments, X_test, y_test)
             table.record(cell, accuracy, seconds + pass_seconds + time.perf_counter() - start)
             continue
+        run = Run(*(cell.params[name] for name in Run._fields))
         if cell.row == "moments":
             model = by_moments(moments, run, X_train, y_train, cell.ipc, cell.seed)
             if arguments.curve:
