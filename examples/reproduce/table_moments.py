@@ -50,8 +50,8 @@ class Map(NamedTuple):
     width: int = 32
     mirrored: int = 1  # 0: the map tells an image from its mirror image
     size: int = 6  # of the filters of "shallow", as are windows and threshold
-    windows: int = 2
-    threshold: float = 1.0
+    windows: int = 3
+    threshold: float = 0.5
 
 
 class Run(NamedTuple):

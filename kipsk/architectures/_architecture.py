@@ -20,6 +20,7 @@ from kipsk.architectures._layers import (
     Flatten,
     GlobalAvgPool,
     Layer,
+    LocalNormalize,
     Normalize,
     Shape,
     TwoSided,
@@ -295,9 +296,9 @@ def myrtle(depth: int = 5, activation: str = "relu", **options: Unpack[Options])
 
 
 def shallow(
-    size: int = 6, windows: int = 2, threshold: float = 1.0, **options: Unpack[Options]
+    size: int = 6, windows: int = 3, threshold: float = 0.5, **options: Unpack[Options]
 ) -> Architecture:
-    """Return Conv without padding, TwoSided, AdaptiveAvgPool, Flatten, Dense.
+    """Return LocalNormalize, Conv without padding, TwoSided, AdaptiveAvgPool, Flatten, Dense.
 
     One layer of many filters (Coates & Ng 2011). It is made for filters from data,
     ``RandomFeatures("shallow", filters="patches")``.
@@ -306,9 +307,9 @@ def shallow(
     ----------
     size : int, default=6
         The filters have ``size`` x ``size`` pixels.
-    windows : int, default=2
+    windows : int, default=3
         Along each side of the image the features are means over so many windows.
-    threshold : float, default=1.0
+    threshold : float, default=0.5
         That of `TwoSided`.
     **options : float or str
         ``w_std``, ``b_std`` and ``parameterization`` of `Architecture`.
@@ -317,7 +318,7 @@ def shallow(
     -------
     architecture : Architecture
     """
-    first = Conv(size, padding="VALID"), TwoSided(threshold)
+    first = LocalNormalize(), Conv(size, padding="VALID"), TwoSided(threshold)
     return Architecture((*first, AdaptiveAvgPool(windows), Flatten(), Dense()), **options)
 
 

@@ -21,6 +21,7 @@ from kipsk.architectures._architecture import (
     Flatten,
     GlobalAvgPool,
     Layer,
+    LocalNormalize,
     Normalize,
     Shape,
     TwoSided,
@@ -33,6 +34,7 @@ _ACTIVATIONS = {
     "erf": jax.scipy.special.erf,
     "gelu": lambda x: jax.nn.gelu(x, approximate=False),
 }
+_TINY = 1e-30  # a black image stays one
 _VARIANCE_FLOOR = 1e-5  # added to variances, because a channel of one colour has variance 0
 
 
@@ -89,13 +91,21 @@ def init(
     return params
 
 
+def through(layers: tuple[Layer, ...], x: ArrayLike) -> Array:
+    """Return what layers without weights make of images."""
+    x = jnp.asarray(x)
+    for number, layer in enumerate(layers):
+        x = apply_layer(Architecture((Flatten(), Dense())), number, layer, {}, x)
+    return x
+
+
 def with_filters(architecture: Architecture, params: Params, filters: Array) -> Params:
-    """Return parameters with which the first layer's filters are given ones, without a bias.
+    """Return parameters with which the first convolution's filters are given, without a bias.
 
     Parameters
     ----------
     architecture : Architecture
-        Its first layer has weights.
+        Its first layer with weights is a convolution.
     params : list of dict
         From `init`.
     filters : Array of shape (size, size, channels, units)
@@ -104,7 +114,9 @@ def with_filters(architecture: Architecture, params: Params, filters: Array) -> 
     weight = filters
     if architecture.parameterization == "ntk":
         weight = filters * (math.sqrt(math.prod(filters.shape[:-1])) / architecture.w_std)
-    return [{"weight": weight, "bias": jnp.zeros_like(params[0]["bias"])}, *params[1:]]
+    number = next(i for i, own in enumerate(params) if own)
+    given = {"weight": weight, "bias": jnp.zeros_like(params[number]["bias"])}
+    return [*params[:number], given, *params[number + 1 :]]
 
 
 def apply(
@@ -210,6 +222,26 @@ def two_sided(layer: TwoSided, x: Array, pool: Callable[[Array], Array] = lambda
     return jnp.stack(both, axis=-1).reshape(*both[0].shape[:-1], 2 * x.shape[-1])
 
 
+def _local_normalize(layer: LocalNormalize, x: Array) -> Array:
+    squares = jnp.mean(x**2, axis=-1)
+
+    def around(a: Array) -> Array:
+        """Return sums over squares of pixels, along one side after the other."""
+        half = layer.size // 2
+        for axis in (1, 2):
+            n = a.shape[axis]
+            margin = [(0, 0)] * 3
+            margin[axis] = (half, half)
+            padded = jnp.pad(a, margin)
+            shifted = [jax.lax.slice_in_dim(padded, i, i + n, axis=axis) for i in range(layer.size)]
+            a = sum(shifted[1:], shifted[0])
+        return a
+
+    near = around(squares) / around(jnp.ones((1, *x.shape[1:3]), x.dtype))
+    whole = jnp.mean(squares, axis=(1, 2), keepdims=True)
+    return x * jax.lax.rsqrt(near + layer.floor * whole + _TINY)[..., None]
+
+
 def apply_layer(
     architecture: Architecture,
     number: int,
@@ -240,6 +272,8 @@ def apply_layer(
             rows, columns = (layer.windows(n) for n in x.shape[1:3])
             means = [jnp.mean(x[:, i, j], axis=(1, 2)) for i in rows for j in columns]
             return jnp.stack(means, axis=1).reshape(len(x), layer.size, layer.size, x.shape[-1])
+        case LocalNormalize():
+            return _local_normalize(layer, x)
         case TwoSided():
             return two_sided(layer, x)
         case GlobalAvgPool():

@@ -153,6 +153,33 @@ class Normalize:
     """
 
 
+@dataclass(frozen=True)
+class LocalNormalize:
+    """Divide each pixel by the root mean square of its surroundings, all channels together.
+
+    Contrast normalisation: an edge in a shadow counts as one in the light. The mean square is that
+    over ``size`` x ``size`` pixels around the pixel, plus `floor` times that of the whole image. It
+    is for networks of finite width alone.
+
+    Parameters
+    ----------
+    size : int, default=5
+        The side of the surroundings, odd; at the border of an image what of them is inside.
+    floor : float, default=0.5
+        What keeps plain areas from becoming noise, above 0.
+    """
+
+    size: int = 5
+    floor: float = 0.5
+
+    def __post_init__(self) -> None:
+        size = check_integer("LocalNormalize", "size", self.size, minimum=1)
+        if size % 2 == 0:
+            raise refuse("LocalNormalize", "size", "an odd integer", self.size)
+        set_field(self, "size", size)
+        set_field(self, "floor", check_positive("LocalNormalize", "floor", self.floor))
+
+
 Layer = (
     Conv
     | Dense
@@ -163,10 +190,11 @@ Layer = (
     | GlobalAvgPool
     | Flatten
     | Normalize
+    | LocalNormalize
 )
-IMAGE_LAYERS = (Conv, AvgPool, AdaptiveAvgPool, GlobalAvgPool, Normalize)
+IMAGE_LAYERS = (Conv, AvgPool, AdaptiveAvgPool, GlobalAvgPool, Normalize, LocalNormalize)
 #: Layers that no infinite-width kernel of this package has.
-FINITE_LAYERS = (Normalize, TwoSided, AdaptiveAvgPool)
+FINITE_LAYERS = (Normalize, LocalNormalize, TwoSided, AdaptiveAvgPool)
 
 
 def checked_layers(layers: Given) -> tuple[Layer, ...]:
@@ -267,7 +295,7 @@ def output_shape(number: int, layer: Layer, shape: Shape, units: int) -> Shape:
             return (math.prod(shape),)
         case GlobalAvgPool():
             return (channels,)
-        case Activation():
+        case Activation() | LocalNormalize():
             return shape
         case _:
             assert_never(layer)

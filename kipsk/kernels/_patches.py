@@ -8,8 +8,10 @@ from kipsk._types import AnyArray, Float64s, Floats
 
 # Patches that the covariance, and the deviation of each filter's output, are estimated from.
 _SAMPLE = 20_000
+#: Training images that patches come from, at most.
+MAX_IMAGES = 20_000
 # Added to the variances along all directions, in units of their mean, before these are evened out.
-_RELATIVE_RIDGE = 0.1
+_RELATIVE_RIDGE = 1.0
 
 
 def patch_filters(

@@ -16,11 +16,11 @@ from numpy.typing import ArrayLike
 
 from kipsk._checks import check_integer, check_option, refuse
 from kipsk._types import AnyArray
-from kipsk.architectures import Architecture, Conv, Shape, get_architecture
+from kipsk.architectures import Architecture, Conv, Dense, Shape, get_architecture
 from kipsk.architectures._frozen import GROUP_BYTES, frozen_features, in_groups
-from kipsk.architectures._function import Params, apply, init, with_filters
+from kipsk.architectures._function import Params, apply, init, through, with_filters
 from kipsk.kernels._base import PRNG, FeatureFunction, JaxKernel, check_rows, with_constant
-from kipsk.kernels._patches import patch_filters
+from kipsk.kernels._patches import MAX_IMAGES, patch_filters
 
 _KINDS = ("nngp", "ntk")
 _FILTERS = ("normal", "patches")
@@ -266,7 +266,7 @@ class RandomFeatures(JaxKernel):
         if not self._takes_patches:
             return self
         architecture = get_architecture(self.architecture, owner="RandomFeatures")
-        first = self._first_layer(architecture)
+        number, first = self._first_layer(architecture)
         X = check_rows("X", X)
         shape = architecture.input_shape(X.shape[1], self.image_shape, owner="RandomFeatures")
         if first.size > min(shape[:2]):
@@ -276,7 +276,9 @@ class RandomFeatures(JaxKernel):
         width = check_integer("RandomFeatures", "width", self.width, minimum=1)
         seed = check_integer("RandomFeatures", "random_state", self.random_state, minimum=0)
         rng = np.random.RandomState(seed)
-        filters = patch_filters(X.reshape(len(X), *shape), first.size, n_networks * width, rng)
+        chosen = X[np.sort(rng.permutation(len(X))[:MAX_IMAGES])].reshape(-1, *shape)
+        images = np.asarray(through(architecture.layers[:number], chosen))
+        filters = patch_filters(images, first.size, n_networks * width, rng)
         kernel = type(self)(**{**self.get_params(), "filters": filters})
         kernel.function()
         return kernel
@@ -285,9 +287,11 @@ class RandomFeatures(JaxKernel):
     def _takes_patches(self) -> bool:
         return isinstance(self.filters, str) and self.filters == "patches"
 
-    def _first_layer(self, architecture: Architecture) -> Conv:
-        """Return the layer that filters from data are for."""
-        first = architecture.layers[0]
+    def _first_layer(self, architecture: Architecture) -> tuple[int, Conv]:
+        """Return the number of the layer that filters from data are for, and the layer."""
+        layers = architecture.layers
+        number = next(i for i, layer in enumerate(layers) if isinstance(layer, Conv | Dense))
+        first = layers[number]
         if not isinstance(first, Conv):
             rule = "one that begins with Conv, for filters from data"
             raise refuse("RandomFeatures", "architecture", rule, self.architecture)
@@ -296,7 +300,7 @@ class RandomFeatures(JaxKernel):
             raise refuse("RandomFeatures", "resample", rule, self.resample)
         if self.kind != "nngp":
             raise refuse("RandomFeatures", "kind", '"nngp" with filters from data', self.kind)
-        return first
+        return number, first
 
     def _filters(self, architecture: Architecture) -> AnyArray | None:
         """Return the filters of the first layer, if they are not drawn with the other weights."""
@@ -312,7 +316,7 @@ class RandomFeatures(JaxKernel):
                 "there are none: call kernel.resolve(X), or use the 'kernel_' of a fitted "
                 "estimator."
             )
-        first = self._first_layer(architecture)
+        _, first = self._first_layer(architecture)
         shape = first.size, first.size, self.n_networks * self.width
         filters = np.asarray(self.filters)
         if filters.ndim != 4 or (*filters.shape[:2], filters.shape[3]) != shape:

@@ -16,13 +16,21 @@ from kipsk.architectures import (
     Conv,
     Dense,
     Flatten,
+    LocalNormalize,
     TwoSided,
     convnet,
     shallow,
 )
+from kipsk.architectures._function import through
 from kipsk.kernels import Convolutional, Invariant, RandomFeatures
 
 SHAPE = (9, 8, 2)
+
+
+def plain(size, windows=2, threshold=1.0, **options):
+    """`shallow` without its first layer."""
+    layers = shallow(size, windows, threshold).layers[1:]
+    return Architecture(layers, **options)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +43,7 @@ def X():
 @pytest.fixture(scope="module")
 def kernel(X):
     return RandomFeatures(
-        shallow(4, threshold=0.5, b_std=0.0), 2, 3, filters="patches", image_shape=SHAPE,
+        plain(4, threshold=0.5, b_std=0.0), 2, 3, filters="patches", image_shape=SHAPE,
         resample=False,
     ).resolve(X)  # fmt: skip
 
@@ -61,7 +69,7 @@ def test_features_are_those_of_numpy(X, kernel):
 def test_outputs_of_patches_have_deviation_one(X):
     """Over all patches of the training images, up to the error of a sample."""
     kernel = RandomFeatures(
-        shallow(4), 1, 20, filters="patches", image_shape=SHAPE, resample=False
+        plain(4), 1, 20, filters="patches", image_shape=SHAPE, resample=False
     ).resolve(X)
     windows = np.lib.stride_tricks.sliding_window_view(X.reshape(-1, *SHAPE), (4, 4), axis=(1, 2))
     outputs = np.einsum("nijcab,abck->nijk", windows, kernel.filters)
@@ -71,7 +79,7 @@ def test_outputs_of_patches_have_deviation_one(X):
 def test_whitening_evens_out_what_filters_see(X):
     """Outputs of many whitened filters have all directions; those of plain patches have a few."""
     kernel = RandomFeatures(
-        shallow(4), 1, 300, filters="patches", image_shape=SHAPE, resample=False
+        plain(4), 1, 300, filters="patches", image_shape=SHAPE, resample=False
     ).resolve(X)
     W = kernel.filters.reshape(-1, 300)
     windows = np.lib.stride_tricks.sliding_window_view(X.reshape(-1, *SHAPE), (4, 4), axis=(1, 2))
@@ -85,9 +93,30 @@ def test_whitening_evens_out_what_filters_see(X):
     assert rank(patches @ W) > 3 * rank(patches @ patches[:300].T)
 
 
+def test_local_normalize_is_that_of_numpy():
+    x = np.random.default_rng(0).normal(size=(2, 6, 5, 3))
+    layer = LocalNormalize(3, floor=0.25)
+    found = np.asarray(through((layer,), x.astype(np.float32)))
+    squares = (x**2).mean(axis=-1)
+    for n, i, j in np.ndindex(2, 6, 5):
+        near = squares[n, max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2].mean()
+        expected = x[n, i, j] / np.sqrt(near + 0.25 * squares[n].mean())
+        assert_allclose(found[n, i, j], expected, rtol=1e-4)
+    assert_array_equal(through((layer,), np.zeros((1, 6, 5, 3), np.float32)), 0)
+
+
+def test_patches_are_of_what_the_first_filters_see(X):
+    """Brighter images have the same filters: they come behind LocalNormalize."""
+    kernel = RandomFeatures(shallow(4), 1, 4, filters="patches", image_shape=SHAPE, resample=False)
+    assert_allclose(
+        kernel.resolve(X).filters, kernel.resolve(100 * X).filters, rtol=1e-3, atol=1e-4
+    )
+    assert_allclose(kernel.resolve(X)(X[:5]), kernel.resolve(X)(100 * X[:5]), rtol=1e-3, atol=1e-4)
+
+
 def test_same_seed_same_filters(X, kernel):
     again = RandomFeatures(
-        shallow(4, threshold=0.5, b_std=0.0), 2, 3, filters="patches", image_shape=SHAPE,
+        plain(4, threshold=0.5, b_std=0.0), 2, 3, filters="patches", image_shape=SHAPE,
         resample=False,
     )  # fmt: skip
     assert_array_equal(again.resolve(X).filters, kernel.filters)
@@ -162,7 +191,10 @@ def test_bad_input(X, kernel):
     )
     refused("at least as many pixels", lambda: make(shallow(4, 7)).resolve(X)(X[:2]))
     refused(
-        "TwoSided.*has no exact kernel", lambda: Convolutional(shallow(4), image_shape=SHAPE)(X[:2])
+        "LocalNormalize.*has no exact kernel",
+        lambda: Convolutional(shallow(4), image_shape=SHAPE)(X[:2]),
     )
     refused("'threshold'.*>= 0", lambda: TwoSided(-1))
     refused("'size'.*>= 1", lambda: AdaptiveAvgPool(0))
+    refused("'size'.*odd.*Got 4", lambda: LocalNormalize(4))
+    refused("'floor'.*> 0", lambda: LocalNormalize(floor=0))

@@ -28,6 +28,7 @@ from kipsk.architectures import (
     Flatten,
     GlobalAvgPool,
     Layer,
+    LocalNormalize,
     Normalize,
     Shape,
     TwoSided,
@@ -239,7 +240,7 @@ class Propagation:
                     # pairs equal places, GlobalAvgPool all places.
                     cov = jax.tree.map(partial(jnp.mean, axis=tuple(range(places))), cov)
                     places = FLAT
-                case Normalize() | TwoSided() | AdaptiveAvgPool():
+                case Normalize() | LocalNormalize() | TwoSided() | AdaptiveAvgPool():
                     raise ValueError(f"{layer} has no exact kernel: see check_exact.")
                 case _:
                     assert_never(layer)
