@@ -16,10 +16,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from kipsk.architectures._architecture import Architecture, Conv, Dense, Flatten
-from kipsk.architectures._function import Params, apply_layer, convolve, two_sided
-from kipsk.architectures._layers import AdaptiveAvgPool, AvgPool, GlobalAvgPool, TwoSided
-
-_POOLING = (AvgPool, AdaptiveAvgPool, GlobalAvgPool)
+from kipsk.architectures._function import (
+    Params,
+    apply_layer,
+    convolve,
+    margins,
+    weight_and_bias,
+)
+from kipsk.architectures._pooled import pooled_convolutions
 
 # How many bytes the largest layer may take for the rows that go through the networks together. On a
 # CPU they should stay in its caches; a GPU has to be filled.
@@ -63,14 +67,17 @@ def frozen_features(
     while split < end and not isinstance(architecture.layers[split], Conv | Dense | Flatten):
         split += 1
 
+    shapes = architecture.shapes(x.shape[1:], width)
+    is_cpu = jax.default_backend() == "cpu"
+    pooled = pooled_convolutions(architecture, shapes) if is_cpu else {}
+
     def through(first: int, last: int, params: Params, x: Array) -> Array:
-        layers = architecture.layers
         i = first
         while i < last:
-            layer = layers[i]
-            if isinstance(layer, TwoSided) and i + 1 < last and isinstance(layers[i + 1], _POOLING):
-                pool = partial(apply_layer, architecture, i + 1, layers[i + 1], {})
-                x, i = two_sided(layer, x, pool), i + 2
+            layer = architecture.layers[i]
+            if i in pooled and i + 3 <= last:
+                weight, bias = weight_and_bias(architecture, i, layer, params[i], x)
+                x, i = pooled[i](x, weight, bias), i + 3
             else:
                 x = apply_layer(architecture, i, layer, params[i], x, convolve=_convolve)
                 i += 1
@@ -84,9 +91,10 @@ def frozen_features(
         outputs = [through(split, end, p, h) for p, h in zip(networks, own, strict=True)]
         return jnp.concatenate(outputs, axis=-1)
 
-    shapes = architecture.shapes(x.shape[1:], width)
-    limit = _GROUP_BYTES_CPU if jax.default_backend() == "cpu" else GROUP_BYTES
-    return in_groups(features, x, len(networks) * max(map(math.prod, shapes)), limit)
+    inside = {i + k for i in pooled for k in (1, 2)}  # layers of which nothing is whole
+    sizes = [len(networks) * math.prod(s) for i, s in enumerate(shapes) if i not in inside]
+    sizes += [block.row_size(shapes[i][-1], len(networks) * width) for i, block in pooled.items()]
+    return in_groups(features, x, max(sizes), _GROUP_BYTES_CPU if is_cpu else GROUP_BYTES)
 
 
 def in_groups(function: Callable[[Array], Array], x: Array, row_size: int, limit: int) -> Array:
@@ -139,7 +147,7 @@ def _convolve_backward(
 ) -> tuple[Array, Array]:
     x, weight = saved
     size, _, n_channels, n_units = weight.shape
-    low, high = _margins(size, padding)
+    low, high = margins(size, padding)
     if strides != 1:
         _, transpose = jax.vjp(lambda x: convolve(x, weight, strides, padding), x)
         (gradient,) = transpose(cotangent)
@@ -161,13 +169,6 @@ def _convolve_backward(
                 total = total.at[:, i : i + height, j : j + breadth].add(shares[:, :, :, i, j])
         gradient = total[:, low : sides[0] - high, low : sides[1] - high]
     return gradient, jnp.zeros_like(weight)
-
-
-def _margins(size: int, padding: str) -> tuple[int, int]:
-    """Return how many zeros stand before and behind a side of an image."""
-    if padding == "VALID":
-        return 0, 0
-    return (size - 1) // 2, size // 2
 
 
 _convolve.defvjp(_convolve_forward, _convolve_backward)

@@ -213,13 +213,18 @@ def convolve(x: Array, weight: Array, strides: int, padding: str) -> Array:
     )
 
 
-def two_sided(layer: TwoSided, x: Array, pool: Callable[[Array], Array] = lambda x: x) -> Array:
-    """Return the output of `TwoSided`, pooled: each sign for itself, in half the memory.
+def activated(layer: Activation | TwoSided, x: Array) -> list[Array]:
+    """Return what an activation makes of x: one array, or one for each sign."""
+    if isinstance(layer, Activation):
+        return [_ACTIVATIONS[layer.name](x)]
+    return [jax.nn.relu(sign * x - layer.threshold) for sign in (1, -1)]
 
-    Both of a channel stand together, so that channels of several networks stay apart.
-    """
-    both = [pool(jax.nn.relu(sign * x - layer.threshold)) for sign in (1, -1)]
-    return jnp.stack(both, axis=-1).reshape(*both[0].shape[:-1], 2 * x.shape[-1])
+
+def margins(size: int, padding: str) -> tuple[int, int]:
+    """Return how many zeros a convolution puts before and behind a side of an image."""
+    if padding == "VALID":
+        return 0, 0
+    return (size - 1) // 2, size // 2
 
 
 def _local_normalize(layer: LocalNormalize, x: Array) -> Array:
@@ -254,10 +259,10 @@ def apply_layer(
     """Return the output of one layer, whose parameters are `own`."""
     match layer:
         case Conv():
-            weight, bias = _weight_and_bias(architecture, number, layer, own, x)
+            weight, bias = weight_and_bias(architecture, number, layer, own, x)
             return convolve(x, weight, layer.strides, layer.padding) + bias
         case Dense():
-            weight, bias = _weight_and_bias(architecture, number, layer, own, x)
+            weight, bias = weight_and_bias(architecture, number, layer, own, x)
             return x @ weight + bias
         case Activation():
             return _ACTIVATIONS[layer.name](x)
@@ -275,7 +280,8 @@ def apply_layer(
         case LocalNormalize():
             return _local_normalize(layer, x)
         case TwoSided():
-            return two_sided(layer, x)
+            # Both of a channel stand together, so that channels of several networks stay apart.
+            return jnp.stack(activated(layer, x), axis=-1).reshape(*x.shape[:-1], -1)
         case GlobalAvgPool():
             return jnp.mean(x, axis=(1, 2))
         case Flatten():
@@ -288,7 +294,7 @@ def apply_layer(
             assert_never(layer)
 
 
-def _weight_and_bias(
+def weight_and_bias(
     architecture: Architecture, number: int, layer: Layer, own: dict[str, Array], x: Array
 ) -> tuple[Array, Array]:
     """Return a layer's weights and biases as its function uses them, in the dtype of x."""

@@ -38,6 +38,18 @@ def test_both_signs_are_pooled_as_one_after_another(pool):
     check(Architecture((*first, Conv(), Activation(), Flatten(), Dense())), (11, 10, 3))
 
 
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("activation", [Activation("relu"), Activation("gelu"), TwoSided(0.3)])
+@pytest.mark.parametrize(
+    ("size", "pool"), [(3, AvgPool(2)), (2, AvgPool(3)), (4, AdaptiveAvgPool(2)), (1, AvgPool(4))]
+)
+def test_pooled_convolutions_are_their_layers(size, padding, activation, pool):
+    """Convolution, activation and pooling in one, with pixels left over and without."""
+    block = Conv(size, padding=padding), activation, pool
+    check(Architecture((*block, Flatten(), Dense())), (11, 13, 3))
+    check(Architecture((*block, Conv(), Activation(), Flatten(), Dense())), (11, 13, 2))
+
+
 def check(architecture, shape):
     width = 5
     networks = [
