@@ -187,7 +187,7 @@ def fully_connected(
     ----------
     depth : int, default=1
         The number of hidden layers.
-    activation : {"relu", "erf", "gelu"}, default="relu"
+    activation : {"relu", "erf", "gelu", "exp"}, default="relu"
         The nonlinearity after each of them.
     **options : float or str
         ``w_std``, ``b_std`` and ``parameterization`` of `Architecture`.
@@ -208,7 +208,7 @@ def conv_vec(depth: int = 3, activation: str = "relu", **options: Unpack[Options
     ----------
     depth : int, default=3
         The number of convolutions.
-    activation : {"relu", "erf", "gelu"}, default="relu"
+    activation : {"relu", "erf", "gelu", "exp"}, default="relu"
         The nonlinearity after each of them.
     **options : float or str
         ``w_std``, ``b_std`` and ``parameterization`` of `Architecture`.
@@ -240,7 +240,7 @@ def convnet(
     ----------
     depth : int, default=3
         How many blocks (Conv, activation, AvgPool) there are.
-    activation : {"relu", "erf", "gelu"}, default="relu"
+    activation : {"relu", "erf", "gelu", "exp"}, default="relu"
         The nonlinearity after each convolution.
     first_conv : bool, default=False
         Whether one more (Conv, activation) comes first.
@@ -277,7 +277,7 @@ def myrtle(depth: int = 5, activation: str = "relu", **options: Unpack[Options])
     ----------
     depth : {5, 7, 10}, default=5
         The number of layers with weights, including the readout.
-    activation : {"relu", "erf", "gelu"}, default="relu"
+    activation : {"relu", "erf", "gelu", "exp"}, default="relu"
         The nonlinearity after each convolution.
     **options : float or str
         ``w_std``, ``b_std`` and ``parameterization`` of `Architecture`.

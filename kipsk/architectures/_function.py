@@ -216,6 +216,12 @@ def convolve(x: Array, weight: Array, strides: int, padding: str) -> Array:
 def activated(layer: Activation | TwoSided, x: Array) -> list[Array]:
     """Return what an activation makes of x: one array, or one for each sign."""
     if isinstance(layer, Activation):
+        if layer.name not in _ACTIVATIONS:
+            raise ValueError(
+                f"Networks of finite width must have an activation among {list(_ACTIVATIONS)}. Got "
+                f"{layer.name!r} instead, which has an exact kernel alone: use ConvNet, Myrtle, "
+                "Convolutional or FullyConnected of kipsk.kernels."
+            )
         return [_ACTIVATIONS[layer.name](x)]
     return [jax.nn.relu(sign * x - layer.threshold) for sign in (1, -1)]
 
@@ -265,7 +271,7 @@ def apply_layer(
             weight, bias = weight_and_bias(architecture, number, layer, own, x)
             return x @ weight + bias
         case Activation():
-            return _ACTIVATIONS[layer.name](x)
+            return activated(layer, x)[0]
         case AvgPool():
             n, height, breadth, channels = x.shape
             s = layer.size

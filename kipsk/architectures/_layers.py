@@ -9,7 +9,7 @@ from typing import assert_never
 from kipsk._checks import check_integer, check_option, check_positive, refuse, shown
 from kipsk._types import Given
 
-ACTIVATIONS = ("relu", "erf", "gelu")
+ACTIVATIONS = ("relu", "erf", "gelu", "exp")
 PADDINGS = ("SAME", "VALID")
 
 Shape = tuple[int, ...]  # (H, W, C) of an image, (n_features,) of a row
@@ -60,8 +60,10 @@ class Activation:
 
     Parameters
     ----------
-    name : {"relu", "erf", "gelu"}, default="relu"
-        The nonlinearity; "gelu" is the exact one, not its tanh form.
+    name : {"relu", "erf", "gelu", "exp"}, default="relu"
+        The nonlinearity; "gelu" is the exact one, not its tanh form. "exp" is for exact kernels
+        alone: its covariance is ``exp(cosine - 1)`` times both norms (Shankar et al. 2020, arXiv
+        2003.02237, section 4), which no network of finite width has.
     """
 
     name: str = "relu"

@@ -220,7 +220,7 @@ class FullyConnected(_DotProductKernel):
         Standard deviation of the weights.
     b_std : float, default=0.1
         Standard deviation of the biases.
-    activation : {"relu", "erf", "gelu"}, default="relu"
+    activation : {"relu", "erf", "gelu", "exp"}, default="relu"
         The nonlinearity; "gelu" is the exact one, not its tanh form.
 
     Examples

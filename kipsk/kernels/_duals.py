@@ -195,6 +195,18 @@ def _gelu_pair(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
     return nngp, both + density * k * (inverses + 1 / determinant)
 
 
+def _exp_pair(k: Array, a: Array, b: Array) -> tuple[Array, Array]:
+    # Shankar et al. 2020, arXiv 2003.02237, section 4: exp(cosine - 1), times both norms. It is the
+    # dual of r exp(u / r - 1) for u of deviation r, which depends on the input: no network has it.
+    root_a, root_b = sqrt(a), sqrt(b)
+    dot = jnp.exp(cosine_of(k, root_a, root_b) - 1)
+    return root_a * root_b * dot, dot
+
+
+def _exp_diag(a: Array) -> tuple[Array, Array]:
+    return a, jnp.ones_like(a)
+
+
 def _on_diagonal(
     pair: Callable[[Array, Array, Array], tuple[Array, Array]],
 ) -> Callable[[Array], tuple[Array, Array]]:
@@ -205,4 +217,5 @@ DUALS: dict[str, Dual] = {
     "relu": Dual(_relu_pair, _relu_diag),
     "erf": Dual(_erf_pair, _on_diagonal(_erf_pair)),
     "gelu": Dual(_gelu_pair, _on_diagonal(_gelu_pair)),
+    "exp": Dual(_exp_pair, _exp_diag),
 }

@@ -15,11 +15,23 @@ from kipsk.kernels._random_features import RandomFeatures
 # For each kind of name: a pattern whose named groups are keyword arguments, the names to show in
 # messages, and the function that takes these arguments.
 _ALIASES: tuple[tuple[str, str, Callable[..., JaxKernel]], ...] = (
-    (r"fc(?P<depth>\d+)(_(?P<kind>nngp|ntk))?", "fc1, fc2, ..., fc1_nngp, ...", FullyConnected),
+    (
+        r"fc(?P<depth>\d+)(_(?P<activation>exp))?(_(?P<kind>nngp|ntk))?",
+        "fc1, fc2, ..., fc1_nngp, ...",
+        FullyConnected,
+    ),
     (r"(?P<architecture>conv\d+)(_(?P<kind>nngp|ntk))?", "conv1, conv2, ...", Convolutional),
-    (r"convnet(?P<depth>\d+)(_(?P<kind>nngp|ntk))?", "convnet1, convnet2, ...", ConvNet),
+    (
+        r"convnet(?P<depth>\d+)(_(?P<activation>exp))?(_(?P<kind>nngp|ntk))?",
+        "convnet1, convnet2, ..., convnet3_exp, ...",
+        ConvNet,
+    ),
     (r"convnet(_(?P<kind>nngp|ntk))?", "convnet", partial(ConvNet, first_conv=True)),
-    (r"myrtle(?P<depth>\d+)(_(?P<kind>nngp|ntk))?", "myrtle5, myrtle7, myrtle10", Myrtle),
+    (
+        r"myrtle(?P<depth>\d+)(_(?P<activation>exp))?(_(?P<kind>nngp|ntk))?",
+        "myrtle5, myrtle7, myrtle10, myrtle5_exp, ...",
+        Myrtle,
+    ),
     (r"rbf", "rbf", RBF),
     (r"laplace", "laplace", Laplace),
     (r"rf_(?P<architecture>.+)", "rf_convnet3, rf_myrtle5, ...", RandomFeatures),
@@ -37,6 +49,7 @@ def get_kernel(kernel: str | JaxKernel, **params: Given) -> JaxKernel:
         kernels of convolutional networks, such as ``get_kernel("convnet3", image_shape=(32, 32,
         3))``. ``"rbf"`` is `RBF` and ``"laplace"`` `Laplace`. ``"rf_"`` and the name of an
         architecture, such as ``"rf_convnet3"``, is the `RandomFeatures` of that architecture.
+        ``"_exp"`` behind a depth, as in ``"myrtle5_exp"``, is the exponential activation.
         An object is returned as it is, or, if there are `params`, as a copy with these parameters.
     **params
         Constructor parameters of the kernel.

@@ -360,3 +360,10 @@ def test_init_refuses_what_does_not_fit():
     ]:
         with pytest.raises(ValueError, match=part):
             init(convnet(1), jax.random.key(0), *args)
+
+
+def test_the_exponential_has_no_network_of_finite_width():
+    architecture = fully_connected(1, "exp")
+    params = init(architecture, jax.random.key(0), 3, (4,))
+    with pytest.raises(ValueError, match="'exp' instead, which has an exact kernel alone"):
+        apply(architecture, params, np.ones((2, 4), np.float32))

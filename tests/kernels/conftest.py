@@ -17,7 +17,7 @@ def neural_tangents() -> Callable[..., KernelFn]:
     Call the result under ``jax.enable_x64(True)`` for float64.
     """
     stax = load_stax()
-    activations = {"relu": stax.Relu, "erf": stax.Erf, "gelu": stax.Gelu}
+    activations = {"relu": stax.Relu, "erf": stax.Erf, "gelu": stax.Gelu, "exp": stax.ExpNormalized}
 
     def kernel_fn(depth: int, w_std: float, b_std: float, activation: str) -> KernelFn:
         layers = []

@@ -51,7 +51,7 @@ def cross_and_gradients(kernel, A, B, cotangent, dtype):
 
 
 @pytest.mark.parametrize("depth", range(5))
-@pytest.mark.parametrize("activation", ["relu", "erf", "gelu"])
+@pytest.mark.parametrize("activation", ["relu", "erf", "gelu", "exp"])
 def test_fully_connected_equals_neural_tangents(activation, depth, neural_tangents, close):
     w_std, b_std = [(2**0.5, 0.1), (1.3, 0.0), (0.7, 0.6)][depth % 3]
     kernel_fn = neural_tangents(depth, w_std, b_std, activation)
@@ -185,7 +185,7 @@ def test_laplace_gradient_where_single_coordinates_coincide(close):
 
 
 @every_dtype
-@pytest.mark.parametrize("activation", ["relu", "erf", "gelu"])
+@pytest.mark.parametrize("activation", ["relu", "erf", "gelu", "exp"])
 def test_zero_rows_without_bias_have_finite_gradients(activation, dtype):
     """Oracle: a network without biases is 0 at 0, so its kernel is; a black image is such a row."""
     X, Y = A.copy(), B.copy()

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from sklearn.gaussian_process.kernels import RBF as SklearnRBF
 
-from kipsk.kernels import RBF, FullyConnected, Laplace, RandomFeatures, get_kernel
+from kipsk.kernels import (
+    RBF,
+    ConvNet,
+    FullyConnected,
+    Laplace,
+    Myrtle,
+    RandomFeatures,
+    get_kernel,
+)
 
 X = np.random.default_rng(0).standard_normal((4, 3))
 
@@ -20,6 +28,9 @@ X = np.random.default_rng(0).standard_normal((4, 3))
         ("fc12", FullyConnected(12)),
         ("fc2_ntk", FullyConnected(2, "ntk")),
         ("fc1_nngp", FullyConnected(1, "nngp")),
+        ("fc2_exp", FullyConnected(2, activation="exp")),
+        ("myrtle5_exp_nngp", Myrtle(5, "nngp", activation="exp")),
+        ("convnet3_exp", ConvNet(3, activation="exp")),
         ("rbf", RBF()),
         ("laplace", Laplace()),
         ("rf_convnet", RandomFeatures("convnet")),

@@ -269,7 +269,7 @@ class ConvNet(_ExactKernel):
         alone does (a Gaussian process).
     image_shape : tuple (H, W, C), default=None
         The images whose pixels are a row of X. Must be given; ``2**depth`` pixels a side at least.
-    activation : {"relu", "erf", "gelu"}, default="relu"
+    activation : {"relu", "erf", "gelu", "exp"}, default="relu"
         The nonlinearity; "gelu" is the exact one, not its tanh form.
     first_conv : bool, default=False
         Whether one more convolution and activation come first, as in the papers' ConvNet. The
@@ -347,7 +347,7 @@ class Myrtle(_ExactKernel):
         alone does (a Gaussian process).
     image_shape : tuple (H, W, C), default=None
         The images whose pixels are a row of X. Must be given; each side needs at least 4 pixels.
-    activation : {"relu", "erf", "gelu"}, default="relu"
+    activation : {"relu", "erf", "gelu", "exp"}, default="relu"
         The nonlinearity; "gelu" is the exact one, not its tanh form.
     w_std : float, default=sqrt(2)
         Standard deviation of the weights.

@@ -43,7 +43,12 @@ OTHER = {"w_std": 1.3, "b_std": 0.5}  # large biases, so that a wrong one is see
 def neural_tangents(architecture):
     """Oracle: the kernel function of the same layers."""
     stax = load_stax()
-    activations = {"relu": stax.Relu, "erf": stax.Erf, "gelu": stax.Gelu}
+    activations = {
+        "relu": stax.Relu,
+        "erf": stax.Erf,
+        "gelu": stax.Gelu,
+        "exp": stax.ExpNormalized,
+    }
     how = {"parameterization": architecture.parameterization}
     deviations = architecture.w_std, architecture.b_std
     layers = []
@@ -109,11 +114,17 @@ def check_agreement(architecture, shape, kind="ntk", n=(3, 2)):
             assert max(errors) < tolerance
 
 
+@pytest.mark.parametrize("kind", ["nngp", "ntk"])
+@pytest.mark.parametrize("architecture", [convnet(1, "exp"), myrtle(5, "exp")])
+def test_exponential_activation_agrees_with_neural_tangents(architecture, kind):
+    check_agreement(architecture, (4, 4, 2), kind, n=(2, 2))
+
+
 @st.composite
 def architectures(draw):
     """An architecture with an exact kernel, and images for it, odd sides included."""
     shape = draw(st.integers(5, 8)), draw(st.integers(5, 8)), draw(st.integers(1, 2))
-    name = draw(st.sampled_from(["relu", "relu", "erf", "gelu"]))
+    name = draw(st.sampled_from(["relu", "relu", "erf", "gelu", "exp"]))
     layers, side = [], min(shape[:2])
     for _ in range(draw(st.integers(1, 3))):
         size = draw(st.sampled_from([3, 3, 1, 2]))
