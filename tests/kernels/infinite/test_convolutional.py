@@ -114,8 +114,14 @@ def check_agreement(architecture, shape, kind="ntk", n=(3, 2)):
             assert max(errors) < tolerance
 
 
-@pytest.mark.parametrize("kind", ["nngp", "ntk"])
-@pytest.mark.parametrize("architecture", [convnet(1, "exp"), myrtle(5, "exp")])
+@pytest.mark.parametrize(
+    ("architecture", "kind"),
+    [
+        (convnet(1, "exp"), "ntk"),
+        pytest.param(convnet(1, "exp"), "nngp", marks=pytest.mark.slow),
+        pytest.param(myrtle(5, "exp"), "ntk", marks=pytest.mark.slow),
+    ],
+)
 def test_exponential_activation_agrees_with_neural_tangents(architecture, kind):
     check_agreement(architecture, (4, 4, 2), kind, n=(2, 2))
 
