@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import os
 from abc import abstractmethod
@@ -167,7 +168,13 @@ class BaseDistiller(BaseEstimator):
         _support_file.write(self, path)
 
     def load_support(self, path: str | os.PathLike[str]) -> Self:
-        """Become what was exported, or a published set, under this estimator's own kernel.
+        """Become what was exported, or a published set.
+
+        The kernel that predicts is the file's, if `kernel` has its default value and the file says
+        which one that is (published sets do not). Any other `kernel` stays, with a warning if it is
+        not the file's. What `kernel` and `reg` leave open ("auto", None for the shape of images) is
+        as it was when the set was made. A later `fit` or `partial_fit` goes by the parameter
+        `kernel` again.
 
         Parameters
         ----------
@@ -187,7 +194,7 @@ class BaseDistiller(BaseEstimator):
         ValueError
             If the file is damaged or no support set, or is of a model of the other kind.
         """
-        kernel, reg = self._kernel_and_reg()
+        own, reg = self._kernel_and_reg()
         if getattr(self, "preprocess", None) is not None:
             raise ValueError(
                 "A file holds no fitted transformer. Put it before the distiller in a Pipeline, "
@@ -195,13 +202,17 @@ class BaseDistiller(BaseEstimator):
             )
         stored = _support_file.read(path, self._coding, self.dtype)
         support, metadata = stored.support, stored.metadata
-        if self.reg == "auto" and _support_file.is_of_kind(kernel, metadata):
+        loaded = _support_file.kernels_to_load(
+            path, type(self).__name__, own, self._has_default_kernel(), metadata
+        )
+        kernel = loaded.kernel.resolve(support.X)
+        if self.reg == "auto" and _support_file.is_of_kind(loaded.kernel, metadata):
             reg = float(metadata["reg"])
-        kernel = _support_file.as_it_was(kernel, metadata).resolve(support.X)
-        predict_kernel = kernel.for_prediction()
+        predict_kernel = (loaded.predict_kernel or kernel.for_prediction()).resolve(support.X)
         if getattr(self, "predict_kernel", None) is not None:
             predict_kernel = self._get_kernel(self.predict_kernel).resolve(support.X)
-        members = [Member(self._kernels()[0], kernel, reg)]
+        given = kernel if loaded.is_stored else self._kernels()[0]
+        members = [Member(given, kernel, reg)]
         attributes = self._fitted(support, stored.coding, members, predict_kernel)
         if stored.feature_names is not None:
             attributes["feature_names_in_"] = stored.feature_names.astype(object)
@@ -241,6 +252,11 @@ class BaseDistiller(BaseEstimator):
     def _kernels(self) -> list[Given]:
         """Return the kernels as the user gave them."""
         return [self.kernel]
+
+    def _has_default_kernel(self) -> bool:
+        """Return whether the user left `kernel` as it is if nothing is said."""
+        default = inspect.signature(type(self)).parameters["kernel"].default
+        return is_same_kernel(self.kernel, default)
 
     def _get_kernel(self, kernel: Given) -> JaxKernel:
         """Return a kernel object that knows the images' shape."""
