@@ -18,7 +18,7 @@ from kipsk._checks import check_auto, check_integer, check_not_images, check_opt
 from kipsk._data._classes import ClassCoding
 from kipsk._data._coding import Coding, Data
 from kipsk._data._support import Support
-from kipsk._estimators import _support_file
+from kipsk._estimators import _support_file, _support_table
 from kipsk._estimators._kernel_ridge import KernelRidgeNTK
 from kipsk._estimators._one_hot import OneHotClassifierMixin
 from kipsk._estimators._pictures import thumbnails
@@ -153,19 +153,65 @@ class BaseDistiller(BaseEstimator):
         """Return how well predicted targets of shape (n, n_outputs) say what y is."""
 
     def export_support(self, path: str | os.PathLike[str]) -> None:
-        """Write the support set as an .npz file, with the keys that published sets have.
+        """Write the support set as an .npz file, which `load_support` reads, or as a CSV table.
 
-        ``images`` are `X_s_`, of shape (n_support, H, W, C) if the estimator knows the shape of
-        images and (n_support, n_features) if not, in the units that the kernel sees; ``labels``
-        are `y_s_`; ``classes`` and ``metadata``, a JSON text, say the rest. No pickles are written.
+        An .npz file has the keys that published sets have: ``images`` are `X_s_`, of shape
+        (n_support, H, W, C) if the estimator knows the shape of images and (n_support, n_features)
+        if not, in the units that the kernel sees; ``labels`` are `y_s_`; ``classes`` and
+        ``metadata``, a JSON text, say the rest. No pickles are written.
+
+        A CSV table has the columns of `to_frame`.
 
         Parameters
         ----------
         path : str or path-like
-            The file to write.
+            The file to write. Its ending says what it is, ".npz" or ".csv".
+
+        Raises
+        ------
+        ValueError
+            For any other ending.
         """
         check_is_fitted(self, "predictor_")
-        _support_file.write(self, path)
+        match os.path.splitext(os.fspath(path))[1].lower():
+            case ".npz":
+                _support_file.write(self, path)
+            case ".csv":
+                _support_table.write_csv(self, path)
+            case _:
+                rule = 'the path of a file whose name ends in ".npz" or ".csv"'
+                raise ValueError(
+                    f"{refuse('export_support', 'path', rule, os.fspath(path))} For other formats "
+                    "write the result of `to_frame`, for instance with to_frame().to_parquet(path)."
+                )
+
+    def to_frame(self) -> MatrixLike:
+        """Return the support set as a table of pandas, one line a row.
+
+        Returns
+        -------
+        frame : pandas.DataFrame of shape (n_support, n_columns)
+            The features, in the units of `X_s_`, with their names, or "x0", "x1" and so on. Then,
+            of a classifier, "class", the class of the largest label, and "label CLASS" for each
+            class, its column of `y_s_`. Of a regressor "target", or "target 0" and so on.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        ValueError
+            If a feature has the name of a column of labels.
+        """
+        check_is_fitted(self, "predictor_")
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError(
+                "to_frame needs pandas: pip install pandas. Without it export_support('set.csv') "
+                "writes the same table."
+            ) from error
+        names, columns = _support_table.named_columns(self)
+        return pd.DataFrame(dict(zip(names, columns, strict=True)))
 
     def load_support(self, path: str | os.PathLike[str]) -> Self:
         """Become what was exported, or a published set.
