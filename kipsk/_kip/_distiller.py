@@ -146,7 +146,9 @@ class KIPDistiller(ClassDistiller, BaseKIP):
     checkpoint_path : str or path-like, default=None
         A file to save the run in; a fit that finds it there goes on from it, and ends as if it had
         never been interrupted. It stays after the last step, from where a fit then ends at once.
-        One file is for one fit: not for cross-validation, whose fits have other data.
+        One file is for one fit: not for cross-validation, whose fits have other data. A larger
+        `max_iter` goes on from it if the schedule is "constant" or a function, without
+        `early_stopping` and ``snapshots="log"``.
     checkpoint_interval : int, default=100
         Steps between two saves.
     block_size : int or "auto", default="auto"
