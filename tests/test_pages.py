@@ -163,6 +163,7 @@ def test_the_scores_on_the_readme_are_those_of_its_first_block():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:KIPDistiller.fit_resample learned no better")  # in few steps
 @pytest.mark.parametrize("name", PAGES)
 def test_the_blocks_of_a_page_run(name, tmp_path, monkeypatch):
     import matplotlib

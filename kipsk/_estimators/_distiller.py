@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import os
 from abc import abstractmethod
@@ -17,7 +18,7 @@ from kipsk._checks import check_auto, check_integer, check_not_images, check_opt
 from kipsk._data._classes import ClassCoding
 from kipsk._data._coding import Coding, Data
 from kipsk._data._support import Support
-from kipsk._estimators import _support_file
+from kipsk._estimators import _support_file, _support_table
 from kipsk._estimators._kernel_ridge import KernelRidgeNTK
 from kipsk._estimators._one_hot import OneHotClassifierMixin
 from kipsk._estimators._pictures import thumbnails
@@ -152,22 +153,74 @@ class BaseDistiller(BaseEstimator):
         """Return how well predicted targets of shape (n, n_outputs) say what y is."""
 
     def export_support(self, path: str | os.PathLike[str]) -> None:
-        """Write the support set as an .npz file, with the keys that published sets have.
+        """Write the support set as an .npz file, which `load_support` reads, or as a CSV table.
 
-        ``images`` are `X_s_`, of shape (n_support, H, W, C) if the estimator knows the shape of
-        images and (n_support, n_features) if not, in the units that the kernel sees; ``labels``
-        are `y_s_`; ``classes`` and ``metadata``, a JSON text, say the rest. No pickles are written.
+        An .npz file has the keys that published sets have: ``images`` are `X_s_`, of shape
+        (n_support, H, W, C) if the estimator knows the shape of images and (n_support, n_features)
+        if not, in the units that the kernel sees; ``labels`` are `y_s_`; ``classes`` and
+        ``metadata``, a JSON text, say the rest. No pickles are written.
+
+        A CSV table has the columns of `to_frame`.
 
         Parameters
         ----------
         path : str or path-like
-            The file to write.
+            The file to write. Its ending says what it is, ".npz" or ".csv".
+
+        Raises
+        ------
+        ValueError
+            For any other ending.
         """
         check_is_fitted(self, "predictor_")
-        _support_file.write(self, path)
+        match os.path.splitext(os.fspath(path))[1].lower():
+            case ".npz":
+                _support_file.write(self, path)
+            case ".csv":
+                _support_table.write_csv(self, path)
+            case _:
+                rule = 'the path of a file whose name ends in ".npz" or ".csv"'
+                raise ValueError(
+                    f"{refuse('export_support', 'path', rule, os.fspath(path))} For other formats "
+                    "write the result of `to_frame`, for instance with to_frame().to_parquet(path)."
+                )
+
+    def to_frame(self) -> MatrixLike:
+        """Return the support set as a table of pandas, one line a row.
+
+        Returns
+        -------
+        frame : pandas.DataFrame of shape (n_support, n_columns)
+            The features, in the units of `X_s_`, with their names, or "x0", "x1" and so on. Then,
+            of a classifier, "class", the class of the largest label, and "label CLASS" for each
+            class, its column of `y_s_`. Of a regressor "target", or "target 0" and so on.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        ValueError
+            If a feature has the name of a column of labels.
+        """
+        check_is_fitted(self, "predictor_")
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError(
+                "to_frame needs pandas: pip install pandas. Without it export_support('set.csv') "
+                "writes the same table."
+            ) from error
+        names, columns = _support_table.named_columns(self)
+        return pd.DataFrame(dict(zip(names, columns, strict=True)))
 
     def load_support(self, path: str | os.PathLike[str]) -> Self:
-        """Become what was exported, or a published set, under this estimator's own kernel.
+        """Become what was exported, or a published set.
+
+        The kernel that predicts is the file's, if `kernel` has its default value and the file says
+        which one that is (published sets do not). Any other `kernel` stays, with a warning if it is
+        not the file's. What `kernel` and `reg` leave open ("auto", None for the shape of images) is
+        as it was when the set was made. A later `fit` or `partial_fit` goes by the parameter
+        `kernel` again.
 
         Parameters
         ----------
@@ -187,7 +240,7 @@ class BaseDistiller(BaseEstimator):
         ValueError
             If the file is damaged or no support set, or is of a model of the other kind.
         """
-        kernel, reg = self._kernel_and_reg()
+        own, reg = self._kernel_and_reg()
         if getattr(self, "preprocess", None) is not None:
             raise ValueError(
                 "A file holds no fitted transformer. Put it before the distiller in a Pipeline, "
@@ -195,13 +248,17 @@ class BaseDistiller(BaseEstimator):
             )
         stored = _support_file.read(path, self._coding, self.dtype)
         support, metadata = stored.support, stored.metadata
-        if self.reg == "auto" and _support_file.is_of_kind(kernel, metadata):
+        loaded = _support_file.kernels_to_load(
+            path, type(self).__name__, own, self._has_default_kernel(), metadata
+        )
+        kernel = loaded.kernel.resolve(support.X)
+        if self.reg == "auto" and _support_file.is_of_kind(loaded.kernel, metadata):
             reg = float(metadata["reg"])
-        kernel = _support_file.as_it_was(kernel, metadata).resolve(support.X)
-        predict_kernel = kernel.for_prediction()
+        predict_kernel = (loaded.predict_kernel or kernel.for_prediction()).resolve(support.X)
         if getattr(self, "predict_kernel", None) is not None:
             predict_kernel = self._get_kernel(self.predict_kernel).resolve(support.X)
-        members = [Member(self._kernels()[0], kernel, reg)]
+        given = kernel if loaded.is_stored else self._kernels()[0]
+        members = [Member(given, kernel, reg)]
         attributes = self._fitted(support, stored.coding, members, predict_kernel)
         if stored.feature_names is not None:
             attributes["feature_names_in_"] = stored.feature_names.astype(object)
@@ -241,6 +298,11 @@ class BaseDistiller(BaseEstimator):
     def _kernels(self) -> list[Given]:
         """Return the kernels as the user gave them."""
         return [self.kernel]
+
+    def _has_default_kernel(self) -> bool:
+        """Return whether the user left `kernel` as it is if nothing is said."""
+        default = inspect.signature(type(self)).parameters["kernel"].default
+        return is_same_kernel(self.kernel, default)
 
     def _get_kernel(self, kernel: Given) -> JaxKernel:
         """Return a kernel object that knows the images' shape."""

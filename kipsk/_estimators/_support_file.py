@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from kipsk import architectures, kernels
 from kipsk._data._coding import Coding
 from kipsk._data._support import Support
 from kipsk._storage._files import DAMAGED, write_atomically
 from kipsk._types import AnyArray, Estimator, Floats, Given
 from kipsk._warn import warn
+from kipsk.architectures import Architecture
 from kipsk.kernels._base import JaxKernel
 from kipsk.kernels._registry import get_kernel
 
@@ -40,6 +45,23 @@ class Stored(NamedTuple):
     feature_names: AnyArray | None
 
 
+class Loaded(NamedTuple):
+    """The kernels that a loaded support set predicts with.
+
+    Attributes
+    ----------
+    kernel : JaxKernel
+    is_stored : bool
+        Whether it is the file's, and not the estimator's own.
+    predict_kernel : JaxKernel or None
+        The kernel that the exported set predicted with; None if the file does not say.
+    """
+
+    kernel: JaxKernel
+    is_stored: bool
+    predict_kernel: JaxKernel | None
+
+
 def write(distiller: Estimator, path: str | os.PathLike[str]) -> None:
     """Write a fitted distiller's support set; see `BaseDistiller.export_support`."""
     own = distiller._coding.of_attributes(vars(distiller)).arrays
@@ -58,6 +80,8 @@ def write(distiller: Estimator, path: str | os.PathLike[str]) -> None:
         "preprocess": repr(getattr(distiller, "preprocess_", None)),
         "temperature": getattr(distiller, "temperature_", None),
     }
+    if distiller.predictor_.kernel != distiller.kernel_:
+        metadata["predict_kernel"] = _described(distiller.predictor_.kernel, of_kernel)
     arrays = {
         "images": images,
         "labels": distiller.y_s_,
@@ -126,6 +150,7 @@ def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
         if "metadata" in arrays:
             arrays["metadata"] = dict(json.loads(str(arrays["metadata"])))
             _restore(arrays["metadata"], arrays)
+            _restore(arrays["metadata"].get("predict_kernel", {}), arrays)
     except DAMAGED as error:
         raise ValueError(
             f"The file {os.fspath(path)!r} is damaged or no support set ({type(error).__name__}: "
@@ -137,28 +162,131 @@ def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _described(kernel: JaxKernel, arrays: dict[str, AnyArray]) -> dict[str, Any]:
     """Return the kind of a kernel and its plain parameters, of kernels inside of it too.
 
-    Parameters that are arrays are put into `arrays`; their names there stand for them.
+    Parameters that are arrays are put into `arrays`; lists of one name stand for them there.
+    Parameters that are no plain values are named under "left_out", as is "class" for a kernel that
+    is not one of kipsk's.
     """
     parameters: dict[str, Any] = {}
+    left_out = [] if _public(type(kernel).__name__) is type(kernel) else ["class"]
     for name, value in kernel.get_params(deep=False).items():
         if isinstance(value, JaxKernel):
             parameters[name] = _described(value, arrays)
         elif isinstance(value, np.ndarray):
             key = f"{_ARRAY}{len(arrays)}"
             arrays[key], parameters[name] = value, [key]
-        elif _is_plain(value):
-            parameters[name] = value
-    return {"kernel": type(kernel).__name__, "kernel_parameters": parameters}
+        elif _is_plain(value) or (isinstance(value, list | tuple) and _are_integers(value)):
+            parameters[name] = value if _is_plain(value) else [int(n) for n in value]
+        elif isinstance(value, Architecture):
+            layers = [[type(layer).__name__, asdict(layer)] for layer in value.layers]
+            parameters[name] = {**vars(value), "layers": layers}
+        else:
+            left_out.append(name)
+    return {
+        "kernel": type(kernel).__name__,
+        "kernel_parameters": parameters,
+        "left_out": left_out,
+    }
 
 
-def _restore(described: dict[str, Any], arrays: dict[str, Any]) -> None:
-    """Put arrays in the place of their names."""
+def _restore(described: dict[str, Any], arrays: Mapping[str, Any]) -> None:
+    """Put arrays in the place of their names, tuples of other lists, and make architectures."""
     parameters = described.get("kernel_parameters", {})
     for name, value in parameters.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and "layers" in value:
+            layers = tuple(getattr(architectures, kind)(**own) for kind, own in value["layers"])
+            parameters[name] = Architecture(**{**value, "layers": layers})
+        elif isinstance(value, dict):
             _restore(value, arrays)
-        elif isinstance(value, list) and value[0].startswith(_ARRAY):
-            parameters[name] = arrays[value[0]]
+        elif isinstance(value, list):
+            is_name = len(value) == 1 and isinstance(value[0], str)
+            parameters[name] = arrays[value[0]] if is_name else tuple(value)
+
+
+def kernels_to_load(
+    path: str | os.PathLike[str],
+    owner: str,
+    own: JaxKernel,
+    is_default: bool,
+    metadata: dict[str, Any],
+) -> Loaded:
+    """Return the kernels to predict with; warn if they are not those of the file.
+
+    Parameters
+    ----------
+    path : str or path-like
+    owner : str
+        The estimator's name, for the warning.
+    own : JaxKernel
+        The estimator's kernel.
+    is_default : bool
+        Whether the user left it as it is if nothing is said.
+    metadata : dict
+        What `read` found.
+    """
+    own = as_it_was(own, metadata)
+    if "kernel" not in metadata:  # a file of others
+        return Loaded(own, False, None)
+    stored = kernel_of(metadata)
+    is_stored = False
+    if not is_described(own, metadata):
+        if stored is None or not is_default:
+            made_for = metadata["kernel"] if stored is None else repr(stored)
+            also = "" if stored is None else ", or leave 'kernel' out to take it from the file"
+            warn(
+                f"The set in {os.fspath(path)!r} was made for the kernel {made_for}, and this "
+                f"{owner} predicts with {own!r}: its scores may be far lower. Pass the set's "
+                f"kernel as 'kernel'{also}."
+            )
+            return Loaded(own, False, None)
+        own, is_stored = stored, True
+    if "predict_kernel" not in metadata:
+        return Loaded(own, is_stored, own if "left_out" in metadata else None)
+    predict = kernel_of(metadata["predict_kernel"])
+    if predict is None:
+        warn(
+            f"The set in {os.fspath(path)!r} predicted with another kernel than it was made for, "
+            f"{metadata['predict_kernel']['kernel']}, of which the file does not hold all "
+            "parameters: pass it as 'predict_kernel'."
+        )
+    return Loaded(own, is_stored, predict)
+
+
+def kernel_of(metadata: dict[str, Any]) -> JaxKernel | None:
+    """Return the kernel that a file describes; None if it does not describe all of it."""
+    kind = _public(metadata.get("kernel", ""))
+    if kind is None or metadata.get("left_out", ["unknown"]):
+        return None
+    parameters = dict(metadata["kernel_parameters"])
+    for name, value in parameters.items():
+        if isinstance(value, dict):
+            parameters[name] = kernel_of(value)
+            if parameters[name] is None:
+                return None
+    try:
+        return kind(**parameters)
+    except TypeError:  # a parameter that this version of kipsk does not have
+        return None
+
+
+def is_described(kernel: JaxKernel, metadata: dict[str, Any]) -> bool:
+    """Return whether a kernel has all parameters that a file describes."""
+    arrays: dict[str, AnyArray] = {}
+    own = json.loads(json.dumps(_described(kernel, arrays)))
+    _restore(own, arrays)
+    return _has_all(own, metadata)
+
+
+def _has_all(own: dict[str, Any], stored: dict[str, Any]) -> bool:
+    parameters = own["kernel_parameters"]
+    return bool(own["kernel"] == stored["kernel"]) and all(
+        name in parameters
+        and (
+            isinstance(parameters[name], dict) and _has_all(parameters[name], value)
+            if isinstance(value, dict)
+            else np.array_equal(parameters[name], value)
+        )
+        for name, value in stored["kernel_parameters"].items()
+    )
 
 
 def _inside(kernel: JaxKernel, metadata: dict[str, Any]) -> dict[str, JaxKernel]:
@@ -177,20 +305,36 @@ def is_of_kind(kernel: JaxKernel, metadata: dict[str, Any]) -> bool:
 
 
 def as_it_was(kernel: JaxKernel, metadata: dict[str, Any]) -> JaxKernel:
-    """Set what depended on the training rows, such as an "auto" length scale, as it was then."""
+    """Set what the user left open, such as an "auto" length scale, as it was then.
+
+    That is what depended on the training rows, and the shape of images.
+    """
     if not is_of_kind(kernel, metadata):
         return kernel
     stored, own = metadata["kernel_parameters"], kernel.get_params(deep=False)
-    numbers = {
+    left_open = {
         name: stored[name]
         for name, value in own.items()
-        if isinstance(value, str)
-        and (value == "auto" or isinstance(stored.get(name), np.ndarray))
-        and name in stored
+        if name in stored
+        and (
+            (isinstance(value, str) and value == "auto")
+            or (isinstance(value, str) and isinstance(stored[name], np.ndarray))
+            or (value is None and name == "image_shape")
+        )
     }
     inside = {name: as_it_was(k, stored[name]) for name, k in _inside(kernel, metadata).items()}
-    return type(kernel)(**{**own, **numbers, **inside})
+    return type(kernel)(**{**own, **left_open, **inside})
+
+
+def _public(name: str) -> type[JaxKernel] | None:
+    """Return the class of kipsk.kernels with a name."""
+    kind = getattr(kernels, name, None)
+    return kind if isinstance(kind, type) and issubclass(kind, JaxKernel) else None
 
 
 def _is_plain(value: Given) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
+
+
+def _are_integers(values: Sequence[Given]) -> bool:
+    return all(isinstance(value, Integral) for value in values)

@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from kipsk._checks import check_auto, check_integer, refuse
 from kipsk._closed_form._quadratic import Quadratic
 from kipsk._data._coding import Data
+from kipsk._descent._schedule import is_transformation
 from kipsk._distil import _run
 from kipsk._distil._all_rows import best_ridge, check_definite, of_rank, on_device, with_ridge
 from kipsk._distil._history import History, Params
@@ -55,6 +56,14 @@ from kipsk._warn import warn
 # Parameters whose value does not change the result: a checkpoint is good for any.
 _FREE = {"checkpoint_path", "checkpoint_interval", "downstream", "verbose"}
 
+# What to do to prolong a run that a checkpoint cannot prolong.
+_LONGER = (
+    "To go on from a run that is over, fit with its own max_iter, which ends at once; then set "
+    "warm_start=True, the number of further steps as max_iter, and another 'checkpoint_path', and "
+    "fit again. (With schedule='constant', or a function, without early_stopping and "
+    "snapshots='log', a larger max_iter goes on by itself.)"
+)
+
 # Attributes to remove before a fit publishes its own: not every fit has them.
 _NOT_ALWAYS = (
     "_stream",
@@ -86,6 +95,9 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
     loss: str = "mse"
     preprocess: Given
     predict_kernel: Given
+    max_iter: int
+    schedule: Given
+    optimizer: Given
     early_stopping: bool
     n_iter_no_change: int
     snapshots: Given
@@ -327,8 +339,12 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         facts |= given
         if self.warm_start and hasattr(self, "X_s_"):
             facts["the support to start from"] = describe((self.X_s_, self.y_s_))
-        checkpoint = Checkpoint(self.checkpoint_path, facts)
+        longer = ("'max_iter'",) if self._can_be_prolonged() else ()
+        checkpoint = Checkpoint(self.checkpoint_path, facts, longer, {"'max_iter'": _LONGER})
         saved = checkpoint.load()
+        if saved is not None and len(saved["losses"]) > self.max_iter:
+            rule = f"at least {len(saved['losses'])}, the steps in {checkpoint.path!r}"
+            raise refuse(type(self).__name__, "max_iter", rule, self.max_iter)
         if saved is not None:
             state = json.loads(str(saved["rng"]))
             rng = np.random.RandomState(getattr(np.random, state["bit_generator"])())
@@ -336,6 +352,12 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         state = json.dumps(rng.get_state(legacy=False), default=np.ndarray.tolist)
         checkpoint.always = {"rng": np.array(state)}
         return checkpoint, saved, rng
+
+    def _can_be_prolonged(self) -> bool:
+        """Return whether the steps of a run, and what is kept of it, are those of a longer one."""
+        has_same_rates = callable(self.schedule) or self.schedule == "constant"
+        has_same_rates = has_same_rates or is_transformation(self.optimizer)
+        return has_same_rates and not self.early_stopping and not isinstance(self.snapshots, str)
 
     def _into_space(self, X: Floats) -> Floats:
         return _preprocess.transformed(getattr(self, "preprocess_", None), X, self.dtype)

@@ -17,7 +17,7 @@ from kipsk._distil._history import Params
 from kipsk._estimators._distiller import ClassDistiller
 from kipsk._kip._base import BaseKIP
 from kipsk._kip._result import Run
-from kipsk._kip._stages import best_of, check_downstream, run_for_others, stages_of
+from kipsk._kip._stages import best_of, check_downstream, run_for_others
 from kipsk._kip._stream import streamed
 from kipsk._types import AnyArray, Float64s, Given, MatrixLike
 from kipsk.kernels._base import JaxKernel
@@ -146,7 +146,9 @@ class KIPDistiller(ClassDistiller, BaseKIP):
     checkpoint_path : str or path-like, default=None
         A file to save the run in; a fit that finds it there goes on from it, and ends as if it had
         never been interrupted. It stays after the last step, from where a fit then ends at once.
-        One file is for one fit: not for cross-validation, whose fits have other data.
+        One file is for one fit: not for cross-validation, whose fits have other data. A larger
+        `max_iter` goes on from it if the schedule is "constant" or a function, without
+        `early_stopping` and ``snapshots="log"``.
     checkpoint_interval : int, default=100
         Steps between two saves.
     block_size : int or "auto", default="auto"
@@ -198,11 +200,12 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         With `early_stopping`: after how many steps the published support was reached.
     snapshots_ : dict of int to tuple (X_s, y_s)
         With `snapshots`, and after `fit_resample`: the support after so many steps.
-    stage_ : int
-        After `fit_resample`, unless ``downstream="last"``: the step of what it returned.
-    stage_scores_ : dict of int to float
-        Likewise: by step, the mean balanced accuracy of the models that `fit_resample` tried, on
-        rows it learned from, so higher than on new ones.
+    stage_ : int or "random"
+        After `fit_resample`, unless ``downstream="last"``: the step of what it returned, or
+        "random" for random rows of X.
+    stage_scores_ : dict of int or str to float
+        Likewise: by step, and of the random rows, the mean balanced accuracy of the models that
+        `fit_resample` tried, on rows it learned from, so higher than on new ones.
     predictor_ : KernelRidgeNTK
         Fitted on `X_s_` and `y_s_`; what `predict` uses.
     n_features_in_ : int
@@ -326,8 +329,9 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         - "last" no model is tried, and the result is that of `fit` with class labels.
 
         The start stays unless another stage is better by more than one standard error of the
-        difference, so the result is never knowingly worse than its start. :doc:`/results` has what
-        was measured.
+        difference. What is best by then is compared, in the same way, with as many random rows of
+        X. So the result is never knowingly worse than its start or than random rows, and a warning
+        says if it is one of these two. :doc:`/results` has what was measured.
 
         The estimator itself is fitted by the same run, and predicts with what this led to.
         ``stage_`` and ``stage_scores_`` say which stage was taken, ``snapshots_`` has all of them.
@@ -363,9 +367,9 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         # an earlier fit.
         self.__dict__ = vars(run) | self.get_params(deep=False)
         self._members = self._members[: len(self._kernels())]
-        stages = stages_of(self, X)
-        self.stage_, self.stage_scores_ = best_of(self, stages, X, y, downstream)
-        return stages[self.stage_]
+        best = best_of(self, X, y, downstream)
+        self.stage_, self.stage_scores_ = best.step, best.scores
+        return best.rows
 
     @available_if(_can_stream)
     def partial_fit(self, X: MatrixLike, y: MatrixLike, classes: ArrayLike | None = None) -> Self:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +26,17 @@ from threadpoolctl import threadpool_limits
 
 from kipsk._checks import refuse
 from kipsk._estimators._distiller import is_same_kernel
-from kipsk._types import AnyArray, Estimator, Given, Ints, MatrixLike
+from kipsk._types import AnyArray, Estimator, Floats, Given, Ints, MatrixLike
+from kipsk._warn import warn
 
 #: Rows and class labels of a support set.
 Stage = tuple[MatrixLike, AnyArray]
 
 #: Steps after which models are tried: the start, and powers of two.
 STAGES = (0, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+#: What random rows are called among the stages.
+RANDOM = "random"
 
 #: Kernels of such a run beside the distiller's own.
 COMPANIONS = ("fc3", "rbf", "laplace")
@@ -93,11 +98,11 @@ def hits(
 
 
 def best_stage(
-    stages: Mapping[int, Stage],
+    stages: Mapping[int | str, Stage],
     models: Sequence[Estimator],
     X: MatrixLike,
     y: AnyArray,
-) -> tuple[int, dict[int, float]]:
+) -> tuple[int | str, dict[int | str, float]]:
     """Return the stage that trains the models best on average, and the accuracies of all stages.
 
     The first stage stays unless another one is better by more than one standard error of their
@@ -106,8 +111,8 @@ def best_stage(
 
     Parameters
     ----------
-    stages : dict of int to (X_s, y_s)
-        Support sets with class labels, by step; the first is the start.
+    stages : dict of int or str to (X_s, y_s)
+        Sets with class labels, by step or name; the first is the start.
     models : sequence of classifiers
     X : ndarray or DataFrame of shape (n, n_features)
     y : ndarray of shape (n,)
@@ -115,8 +120,8 @@ def best_stage(
 
     Returns
     -------
-    step : int
-    accuracies : dict of int to float
+    step : int or str
+    accuracies : dict of int or str to float
         Balanced ones, means over the models.
     """
     _, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
@@ -128,9 +133,9 @@ def best_stage(
             for step, stage in stages.items()
         }
     accuracies = {step: float(np.mean(hit @ weights)) for step, hit in right.items()}
-    start = min(stages)
+    start = next(iter(stages))
 
-    def is_better(step: int) -> bool:
+    def is_better(step: int | str) -> bool:
         differences = right[step] - right[start]
         of_rows = differences.mean(axis=0)
         mean = of_rows @ weights
@@ -168,29 +173,97 @@ def run_for_others(distiller: Estimator) -> Estimator:
     return run
 
 
-def stages_of(distiller: Estimator, X: MatrixLike) -> dict[int, Stage]:
+def stages_of(distiller: Estimator, X: MatrixLike) -> dict[int | str, Stage]:
     """Return the stages of a fitted distiller's run, by step, with class labels."""
     steps = steps_of(distiller)
     return {
         step: distiller._resampled(X, *snapshot)
-        for step, snapshot in distiller.snapshots_.items()
+        for step, snapshot in sorted(distiller.snapshots_.items())
         if step in steps
     }
 
 
-def best_of(
-    distiller: Estimator,
-    stages: Mapping[int, Stage],
-    X: MatrixLike,
-    y: MatrixLike,
-    downstream: Given,
-) -> tuple[int, dict[int, float]]:
-    """Return `best_stage` on some of the rows that a distiller was fitted on."""
+class Choice(NamedTuple):
+    """What `fit_resample` returns, and why.
+
+    Attributes
+    ----------
+    step : int or str
+        The stage, or `RANDOM`.
+    scores : dict of int or str to float
+        As `best_stage` returns them.
+    rows : tuple (X_s, y_s)
+    """
+
+    step: int | str
+    scores: dict[int | str, float]
+    rows: Stage
+
+
+def best_of(distiller: Estimator, X: MatrixLike, y: MatrixLike, downstream: Given) -> Choice:
+    """Return the best of a fitted distiller's stages and random rows; warn if none was learned.
+
+    Models are tried on some of the rows that the distiller was fitted on.
+    """
     y = column_or_1d(y)
     codes: Ints = np.asarray(np.searchsorted(distiller.classes_, y))
-    rows = rows_to_try(codes, check_random_state(distiller.random_state))
-    X_real = _safe_indexing(X, rows)
-    if not hasattr(X_real, "iloc") or hasattr(distiller, "preprocess_"):
-        X_real = validate_data(distiller, X_real, dtype=distiller.dtype, reset=False)
-        X_real = distiller._into_space(X_real)
-    return best_stage(stages, models_of(downstream), X_real, y[rows])
+    rng = check_random_state(distiller.random_state)
+    rows, stages, models = rows_to_try(codes, rng), stages_of(distiller, X), models_of(downstream)
+    start = next(iter(stages))
+    step, scores = best_stage(stages, models, _as_models_see(distiller, X, rows), y[rows])
+    drawn = random_rows(codes, len(distiller.X_s_), rng)
+    rest = np.setdiff1d(rows, drawn)
+    if len(drawn) and len(rest):
+        stages[RANDOM] = distiller._resampled(
+            X, _in_space(distiller, X, drawn), np.eye(len(distiller.classes_))[codes[drawn]]
+        )
+        two = {name: stages[name] for name in (step, RANDOM)}
+        # On other rows than those drawn, which a model that saw them would get right.
+        step, of_two = best_stage(two, models, _as_models_see(distiller, X, rest), y[rest])
+        scores[RANDOM] = of_two[RANDOM]
+    if step in (start, RANDOM):
+        _warn_of_none_learned(distiller, step, downstream)
+    return Choice(step, scores, stages[step])
+
+
+def random_rows(codes: Ints, n_support: int, rng: np.random.RandomState) -> Ints:
+    """Return as many random rows of each class as the support has; of small classes only half.
+
+    The other half is for the models to be tried on. There are none if a class has a single row.
+    """
+    counts = np.bincount(codes)
+    per_class = np.minimum(max(1, round(n_support / len(counts))), counts // 2)
+    if not per_class.all():
+        return np.zeros(0, np.intp)
+    members = [rng.permutation(np.flatnonzero(codes == code)) for code in range(len(counts))]
+    return np.concatenate([rows[:n] for rows, n in zip(members, per_class, strict=True)])
+
+
+def _in_space(distiller: Estimator, X: MatrixLike, rows: Ints) -> Floats:
+    """Return some rows in the units of the support."""
+    some = _safe_indexing(X, rows)
+    return distiller._into_space(validate_data(distiller, some, dtype=distiller.dtype, reset=False))
+
+
+def _as_models_see(distiller: Estimator, X: MatrixLike, rows: Ints) -> MatrixLike:
+    """Return some rows as those of the stages are: with names if X has them."""
+    some = _safe_indexing(X, rows)
+    if hasattr(some, "iloc") and not hasattr(distiller, "preprocess_"):
+        return some
+    return _in_space(distiller, X, rows)
+
+
+def _warn_of_none_learned(distiller: Estimator, step: int | str, downstream: Given) -> None:
+    """Warn that what is returned was not learned."""
+    what = (
+        "random rows of X, which trained the models better than every stage of the run"
+        if step == RANDOM
+        else "those that the run started from: no later stage trained the models better by more "
+        "than chance"
+    )
+    own_model = "" if downstream != "auto" else "pass your model as 'downstream', "
+    warn(
+        f"{type(distiller).__name__}.fit_resample learned no better training set. The rows "
+        f"returned are {what}. Scale the features (StandardScaler), {own_model}raise 'ipc', or "
+        "keep these rows."
+    )

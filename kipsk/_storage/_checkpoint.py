@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection, Mapping
 from itertools import zip_longest
+from types import MappingProxyType
 
 import numpy as np
 
@@ -27,6 +29,10 @@ class Checkpoint:
     facts : dict of str to str
         Descriptions of everything that the run depends on: parameters, data, versions. A file with
         other facts is refused.
+    may_differ : collection of str, default=()
+        Facts that may have been others.
+    advice : dict of str to str, default={}
+        By fact, what else to do if it is the only one that was another.
 
     Attributes
     ----------
@@ -34,9 +40,17 @@ class Checkpoint:
         Arrays that every save writes, beside those it is given.
     """
 
-    def __init__(self, path: str | os.PathLike[str], facts: dict[str, str]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        facts: dict[str, str],
+        may_differ: Collection[str] = (),
+        advice: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.path = os.fspath(path)
         self.facts = facts
+        self.may_differ = may_differ
+        self.advice = advice
         self.always: dict[str, AnyArray] = {}
         self._warned = False
 
@@ -58,16 +72,21 @@ class Checkpoint:
                 f"({type(error).__name__}: {error}). Delete it to start anew, or choose another "
                 "'checkpoint_path'."
             ) from error
-        differences = [
-            _difference(name, stored.get(name, "not there"), self.facts.get(name, "not there"))
+        others = [
+            name
             for name in sorted(self.facts.keys() | stored.keys())
-            if stored.get(name) != self.facts.get(name)
+            if stored.get(name) != self.facts.get(name) and name not in self.may_differ
         ]
-        if differences:
+        if others:
+            differences = [
+                _difference(name, stored.get(name, "not there"), self.facts.get(name, "not there"))
+                for name in others
+            ]
+            also = self.advice.get(others[0], "") if len(others) == 1 else ""
             raise ValueError(
                 f"The checkpoint {self.path!r} belongs to another fit: {'; '.join(differences)}. "
                 "Fit with the parameters and data it was made with to resume, delete it to start "
-                "anew, or choose another 'checkpoint_path'."
+                f"anew, or choose another 'checkpoint_path'.{also and ' ' + also}"
             )
         return arrays
 

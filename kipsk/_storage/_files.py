@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -23,17 +25,24 @@ DAMAGED = (
 )
 
 
-def write_atomically(path: str | os.PathLike[str], arrays: Mapping[str, AnyArray]) -> None:
-    """Write an .npz file that is there whole or not at all, whatever happens on the way.
+@contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a file to write that is there whole or not at all, whatever happens on the way.
 
     A temporary file beside it is written, flushed to the disk and renamed.
     """
     temporary = Path(f"{os.fspath(path)}.tmp")
     try:
         with temporary.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # an array named allow_pickle?
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: str | os.PathLike[str], arrays: Mapping[str, AnyArray]) -> None:
+    """Write an .npz file that is there whole or not at all; see `whole_file`."""
+    with whole_file(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # an array named allow_pickle?

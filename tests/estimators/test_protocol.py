@@ -156,6 +156,10 @@ def test_fit_distill_is_a_training_set_for_kernel_ridge(distiller, blobs):
     assert_array_equal(distiller.predict(X), ridge.predict(X).argmax(axis=1))
 
 
+# These rows are few, and a k-means centre for each class says nearly all of them.
+may_learn_nothing = pytest.mark.filterwarnings("ignore:KIPDistiller.fit_resample learned no better")
+
+
 @each_distiller
 def test_fit_resample_gives_the_class_of_the_largest_label(distiller, blobs):
     X, codes = blobs
@@ -168,6 +172,7 @@ def test_fit_resample_gives_the_class_of_the_largest_label(distiller, blobs):
     assert_array_equal(y_hard, NAMES[y_s.argmax(axis=1)])
 
 
+@may_learn_nothing
 def test_fit_resample_with_fixed_labels_is_balanced(blobs):
     X, codes = blobs
     _, y_hard = KIPDistiller(["fc1"], labels="fixed", **FAST).fit_resample(X, NAMES[codes])
@@ -278,6 +283,7 @@ def test_pipeline(scaler, distiller, blobs):
     assert pipeline.score(X, y) > 0.8
 
 
+@may_learn_nothing
 @each_distiller
 def test_in_the_middle_of_an_imbalanced_learn_pipeline(distiller, blobs):
     """Oracle: the steps by hand: the classifier sees the support in fit, all rows in predict."""
@@ -293,6 +299,7 @@ def test_in_the_middle_of_an_imbalanced_learn_pipeline(distiller, blobs):
     assert pipeline["svc"].n_support_.sum() <= 6
 
 
+@may_learn_nothing
 def test_imbalanced_learn_pipeline_in_cross_validation(blobs):
     X, codes = blobs
     distiller = KIPDistiller(["fc1"], labels="fixed", init="kmeans", **FAST)

@@ -12,8 +12,9 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from kipsk import KernelRidgeNTKClassifier, KIPDistiller, LabelSolver
-from kipsk.kernels import RBF, FullyConnected
+from kipsk import KernelRidgeNTK, KernelRidgeNTKClassifier, KIPDistiller, LabelSolver
+from kipsk.architectures import AdaptiveAvgPool, Architecture, Conv, Dense, Flatten, TwoSided
+from kipsk.kernels import RBF, ConvNet, FullyConnected, Invariant, Landmarks, RandomFeatures
 
 FAST = {"ipc": 2, "max_iter": 20, "random_state": 0}
 SOLVER = LabelSolver(ipc=2, random_state=0)
@@ -88,8 +89,101 @@ def test_length_scale_is_that_of_the_training_rows(blobs, path):
     assert loaded.kernel_.length_scale == fitted.kernel_.length_scale
     assert loaded.kernel_.length_scale != RBF().resolve(fitted.X_s_).length_scale
     # A number of its own stays.
-    other = LabelSolver(RBF(length_scale=7.0), ipc=2).load_support(path)
+    with pytest.warns(
+        UserWarning, match=r"for the kernel RBF\(length_scale=5.*RBF\(length_scale=7.0"
+    ):
+        other = LabelSolver(RBF(length_scale=7.0), ipc=2).load_support(path)
     assert other.kernel_.length_scale == 7.0
+
+
+PATCHES = Architecture((Conv(3), TwoSided(0.5), AdaptiveAvgPool(2), Flatten(), Dense()))
+KERNELS = {
+    "depth": FullyConnected(2, "nngp"),
+    "image shape": ConvNet(1, image_shape=[4, 4, 1]),
+    "sampled": RandomFeatures("fc1", width=8),
+    "filters": RandomFeatures(
+        PATCHES, 1, 8, filters="patches", resample=False, image_shape=(4, 4, 1)
+    ),
+    "landmarks": Landmarks(RBF(), 20),
+    "mirrored": Invariant(ConvNet(1), image_shape=(4, 4, 1)),
+    "length scale": RBF(),
+}
+
+
+@pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
+def test_default_kernel_gives_way_to_that_of_the_file(kernel, blobs, path):
+    """Oracle: the exported one, bit for bit."""
+    X, y = blobs
+    fitted = LabelSolver(kernel, ipc=2, random_state=0).fit(X, y)
+    fitted.export_support(path)
+    loaded = LabelSolver().load_support(path)
+    assert_array_equal(loaded.decision_function(X), fitted.decision_function(X))
+    assert loaded.reg_ == fitted.reg_
+    assert list(loaded.evaluate(X, y).values()) == list(fitted.evaluate(X, y).values())
+    # A name means what it says, under a distiller that was loaded as well.
+    assert loaded.evaluate(X, y, ["fc1"]) == fitted.evaluate(X, y, ["fc1"])
+    # The kernel itself, as it was given, needs no warning.
+    again = LabelSolver(clone(kernel)).load_support(path)
+    assert_array_equal(again.decision_function(X), fitted.decision_function(X))
+
+
+def test_shape_of_images_may_be_left_open(blobs, path):
+    X, y = blobs
+    fitted = LabelSolver(ConvNet(1), ipc=2, image_shape=(4, 4, 1), random_state=0).fit(X, y)
+    fitted.export_support(path)
+    loaded = LabelSolver("convnet1").load_support(path)
+    assert_array_equal(loaded.decision_function(X), fitted.decision_function(X))
+
+
+def test_another_kernel_stays_and_warns(blobs, path):
+    """Oracle: kernel ridge regression with that kernel."""
+    X, y = blobs
+    fitted = LabelSolver(RBF(), ipc=2, random_state=0).fit(X, y)
+    fitted.export_support(path)
+    message = (
+        r"support.npz' was made for the kernel RBF\(.*, and this LabelSolver predicts with "
+        r"FullyConnected\(depth=3.*: its scores may be far lower. Pass .* or leave 'kernel' out"
+    )
+    with pytest.warns(UserWarning, match=message):
+        loaded = LabelSolver("fc3").load_support(path)
+    expected = KernelRidgeNTK("fc3").fit(fitted.X_s_, fitted.y_s_)
+    assert_array_equal(loaded.predictor_.predict(X), expected.predict(X))
+
+
+class Own(FullyConnected):
+    """A kernel that kipsk does not have."""
+
+
+def mirrored(rows):
+    return rows[:, ::-1]
+
+
+@pytest.mark.parametrize("kernel", [Own(2), Invariant("fc1", mirrored)], ids=["class", "function"])
+def test_kernel_that_the_file_does_not_hold_whole(kernel, blobs, path):
+    X, y = blobs
+    fitted = LabelSolver(kernel, ipc=2, random_state=0).fit(X, y)
+    fitted.export_support(path)
+    message = f"for the kernel {type(kernel).__name__}, .* Pass the set's kernel as 'kernel'[.]$"
+    with pytest.warns(UserWarning, match=message):
+        LabelSolver().load_support(path)
+    loaded = LabelSolver(kernel).load_support(path)
+    assert_array_equal(loaded.decision_function(X), fitted.decision_function(X))
+
+
+def test_sample_of_networks_to_predict_with(blobs, path):
+    X, y = blobs
+    fitted = KIPDistiller(RandomFeatures("fc1", width=8), **FAST).fit(X, y)
+    fitted.export_support(path)
+    loaded = KIPDistiller().load_support(path)
+    assert loaded.predictor_.kernel.n_networks == 128
+    assert_array_equal(loaded.decision_function(X), fitted.decision_function(X))
+
+
+def test_kernel_of_predictions_that_the_file_does_not_hold_whole(blobs, path):
+    X, y = blobs
+    KIPDistiller(predict_kernel=Own(2), **FAST).fit(X, y).export_support(path)
+    with pytest.warns(UserWarning, match="Own, of which .*: pass it as 'predict_kernel'"):
+        KIPDistiller(**FAST).load_support(path)
 
 
 NAMES = {
@@ -188,8 +282,10 @@ def test_kernel_of_predictions(blobs, path):
     fitted.export_support(path)
     loaded = clone(distiller).load_support(path)
     assert_array_equal(loaded.decision_function(X), fitted.decision_function(X))
-    other = KIPDistiller(**FAST).load_support(path)
-    assert not np.allclose(other.decision_function(X), fitted.decision_function(X))
+    other = KIPDistiller(**FAST).load_support(path)  # it names none, so it takes the file's
+    assert_array_equal(other.decision_function(X), fitted.decision_function(X))
+    own = KIPDistiller(predict_kernel="fc1", **FAST).load_support(path)
+    assert not np.allclose(own.decision_function(X), fitted.decision_function(X))
 
 
 # --- files of others -----------------------------------------------------------------------------
@@ -331,8 +427,10 @@ def test_ridge_of_the_fit_is_loaded(blobs, path):
     distiller.export_support(path)
     assert KIPDistiller().load_support(path).reg_ == 0.1
     assert KIPDistiller(reg=1e-3).load_support(path).reg_ == 1e-3
-    assert KIPDistiller("fc2").load_support(path).reg_ == 0.1  # the same class of kernel
-    assert KIPDistiller("rbf").load_support(path).reg_ == RBF().recommended_reg
+    with pytest.warns(UserWarning, match="was made for the kernel FullyConnected"):
+        assert KIPDistiller("fc2").load_support(path).reg_ == 0.1  # the same class of kernel
+    with pytest.warns(UserWarning, match="was made for the kernel FullyConnected"):
+        assert KIPDistiller("rbf").load_support(path).reg_ == RBF().recommended_reg
 
 
 def test_labels_in_one_column(published, blobs, path):

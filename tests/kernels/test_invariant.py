@@ -205,7 +205,9 @@ def test_support_in_a_file_keeps_the_length_scale_inside(tmp_path):
     assert again.kernel_ == distiller.kernel_
     np.testing.assert_array_equal(again.predict(rows), distiller.predict(rows))
     # Of another kind inside: nothing of the file's kernel is taken.
-    other = KIPDistiller(Invariant("fc1"), image_shape=SHAPE).load_support(tmp_path / "set.npz")
+    other = KIPDistiller(Invariant("fc1"), image_shape=SHAPE)
+    with pytest.warns(UserWarning, match="was made for the kernel Invariant"):
+        other.load_support(tmp_path / "set.npz")
     assert other.kernel_.kernel == "fc1" or other.kernel_.kernel == FullyConnected()
 
 

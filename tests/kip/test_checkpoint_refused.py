@@ -77,7 +77,8 @@ OTHER = {
 
 
 def test_every_parameter_is_free_or_has_a_case():
-    assert OTHER.keys() | _base._FREE == KIPDistiller().get_params().keys()
+    others = OTHER.keys() | {"factor"}  # below, on images whose sides it divides
+    assert others | _base._FREE == KIPDistiller().get_params().keys()
 
 
 @pytest.mark.parametrize("name", OTHER)
@@ -89,6 +90,14 @@ def test_other_parameter_is_refused(name, checkpoint, blobs, path, monkeypatch):
     assert f"belongs to another fit: '{name}' was {was} and is {now}" in message or (
         name == "dtype" and f"; '{name}' was {was} and is {now}" in message  # and so is X
     )
+
+
+def test_other_factor_is_refused(blobs, path, monkeypatch):
+    X, y = blobs[0][:, :4], blobs[1]
+    params = FAST | {"image_shape": (2, 2, 1)}
+    KIPDistiller(checkpoint_path=path, **params).fit(X, y)
+    message = refusal(KIPDistiller(**params, factor=2), X, y, path, monkeypatch)
+    assert "belongs to another fit: 'factor' was 1 and is 2" in message
 
 
 def test_other_data_are_refused(checkpoint, blobs, path, monkeypatch):

@@ -73,6 +73,49 @@ def test_interval_does_not_matter(params, interval, blobs, path):
     assert_same_run(stopped, expected)
 
 
+LONGER = {
+    "constant": {"schedule": "constant"},
+    "function": {"schedule": lambda step: 1 / (1 + step), "batch_size": 40},
+    "optax, snapshots": {"optimizer": optax.adam(0.05), "snapshots": [2, 7, 15]},
+    "networks": {"kernel": RandomFeatures("fc1", width=8), "schedule": "constant"},
+}
+
+
+@pytest.mark.parametrize("case", LONGER)
+def test_run_that_is_over_is_prolonged(case, blobs, path):
+    """Oracle: the longer run without checkpoints."""
+    params = {**FAST, **LONGER[case]}
+    saving = {**params, "checkpoint_path": path, "checkpoint_interval": 3}
+    KIPDistiller(**{**saving, "max_iter": 8}).fit(*blobs)
+    assert saved_steps(path) == 8
+    longer = KIPDistiller(**saving).fit(*blobs)
+    assert_same_run(longer, KIPDistiller(**params).fit(*blobs))
+    assert saved_steps(path) == longer.n_iter_ == 20
+    with pytest.raises(ValueError, match=r"'max_iter' .*must be at least 20, the steps in .* 19"):
+        KIPDistiller(**{**saving, "max_iter": 19}).fit(*blobs)
+
+
+@pytest.mark.parametrize("given", [{}, {"schedule": "constant", "early_stopping": True}])
+def test_message_says_how_to_prolong_a_run(given, blobs, path):
+    params = {**FAST, **given, "checkpoint_path": path}
+    distiller = KIPDistiller(**params).fit(*blobs)
+    with pytest.raises(ValueError, match=r"'max_iter' was 20 and is 30\..*warm_start=True"):
+        KIPDistiller(**{**params, "max_iter": 30}).fit(*blobs)
+    # As it says.
+    distiller.fit(*blobs)
+    other = path.with_name("more.npz")
+    distiller.set_params(warm_start=True, max_iter=10, checkpoint_path=other).fit(*blobs)
+    assert distiller.n_iter_ == 10 and distiller.loss_curve_[-1] < 0.1
+
+
+def test_other_differences_come_without_this_advice(blobs, path):
+    params = {**FAST, "checkpoint_path": path}
+    KIPDistiller(**params).fit(*blobs)
+    with pytest.raises(ValueError, match="'ipc' was 2 and is 1; 'max_iter' was 20") as raised:
+        KIPDistiller(**{**params, "max_iter": 30, "ipc": 1}).fit(*blobs)
+    assert "warm_start" not in str(raised.value)
+
+
 def test_a_run_that_is_over_takes_no_step(blobs, path, monkeypatch):
     """From a file that has another name by now, with another interval and a progress bar."""
     expected = KIPDistiller(checkpoint_path=path, **FAST).fit(*blobs)

@@ -5,6 +5,9 @@ Oracle: a model trained by hand on each stage.
 
 from __future__ import annotations
 
+import warnings
+from contextlib import contextmanager
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC, SVR
 
 from kipsk import KIPDistiller, RegularizedZCA
-from kipsk._kip._stages import best_stage, models_of, rows_to_try
+from kipsk._kip._stages import best_stage, models_of, random_rows, rows_to_try
 from kipsk.kernels import RBF
 
 FAST = {"ipc": 2, "max_iter": 40, "random_state": 0, "kernel": ["rbf", "laplace"]}
@@ -95,6 +98,14 @@ def test_rows_to_try_are_as_many_of_each_class():
     assert len(np.unique(rows)) == len(rows) and np.std(rows[:1666]) > 2000
 
 
+@contextmanager
+def may_warn():
+    """Four steps need not lead to anything better."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "KIPDistiller.fit_resample learned no better")
+        yield
+
+
 def run_by_hand(params, steps, X, y, given=()):
     """Return the run of `fit_resample` as a `fit`."""
     changed = {"init": "kmeans", "labels": "fixed", "snapshots": steps}
@@ -153,7 +164,8 @@ def test_what_the_user_says_of_the_run_stays(given, digits):
     X, _, y, _ = digits
     params = {**FAST, "ipc": 1, "max_iter": 4, **given}
     distiller = KIPDistiller(**params)
-    distiller.fit_resample(X, y)
+    with may_warn():
+        distiller.fit_resample(X, y)
     run = run_by_hand(params, [0, 2, 4], X, y, given)
     np.testing.assert_array_equal(distiller.X_s_, run.X_s_)
     np.testing.assert_array_equal(distiller.y_s_, run.y_s_)
@@ -163,17 +175,75 @@ def test_features_in_other_units_do_no_harm():
     """A step is as long in every feature, so small ones are lost at once; the start stays."""
     X, y = load_wine(return_X_y=True)
     distiller = KIPDistiller(["rbf", "laplace"], ipc=3, max_iter=20, random_state=0)
-    X_s, y_s = distiller.fit_resample(X, y)
+    with pytest.warns(UserWarning, match=r"no better training set.*StandardScaler"):
+        X_s, y_s = distiller.fit_resample(X, y)
     forest = RandomForestClassifier(30, random_state=1)
     start = distiller.snapshots_[0][0]
     assert forest.fit(X_s, y_s).score(X, y) >= forest.fit(start, y_s).score(X, y) - 0.02
 
 
+NONE_BETTER = "fit_resample learned no better training set. The rows returned are "
+
+
+def test_a_start_that_stays_is_told(digits):
+    """Steps as short as these are lost in rounding."""
+    X, y = digits[0] + 100, digits[2]
+    distiller = KIPDistiller(**{**FAST, "max_iter": 2, "learning_rate": 1e-9})
+    with pytest.warns(UserWarning, match=f"{NONE_BETTER}those that the run started from") as told:
+        X_s, _ = distiller.fit_resample(X, y)
+    assert "StandardScaler), pass your model as 'downstream', raise 'ipc'" in str(told[0].message)
+    assert distiller.stage_ == 0
+    np.testing.assert_array_equal(X_s, distiller.snapshots_[0][0])
+    distiller.set_params(downstream=KNeighborsClassifier(1))
+    with pytest.warns(UserWarning, match=NONE_BETTER) as told:
+        distiller.fit_resample(X, y)
+    assert "'downstream'" not in str(told[0].message)
+
+
+@pytest.mark.parametrize("as_frame", [False, True])
+def test_random_rows_stand_where_they_are_better(as_frame, digits):
+    """Noise that learned next to nothing trains no model. Oracle: the model, by hand."""
+    X, _, y, _ = digits
+    given = pd.DataFrame(X, columns=[f"pixel {i}" for i in range(64)]) if as_frame else X
+    model = KNeighborsClassifier(1)
+    params = {**FAST, "max_iter": 2, "init": "noise", "downstream": model}
+    distiller = KIPDistiller(**params)
+    with pytest.warns(UserWarning, match=f"{NONE_BETTER}random rows of X, which trained"):
+        X_s, y_s = distiller.fit_resample(given, y)
+    assert distiller.stage_ == "random" and isinstance(X_s, pd.DataFrame) == as_frame
+    np.testing.assert_array_equal(y_s, np.repeat(np.arange(10), 2))
+    rows = [np.flatnonzero((np.float32(X) == row).all(axis=1)) for row in np.asarray(X_s)]
+    assert all(y[found[0]] == label for found, label in zip(rows, y_s, strict=True))
+    # The rows themselves are not tried on.
+    rest = np.setdiff1d(np.arange(len(X)), np.concatenate(rows))
+    trained = model.fit(np.asarray(X_s), y_s)
+    score = balanced_accuracy_score(y[rest], trained.predict(np.float32(X[rest])))
+    assert distiller.stage_scores_["random"] == pytest.approx(score, abs=1e-12)
+
+
+def test_random_rows_are_as_many_of_each_class():
+    codes = np.repeat([0, 1, 2], [50, 5, 40])
+    rows = random_rows(codes, 30, np.random.RandomState(0))
+    np.testing.assert_array_equal(np.bincount(codes[rows]), [10, 2, 10])
+    assert len(np.unique(rows)) == len(rows)
+    assert not len(random_rows(np.array([0, 0, 1]), 2, np.random.RandomState(0)))
+
+
+def test_a_class_of_one_row_has_no_random_rows(digits):
+    X, y = digits[0][:200], np.where(digits[2][:200] < 5, 0, 1)
+    y[0] = 2
+    distiller = KIPDistiller(**{**FAST, "ipc": 3, "max_iter": 2})
+    with may_warn(), pytest.warns(UserWarning, match="Fewer rows than ipc"):
+        distiller.fit_resample(X, y)
+    assert list(distiller.stage_scores_) == [0, 2]
+
+
 def test_a_short_run(digits):
     X, _, y, _ = digits
     distiller = KIPDistiller(**{**FAST, "max_iter": 3})
-    distiller.fit_resample(X, y)
-    assert list(distiller.stage_scores_) == [0, 2, 3]
+    with may_warn():
+        distiller.fit_resample(X, y)
+    assert list(distiller.stage_scores_) == [0, 2, 3, "random"]
 
 
 def test_last_is_the_fit_itself(digits):
@@ -224,13 +294,13 @@ def test_snapshots_of_the_user_stay(digits):
     distiller = KIPDistiller(**FAST, snapshots=[3, 20])
     distiller.fit_resample(X, y)
     assert list(distiller.snapshots_) == [0, 2, 3, 4, 8, 16, 20, 32, 40]
-    assert set(distiller.stage_scores_) == {0, 2, 4, 8, 16, 32, 40}
+    assert set(distiller.stage_scores_) == {0, 2, 4, 8, 16, 32, 40, "random"}
 
 
 def test_a_run_that_diverges_gives_no_stage_of_infinite_loss(digits):
     X, _, y, _ = digits
     distiller = KIPDistiller(**{**FAST, "kernel": ["fc1"]}, learning_rate=1e20)
-    with pytest.warns(ConvergenceWarning, match="last finite support"):
+    with may_warn(), pytest.warns(ConvergenceWarning, match="last finite support"):
         X_s, _ = distiller.fit_resample(X, y)
     assert np.abs(X_s).max() < 1e3
 

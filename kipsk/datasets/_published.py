@@ -1,4 +1,4 @@
-"""The image sets that distillation is measured on, as rows."""
+"""The image sets that distillation is measured on."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from sklearn.model_selection import train_test_split
 
 from kipsk._checks import check_option
 from kipsk._types import AnyArray
-
-__all__ = ["Images", "load_images"]
 
 _OWNER = "load_images"
 _KEYS = ("x_train", "y_train", "x_test", "y_test")

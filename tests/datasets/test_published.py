@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from kipsk import datasets
+from kipsk.datasets import _published as datasets
 from kipsk.datasets import load_images
 
 SMALL = {
