@@ -71,17 +71,19 @@ class PooledConvolution:
         )
         patches = patches.reshape(len(x), n_rows, height, columns, -1)
         matrix = weight.reshape(-1, weight.shape[-1])
+        # Half precision is for what goes into products, not for sums over many pixels.
+        precise = jnp.promote_types(x.dtype, jnp.float32)
         means = []
-        totals = [jnp.zeros((), x.dtype)] * 2
+        totals = [jnp.zeros((), precise)] * 2
         for k in range(height):
-            outputs = patches[:, :, k] @ matrix + bias
+            outputs = jnp.matmul(patches[:, :, k], matrix, preferred_element_type=precise) + bias
             parts = activated(self.activation, outputs)
             totals = [total + part for total, part in zip(totals, parts, strict=False)]
         for total in totals:
             windows = total.reshape(len(x), n_rows, n_columns, breadth, -1)
             mean = sum((windows[:, :, :, k] for k in range(1, breadth)), windows[:, :, :, 0])
             means.append(mean / math.prod(self.window))
-        both = jnp.stack(means, axis=-1)
+        both = jnp.stack(means, axis=-1).astype(x.dtype)
         return both.reshape(*both.shape[:3], -1)
 
 

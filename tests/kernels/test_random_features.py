@@ -202,7 +202,7 @@ def test_many_networks_with_tangents(close):
     kernel = RandomFeatures(fully_connected(1), 16, 4, kind="ntk")
     function, X = kernel.function(), jnp.asarray(rows((5,)), jnp.float32)
     keys = jax.random.split(jax.random.key(0), 16)
-    halves = [function._features(half, X) for half in (keys[:8], keys[8:])]
+    halves = [function._features(half, None, X) for half in (keys[:8], keys[8:])]
     close(kernel(X), sum(half @ half.T for half in halves) + 0.01, np.float32)
 
 
@@ -284,11 +284,11 @@ def test_bfloat16_is_for_steps():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_few_channels_on_a_gpu_are_a_product(channels, monkeypatch, close):
     """Oracle: the convolution that a CPU takes."""
-    shape, weights = (6, 6, channels), init(convnet(1), jax.random.key(2), 5, (6, 6, channels))
+    shape, weights = (6, 6, channels), init(conv_vec(1), jax.random.key(2), 5, (6, 6, channels))
     x = jnp.asarray(rows(shape), jnp.float32).reshape(-1, *shape)
 
     def both():
-        function = jax.jit(lambda x: _frozen.frozen_features(convnet(1), [weights], 5, x))
+        function = jax.jit(lambda x: _frozen.frozen_features(conv_vec(1), [weights], 5, x))
         gradient = jax.jit(jax.grad(lambda x: jnp.sum(jnp.sin(function(x)))))
         return str(jax.make_jaxpr(function)(x)), function(x), gradient(x)
 
