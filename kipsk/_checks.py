@@ -89,3 +89,36 @@ def check_not_images(name: str, X: MatrixLike) -> None:
             f"array with dim {len(shape)}, of shape {tuple(shape)}: pass "
             f"{name}.reshape(len({name}), -1)."
         )
+
+
+def check_predictions(owner: str, predictions: MatrixLike, n: int, labels: AnyArray) -> AnyArray:
+    """Return a model's predictions as one class label a row.
+
+    Some models return a column. Anything else is refused that would count as wrong without being
+    an answer: probabilities, codes in place of the labels, the numbers of a regressor.
+
+    Parameters
+    ----------
+    owner : str
+        The model, as messages name it.
+    predictions : array-like
+    n : int
+        The number of rows.
+    labels : ndarray
+        Class labels among which are all that the model can have learned.
+    """
+    found = np.asarray(predictions)
+    if found.shape not in ((n,), (n, 1)):
+        raise ValueError(
+            f"{owner} must predict one class label a row, {n} in all. Got an array of shape "
+            f"{found.shape} instead: wrap it in a classifier whose predict returns labels."
+        )
+    found = found.reshape(n)
+    known = dict.fromkeys(labels.tolist())  # Python's values, of which 1 and "1" are not equal
+    unknown = [label for label in dict.fromkeys(found.tolist()) if label not in known]
+    if unknown:
+        raise ValueError(
+            f"{owner} must predict class labels of y, such as {next(iter(known))!r}. Got "
+            f"{unknown[0]!r} instead: wrap it in a classifier whose predict returns labels."
+        )
+    return found

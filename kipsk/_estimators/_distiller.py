@@ -430,4 +430,10 @@ class ClassDistiller(OneHotClassifierMixin, BaseDistiller):
         return X_s, self.classes_[np.argmax(y_s, axis=1)]
 
     def _score_of(self, predictions: Float64s, y: AnyArray) -> float:
+        known = self.classes_.tolist()
+        if not set(y.tolist()) & set(known):  # 1 and "1" are not equal
+            raise ValueError(
+                f"y must hold class labels of the kind that {type(self).__name__} was fitted on, "
+                f"such as {known[0]!r}. Got {y.tolist()[0]!r} instead: give them as in fit."
+            )
         return float(np.mean(self.classes_[predictions.argmax(axis=1)] == y))

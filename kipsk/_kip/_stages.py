@@ -24,7 +24,7 @@ from sklearn.utils import _safe_indexing, check_random_state, column_or_1d
 from sklearn.utils.validation import validate_data
 from threadpoolctl import threadpool_limits
 
-from kipsk._checks import refuse
+from kipsk._checks import check_predictions, refuse
 from kipsk._estimators._distiller import is_same_kernel
 from kipsk._types import AnyArray, Estimator, Floats, Given, Ints, MatrixLike
 from kipsk._warn import warn
@@ -94,7 +94,8 @@ def hits(
                 f"{len(np.unique(y_s))} classes: {str(error).rstrip('.')}. Raise 'ipc', or choose "
                 "another model."
             ) from error
-        return np.equal(y, trained.predict(X))
+        owner = f"The 'downstream' model {model!r}"
+        return np.equal(y, check_predictions(owner, trained.predict(X), len(y), y))
 
 
 def best_stage(

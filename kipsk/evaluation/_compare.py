@@ -116,8 +116,8 @@ def compare(
     Warns
     -----
     FitFailedWarning
-        If a reducer or a model raises an exception. Its rows then have NaN as ``accuracy`` and the
-        message as ``error``.
+        If a reducer or a model raises an exception, or a model predicts something else than class
+        labels of y. Its rows then have NaN as ``accuracy`` and the message as ``error``.
 
     See Also
     --------
@@ -162,7 +162,8 @@ def compare(
                 file.append({**row, "fingerprint": prints[cell]})
             bar.update()
             if row["error"]:
-                warn(f"{cell}: {row['error']}. The accuracy is NaN.", FitFailedWarning)
+                error = row["error"].rstrip(".")
+                warn(f"{cell}: {error}. The accuracy is NaN.", FitFailedWarning)
     full = {name for name, reducer in reducers.items() if reducer is None}
     rows = with_speed_ups([done[cell] for cell in cells], full)
     return as_table(rows, integers=("ipc", "n_rows"))
