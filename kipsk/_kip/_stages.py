@@ -25,6 +25,7 @@ from sklearn.utils.validation import validate_data
 from threadpoolctl import threadpool_limits
 
 from kipsk._checks import check_predictions, refuse
+from kipsk._data._containers import is_frame
 from kipsk._estimators._distiller import is_same_kernel
 from kipsk._types import AnyArray, Estimator, Floats, Given, Ints, MatrixLike
 from kipsk._warn import warn
@@ -249,7 +250,7 @@ def _in_space(distiller: Estimator, X: MatrixLike, rows: Ints) -> Floats:
 def _as_models_see(distiller: Estimator, X: MatrixLike, rows: Ints) -> MatrixLike:
     """Return some rows as those of the stages are: with names if X has them."""
     some = _safe_indexing(X, rows)
-    if hasattr(some, "iloc") and not hasattr(distiller, "preprocess_"):
+    if is_frame(some) and not hasattr(distiller, "preprocess_"):
         return some
     return _in_space(distiller, X, rows)
 
