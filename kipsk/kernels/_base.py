@@ -167,15 +167,20 @@ def prepare(function: KernelFunction, X: Array) -> PyTree:
 
 @jax.jit
 def evaluate(function: KernelFunction, X: Array, Y: Array | None = None) -> Array:
-    """Return the kernel matrix of rows, compiled, in the rows' dtype; None stands for X."""
+    """Return the kernel matrix of `exact` rows, compiled, in float64; None stands for X.
+
+    Whoever solves with it has no use for float32: ``K(X, Y)`` and ``K(X)`` have to agree to more
+    digits than the ridge, or a variance becomes negative.
+    """
     A = function.prepare(X)
-    K = function.gram(A) if Y is None else function.cross(A, function.prepare(Y))
-    return K.astype(X.dtype)
+    if Y is None:
+        return function.gram(A)
+    return function.cross(function.exact(A), function.exact(function.prepare(Y)))
 
 
 @jax.jit
 def _evaluate_diag(function: KernelFunction, X: Array) -> Array:
-    return function.diag(function.prepare(X)).astype(X.dtype)
+    return function.diag(function.exact(function.prepare(X)))
 
 
 class JaxKernel(Kernel):
@@ -244,7 +249,8 @@ class JaxKernel(Kernel):
         Returns
         -------
         K : ndarray of shape (n_x, n_y)
-            Its dtype is float32 if X is float32, else float64.
+            In float64. Of rows in float32 the features of kernels that have finite ones are in
+            float32, and all that is computed of pairs is in float64.
         gradient : ndarray of shape (n_x, n_x, 0)
             Only if ``eval_gradient``.
         """
@@ -277,7 +283,7 @@ class JaxKernel(Kernel):
         Returns
         -------
         diagonal : ndarray of shape (n_x,)
-            Its dtype is float32 if X is float32, else float64.
+            In float64, as the matrix.
         """
         X = check_rows("X", X)
         dtype = np.float32 if X.dtype == np.float32 else np.float64
