@@ -11,7 +11,7 @@ from sklearn.kernel_approximation import Nystroem
 from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.validation import validate_data
 
-from kipsk._checks import check_integer, check_not_images, check_option, refuse
+from kipsk._checks import check_integer, check_labels, check_not_images, check_option, refuse
 from kipsk._data._classes import ClassCoding
 from kipsk._data._containers import is_frame, labels_like, rows_like, taken
 from kipsk._data._coresets import farthest_first, forgetting_events, medoids, most_forgotten
@@ -186,6 +186,7 @@ class CoresetSampler(BaseEstimator):
         ipc = check_integer(name, "ipc", self.ipc, minimum=1)
         _refuse_soft_labels(name, y)
         check_not_images("X", X)
+        check_labels(y)
         given = X
         X, labels = self._checked(X, y)
         for attribute in ("sample_indices_", "forgetting_events_", "features_", "network_"):

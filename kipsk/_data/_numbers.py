@@ -12,6 +12,7 @@ from sklearn.metrics import pairwise_distances_argmin
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array
 
+from kipsk._checks import check_present
 from kipsk._data._coding import Coding, Data
 from kipsk._types import AnyArray, Float64s, Floats, Given, Ints
 from kipsk._warn import warn
@@ -40,6 +41,11 @@ class RealCoding(Coding):
 
     def __str__(self) -> str:
         return "y of one dimension" if self.is_1d else f"y of {self.n_outputs} columns"
+
+    @staticmethod
+    def check(y: Given) -> None:
+        """Refuse missing numbers."""
+        check_present(y)
 
     @classmethod
     def encode(cls, owner: str, y: Given, dtype: DTypeLike) -> tuple[Self, Ints, Floats]:

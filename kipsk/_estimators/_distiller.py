@@ -137,6 +137,7 @@ class BaseDistiller(BaseEstimator):
         """
         check_is_fitted(self, "predictor_")
         check_not_images("X", X)
+        self._coding.check(y)
         X, y = validate_data(self, X, y, dtype=self.dtype, reset=False, **self._coding.validation)
         X = self._into_space(X)
         y_s = self._coding.of_attributes(vars(self)).given(self.y_s_)
@@ -336,6 +337,7 @@ class BaseDistiller(BaseEstimator):
     def _validate(self, X: MatrixLike, y: MatrixLike) -> Data:
         """Check the data."""
         check_not_images("X", X)
+        self._coding.check(y)
         given = X
         X, y = validate_data(self, X, y, dtype=self.dtype, **self._coding.validation)
         self._check_image_shape(X)

@@ -13,7 +13,14 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from kipsk._checks import check_integer, check_not_images, check_option, check_positive
+from kipsk._checks import (
+    check_integer,
+    check_labels,
+    check_not_images,
+    check_option,
+    check_positive,
+    check_present,
+)
 from kipsk._closed_form import _ridge
 from kipsk._data._labels import class_targets, is_target_matrix
 from kipsk._engine import current, map_rows
@@ -270,6 +277,7 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
         """
         self._check_parameters()
         check_not_images("X", X)
+        check_present(y)
         X, y = validate_data(self, X, y, dtype=_DTYPES, multi_output=True, y_numeric=True)
         self._check_square(X)
         targets = np.asarray(y, dtype=np.float64)
@@ -383,6 +391,7 @@ class KernelRidgeNTKClassifier(OneHotClassifierMixin, _BaseKernelRidge):
         self._check_parameters()
         check_not_images("X", X)
         is_matrix = is_target_matrix(y, self.classes)
+        (check_present if is_matrix else check_labels)(y)
         X, y = validate_data(self, X, y, dtype=_DTYPES, multi_output=is_matrix)
         self._check_square(X)
         classes, targets = class_targets(type(self).__name__, y, self.classes, is_matrix)

@@ -49,7 +49,7 @@ from kipsk._kip._start import (
     start_of_moments,
 )
 from kipsk._storage._checkpoint import Checkpoint
-from kipsk._storage._describe import describe, fingerprint
+from kipsk._storage._describe import describe, fingerprint, in_one_dtype
 from kipsk._types import AnyArray, Floats, Given, MatrixLike
 from kipsk._warn import warn
 
@@ -407,7 +407,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
 
 def facts_of_data(data: Data) -> dict[str, str]:
     """Return descriptions of rows and targets, for a checkpoint."""
-    return {"X": describe(data.X), "y": describe(data.labels())}
+    return {"X": describe(data.X), "y": describe(in_one_dtype(data.labels()))}
 
 
 def _in_steps(settings: Settings, moments: Sequence[Quadratic]) -> list[Quadratic]:

@@ -11,12 +11,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils import (
+    assert_all_finite,
+    check_array,
+    check_consistent_length,
+    check_random_state,
+    column_or_1d,
+)
 from sklearn.utils.validation import validate_data
 
-from kipsk._checks import check_not_images, refuse
+from kipsk._checks import check_labels, check_not_images, refuse
 from kipsk._data._classes import ClassCoding
 from kipsk._data._coding import Data
+from kipsk._data._containers import is_frame, taken
 from kipsk._data._labels import encode, one_hot
 from kipsk._data._splits import balanced_batches
 from kipsk._descent import _step
@@ -176,10 +183,12 @@ class Reader:
         self._estimator = estimator
         # Arrays of h5py and zarr have a shape and are indexed too.
         is_array = hasattr(X, "shape") and hasattr(X, "dtype") and not issparse(X)
-        if not (is_array or hasattr(X, "iloc")):
+        if not (is_array or is_frame(X)):
             X = check_array(X, dtype=None, ensure_all_finite=False, estimator=estimator)
         self._X = X
+        check_labels(y)
         y = column_or_1d(y, warn=True)
+        assert_all_finite(y, input_name="y")
         check_consistent_length(X, y)
         if not len(y):
             raise ValueError(f"{name}.partial_fit needs at least 1 row. Got X of shape {X.shape}.")
@@ -210,7 +219,7 @@ class Reader:
         names of the features; other rows must have the same.
         """
         index = np.sort(index)
-        given = self._X.iloc[index] if hasattr(self._X, "iloc") else self._X[index]
+        given = taken(self._X, index) if is_frame(self._X) else self._X[index]
         estimator = self._estimator
         part = validate_data(estimator, given, dtype=estimator.dtype, reset=reset)
         if reset:  # later rows would repeat it

@@ -12,7 +12,7 @@ from sklearn.utils import check_X_y
 from sklearn.utils.multiclass import check_classification_targets
 from tqdm.auto import tqdm
 
-from kipsk._checks import check_integer, check_not_images, refuse
+from kipsk._checks import check_integer, check_labels, check_not_images, refuse
 from kipsk._types import AnyArray, Estimator, Given, MatrixLike
 from kipsk._warn import warn
 from kipsk.evaluation._jobs import Cell, Row, fingerprints, has_ipc, jobs_of, splits_by_seed
@@ -234,6 +234,7 @@ def _data(
 
 def _rows(name: str, X: MatrixLike, y: MatrixLike) -> tuple[AnyArray, AnyArray]:
     check_not_images(name, X)
+    check_labels(y)
     # `preprocess` may fill missing values in, and some models accept them.
     X, y = check_X_y(X, y, ensure_all_finite="allow-nan")
     check_classification_targets(y)

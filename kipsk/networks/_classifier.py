@@ -18,7 +18,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from kipsk._checks import check_integer, check_not_images, check_option, check_positive, refuse
+from kipsk._checks import (
+    check_integer,
+    check_labels,
+    check_not_images,
+    check_option,
+    check_positive,
+    check_present,
+    refuse,
+)
 from kipsk._data._labels import class_targets, is_target_matrix
 from kipsk._descent._schedule import is_transformation, learning_rates
 from kipsk._engine import map_rows
@@ -254,6 +262,7 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         self._check_on_epoch(on_epoch)
         check_not_images("X", X)
         is_matrix = is_target_matrix(y, self.classes)
+        (check_present if is_matrix else check_labels)(y)
         X, y = validate_data(self, X, y, dtype=np.float32, multi_output=is_matrix)
         classes, targets = class_targets(type(self).__name__, y, self.classes, is_matrix)
         problem = self._problem(architecture, X.shape[1])

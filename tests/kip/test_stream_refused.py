@@ -43,6 +43,18 @@ def test_first_call_needs_classes(blobs):
     refused(distiller, unknown, X=X, y=y, classes=[0, 1])
 
 
+def test_missing_labels(blobs):
+    X, codes = blobs
+    names = np.array(["ant", "bee", "cat"], object)[codes]
+    call = {"X": X, "classes": ["ant", "bee", "cat"]}
+    for missing in (None, np.nan):
+        names[3] = missing
+        refused(
+            KIPDistiller(**FAST), f"Got {missing} in row 3, and 1 of 60 values", y=names, **call
+        )
+    refused(KIPDistiller(**FAST), "Input y contains NaN", y=np.where(codes, codes, np.nan), **call)
+
+
 def test_later_calls(begun, blobs):
     X, y = blobs
     before = begun.X_s_
