@@ -56,6 +56,7 @@ def test_arrays_and_lists_become_arrays():
     assert_array_equal(taken([[1, 2], [3, 4]], [1]), [[3, 4]])
 
 
+@pytest.mark.filterwarnings("ignore:KIPDistiller.fit_resample learned no better:UserWarning")
 @pytest.mark.parametrize(
     "reducer",
     [

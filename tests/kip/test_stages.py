@@ -336,6 +336,7 @@ class Codes(KNeighborsClassifier):
         return np.searchsorted(self.classes_, super().predict(X))
 
 
+@pytest.mark.filterwarnings("ignore:KIPDistiller.fit_resample learned no better:UserWarning")
 def test_predictions_of_another_shape_or_type(digits):
     """Oracle: the model that predicts one label a row."""
     X, y = digits[0][:300], digits[2][:300]

@@ -8,7 +8,8 @@ from numpy.testing import assert_allclose
 from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 
-from kipsk import KIPDistiller
+from kipsk import KIPDistiller, Moments
+from kipsk.kernels import Polynomial
 
 # Batches of 20 rows, compiled once for the module.
 FAST = {"ipc": 2, "batch_size": 20, "random_state": 0}
@@ -119,3 +120,19 @@ def test_last_step_is_looked_at(blobs):
         distiller.partial_fit(X, y, classes=CLASSES)
     assert distiller.n_iter_ == len(distiller.loss_curve_) == 1
     assert_allclose(np.abs(distiller.X_s_[:, None] - X).max(axis=2).min(axis=1), 0, atol=1e-6)
+
+
+def test_names_of_polars(blobs):
+    """They are taken over and checked, as those of pandas are."""
+    polars = pytest.importorskip("polars")
+    X, y = blobs
+    frame = polars.DataFrame(X, schema=[f"f{i}" for i in range(16)])
+    distiller = KIPDistiller(**FAST).partial_fit(frame, y, classes=CLASSES)
+    assert list(distiller.feature_names_in_) == frame.columns
+    before = distiller.X_s_
+    refused(distiller, "feature names should match", X=frame[frame.columns[::-1]], y=y)
+    assert distiller.X_s_ is before
+    arrays = KIPDistiller(**FAST).partial_fit(X, y, classes=CLASSES)
+    assert_allclose(distiller.X_s_, arrays.X_s_)
+    moments = Moments(Polynomial(1), classes=CLASSES).fit(frame, y)
+    assert list(moments.feature_names_in_) == frame.columns
