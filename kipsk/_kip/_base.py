@@ -29,6 +29,7 @@ from kipsk._kip import _preprocess
 from kipsk._kip._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from kipsk._kip._diagnosis import diagnose
 from kipsk._kip._given import check_given, check_like, facts_of
+from kipsk._kip._interrupts import is_one_of_many
 from kipsk._kip._moments import Moments
 from kipsk._kip._objectives import (
     are_moments,
@@ -294,6 +295,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
             checkpoint=checkpoint,
             checkpoint_every=looking.checkpoint_every,
             after=after if tasks is not None and tasks.are_watched else None,
+            keeps_at_interrupt=not is_one_of_many(),
         )
 
     def _kernels(self) -> list[Any]:

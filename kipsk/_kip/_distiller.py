@@ -229,7 +229,7 @@ class KIPDistiller(ClassDistiller, BaseKIP):
     `sklearn.exceptions.ConvergenceWarning` tells what to change; it also comes if the loss ends
     higher than it started and no better than that of predicting nothing. Ctrl-C
     (`KeyboardInterrupt`) ends the run with the support reached so far, and the same kind of
-    warning.
+    warning; within a search of scikit-learn, or `kipsk.evaluation.compare`, it ends the search.
 
     With scikit-learn 1.9 or later ``set_callbacks(ProgressBar(), ScoringMonitor(scoring=...))``
     works, with a task for each step.

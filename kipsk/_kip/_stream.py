@@ -34,6 +34,7 @@ from kipsk._engine import EngineError
 from kipsk._engine._blas import single_threaded_blas
 from kipsk._estimators._rounding import warn_of_rounding
 from kipsk._kip import _preprocess
+from kipsk._kip._interrupts import is_one_of_many
 from kipsk._kip._objectives import check_augmentation, problem_of
 from kipsk._kip._parameters import ALL_ROWS, Settings, Steps
 from kipsk._kip._result import Run
@@ -132,8 +133,11 @@ class Passed(NamedTuple):
     error: BaseException | None
 
     def tell(self) -> None:
-        """Raise the error of a cluster that is gone; warn of any other end before the last row."""
-        if isinstance(self.error, EngineError):
+        """Raise the error of a cluster that is gone; warn of any other end before the last row.
+
+        Ctrl-C is raised, too, where this pass is one of many.
+        """
+        if isinstance(self.error, EngineError) or (self.error and is_one_of_many()):
             raise self.error
         settings = self.run.settings
         if self.failed:
