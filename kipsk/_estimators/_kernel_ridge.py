@@ -26,6 +26,7 @@ from kipsk._data._labels import class_targets, is_target_matrix
 from kipsk._engine import current, map_rows
 from kipsk._engine._sizes import block_bytes, block_size_for
 from kipsk._estimators._one_hot import OneHotClassifierMixin
+from kipsk._jax import own_settings
 from kipsk._types import AnyArray, Float64s, Ints, MatrixLike
 from kipsk.kernels._base import JaxKernel, KernelFunction, evaluate
 from kipsk.kernels._registry import get_kernel
@@ -87,7 +88,7 @@ class _BaseKernelRidge(BaseEstimator):
             K = X.astype(np.float64, copy=False)
         else:
             self.kernel_ = get_kernel(self.kernel).resolve(X[used])
-            with jax.enable_x64(True):
+            with own_settings():
                 K = np.asarray(evaluate(self.kernel_.function(), X.astype(np.float64)))
         _ridge.check_finite_gram(K, "K_ss")
         return K
@@ -153,7 +154,7 @@ class _BaseKernelRidge(BaseEstimator):
             dtype.itemsize,
             function.pair_size(X.shape[1]),
         )
-        with jax.enable_x64(True):
+        with own_settings():
             predictions = map_rows(
                 Partial(_predict, function, X_fit, self.dual_coef_),
                 X,

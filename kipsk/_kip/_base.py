@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-import jax
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -25,6 +24,7 @@ from kipsk._distil._run import Watch
 from kipsk._distil._targets import AS_ROWS
 from kipsk._engine._blas import single_threaded_blas
 from kipsk._estimators._distiller import BaseDistiller, Member
+from kipsk._jax import own_settings
 from kipsk._kip import _preprocess
 from kipsk._kip._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from kipsk._kip._diagnosis import diagnose
@@ -146,7 +146,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         start = start_of(settings, data, rng, self._last() if settings.beginning.is_warm else None)
         settings = self._tuned(settings, start, data, rng)
         check_batches(settings, data, start)
-        with jax.enable_x64(True), single_threaded_blas:
+        with own_settings(), single_threaded_blas:
             check_augmentation(settings, rows.X, rows.y)
             check_start(settings, start)
             in_steps = _preprocess.in_steps(settings, transformer, rows.X, data.X)
@@ -234,7 +234,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         last = self._last() if settings.beginning.is_warm else None
         start = start_of_moments(settings, kernels, given[0].features_seen(), coding, rng, last)
         settings = settings.seeing_all()
-        with jax.enable_x64(True), single_threaded_blas:
+        with own_settings(), single_threaded_blas:
             check_start(settings, start)
             problem = problem_of(settings, start, None, rng)
             quadratics = [one.quadratic(coding) for one in given]

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
@@ -33,6 +32,7 @@ from kipsk._distil._targets import Targets
 from kipsk._engine import EngineError
 from kipsk._engine._blas import single_threaded_blas
 from kipsk._estimators._rounding import warn_of_rounding
+from kipsk._jax import own_settings
 from kipsk._kip import _preprocess
 from kipsk._kip._interrupts import is_one_of_many
 from kipsk._kip._objectives import check_augmentation, problem_of
@@ -278,7 +278,7 @@ def streamed(
     reader = Reader(copy.copy(estimator), X, y, classes, known)
     rng = copy.deepcopy(stream.rng) if stream else check_random_state(estimator.random_state)
     indices = balanced_batches(reader.codes, settings.steps.batch_size, rng)
-    with jax.enable_x64(True), single_threaded_blas:
+    with own_settings(), single_threaded_blas:
         transformer = getattr(estimator, "preprocess_", None)
         if stream is None:
             first = reader.read(

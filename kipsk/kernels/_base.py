@@ -19,6 +19,7 @@ from sklearn.gaussian_process.kernels import Kernel
 
 from kipsk._checks import check_rows
 from kipsk._closed_form._products import matmul
+from kipsk._jax import own_settings
 from kipsk._types import Floats, PyTree
 
 #: Generator of the kernels' keys. It is named here because users can change JAX's default: a fitted
@@ -266,7 +267,7 @@ class JaxKernel(Kernel):
                     f"and Y of shape {Y.shape} instead."
                 )
         function = self.resolve(reference).function()
-        with jax.enable_x64(True):
+        with own_settings():
             K = np.array(
                 evaluate(function, X.astype(dtype), None if Y is None else Y.astype(dtype))
             )
@@ -288,7 +289,7 @@ class JaxKernel(Kernel):
         X = check_rows("X", X)
         dtype = np.float32 if X.dtype == np.float32 else np.float64
         function = self.resolve(X).function()
-        with jax.enable_x64(True):
+        with own_settings():
             return np.array(_evaluate_diag(function, X.astype(dtype)))
 
     def is_stationary(self) -> bool:

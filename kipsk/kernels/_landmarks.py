@@ -16,6 +16,7 @@ from sklearn.cluster import kmeans_plusplus
 
 from kipsk._checks import check_integer, check_option, check_rows, refuse
 from kipsk._closed_form._products import matmul
+from kipsk._jax import own_settings
 from kipsk._types import AnyArray, Float64s, Given, Ints, PyTree
 from kipsk.kernels._base import FeatureFunction, JaxKernel, KernelFunction, evaluate, prepare
 from kipsk.kernels._registry import get_kernel
@@ -233,7 +234,7 @@ def _checked(base: KernelFunction) -> KernelFunction:
 
 def _whitening(base: KernelFunction, landmarks: AnyArray) -> Float64s:
     """Return ``L^-T`` of ``K(Z, Z) = L L^T``, in float64."""
-    with jax.enable_x64(True):
+    with own_settings():
         K = np.array(evaluate(base, landmarks.astype(np.float64)), np.float64)
     if not (np.isfinite(K).all() and np.trace(K) > 0):
         raise ValueError(
@@ -251,7 +252,7 @@ def _rp_cholesky(base: KernelFunction, X: AnyArray, n: int, rng: np.random.Rando
     Algorithm 1 of arXiv 2207.06503, a few pivots at a time: of a block of rows drawn by what is
     left of the diagonal, each is taken with the share of it that the others of the block leave.
     """
-    with jax.enable_x64(True):
+    with own_settings():
         prepared = prepare(base, jnp.asarray(X, np.float64))
         left = np.array(_diag(base, prepared), np.float64)
         start, chosen = left.sum(), np.zeros(0, int)
