@@ -15,6 +15,7 @@ from scipy.linalg import cholesky, solve_triangular
 from sklearn.cluster import kmeans_plusplus
 
 from kipsk._checks import check_integer, check_option, check_rows, refuse
+from kipsk._closed_form._centre import centre_of
 from kipsk._closed_form._products import matmul
 from kipsk._jax import own_settings
 from kipsk._types import AnyArray, Float64s, Given, Ints, PyTree
@@ -197,7 +198,9 @@ class Landmarks(JaxKernel):
             case "random":
                 chosen = rng.permutation(len(candidates))[:n]
             case "kmeans++":
-                chosen = kmeans_plusplus(candidates, n, random_state=rng)[1]
+                centre = centre_of(candidates)  # k-means++ expands squared distances
+                rows = candidates if centre is None else candidates - centre.astype(X.dtype)
+                chosen = kmeans_plusplus(rows, n, random_state=rng)[1]
             case _:
                 chosen = _rp_cholesky(_checked(base.function()), candidates, n, rng)
         return candidates[np.sort(np.asarray(chosen, np.intp))]

@@ -218,6 +218,18 @@ def test_rows_far_from_zero():
     assert largest(kernel(far) - exact) < 1e-5 * largest(exact)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_landmarks_far_from_zero(dtype):
+    """Oracle: translation by a power of two, which rounds no number here."""
+    steps = np.random.default_rng(0).permutation(np.arange(60.0))[:, None].astype(dtype)
+    offset = np.dtype(dtype).type({"float32": 2.0**22, "float64": 2.0**40}[dtype])
+    near, far = (
+        Landmarks(RBF(5.0), 20, landmarks="kmeans++").resolve(rows).landmarks
+        for rows in (steps, steps + offset)
+    )
+    assert_array_equal(far - offset, near)
+
+
 def test_resolve_after_function():
     """The base kernel still has to learn where the rows are."""
     far = (X + 1000).astype(np.float32)
