@@ -71,9 +71,21 @@ def check_option(
 
 
 def check_rows(name: str, X: ArrayLike) -> AnyArray:
-    """Return X as a 2-D array; the error for other arrays says how to make them 2-D."""
+    """Return X as a 2-D array of real numbers; the error for others says how to make them one."""
+    if hasattr(X, "toarray"):
+        raise TypeError(
+            f"{name} must be a dense matrix. Got {type(X).__name__} instead: pass {name}.toarray()."
+        )
     array = np.asarray(X)
     check_not_images(name, array)
+    if array.dtype.kind not in "biuf":
+        try:
+            array = np.asarray(array.tolist(), np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{name} must hold real numbers. Got an array of dtype {array.dtype} instead "
+                f"({error}): encode its values as numbers."
+            ) from error
     return np.atleast_2d(array)
 
 
@@ -89,3 +101,84 @@ def check_not_images(name: str, X: MatrixLike) -> None:
             f"array with dim {len(shape)}, of shape {tuple(shape)}: pass "
             f"{name}.reshape(len({name}), -1)."
         )
+
+
+def check_present(y: MatrixLike) -> None:
+    """Refuse y with missing objects: None, NaN among strings, pandas.NA.
+
+    Anything that is no array of objects is left to scikit-learn's own validation.
+    """
+    values = _objects(y)
+    missing = [position for position, value in enumerate(values) if _is_missing(value)]
+    if missing:
+        row = missing[0] * len(y) // len(values)
+        raise ValueError(
+            f"y must have a value in every row. Got {values[missing[0]]!r} in row {row}, and "
+            f"{len(missing)} of {len(values)} values missing in all: leave these rows out, or fill "
+            "them in."
+        )
+
+
+def check_labels(y: MatrixLike) -> None:
+    """Refuse class labels that are missing, or objects other than strings."""
+    check_present(y)
+    if str(getattr(y, "dtype", "object")) != "object" or hasattr(y, "columns"):
+        return  # the objects of a pandas extension type are of one type
+    types = {type(value) for value in _objects(y)}
+    if all(issubclass(one, str) for one in types):
+        return
+    names = " and ".join(sorted(one.__name__ for one in types))
+    are_numbers = all(issubclass(one, Real | np.generic) for one in types)
+    advice = "numpy.array(list(y))" if are_numbers else "numpy.asarray(y).astype(str)"
+    raise ValueError(
+        "y must hold class labels of one type: strings, or numbers in an array of numbers. Got "
+        f"Python objects of type {names} instead: pass {advice}."
+    )
+
+
+def _objects(y: MatrixLike) -> list[object]:
+    """Return the entries of y if it is an array of objects, or becomes one; none of any other."""
+    if isinstance(y, list | tuple) and any(isinstance(row, list | tuple) for row in y):
+        return []
+    values = np.asarray(y)
+    return values.ravel().tolist() if values.dtype == object and values.ndim else []
+
+
+def _is_missing(value: object) -> bool:
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # pandas.NA is not equal to itself, nor is it unequal
+        return True
+
+
+def check_predictions(owner: str, predictions: MatrixLike, n: int, labels: AnyArray) -> AnyArray:
+    """Return a model's predictions as one class label a row.
+
+    Some models return a column. Anything else is refused that would count as wrong without being
+    an answer: probabilities, codes in place of the labels, the numbers of a regressor.
+
+    Parameters
+    ----------
+    owner : str
+        The model, as messages name it.
+    predictions : array-like
+    n : int
+        The number of rows.
+    labels : ndarray
+        Class labels among which are all that the model can have learned.
+    """
+    found = np.asarray(predictions)
+    if found.shape not in ((n,), (n, 1)):
+        raise ValueError(
+            f"{owner} must predict one class label a row, {n} in all. Got an array of shape "
+            f"{found.shape} instead: wrap it in a classifier whose predict returns labels."
+        )
+    found = found.reshape(n)
+    known = dict.fromkeys(labels.tolist())  # Python's values, of which 1 and "1" are not equal
+    unknown = [label for label in dict.fromkeys(found.tolist()) if label not in known]
+    if unknown:
+        raise ValueError(
+            f"{owner} must predict class labels of y, such as {next(iter(known))!r}. Got "
+            f"{unknown[0]!r} instead: wrap it in a classifier whose predict returns labels."
+        )
+    return found

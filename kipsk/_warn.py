@@ -26,6 +26,17 @@ _BETWEEN = {
 }
 
 
+def calling_modules() -> list[str]:
+    """Return the modules of the call stack, from that of whoever called the caller outwards."""
+    names = []
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        spec = frame.f_globals.get("__spec__")  # of ``python -m package.module``, too
+        names.append(str(spec.name if spec else frame.f_globals.get("__name__")))
+        frame = frame.f_back
+    return names
+
+
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn at the nearest line of the call stack that is of neither kipsk nor what calls it.
 
@@ -37,13 +48,7 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     message : str
     category : type of Warning, default=UserWarning
     """
-    packages = []
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        spec = frame.f_globals.get("__spec__")  # of ``python -m package.module``, too
-        name = spec.name if spec else frame.f_globals.get("__name__")
-        packages.append(str(name).partition(".")[0])
-        frame = frame.f_back
+    packages = [name.partition(".")[0] for name in calling_modules()]
     levels = range(2, len(packages) + 2)  # 1 is the call of warnings.warn below
     outside = [n for n, package in zip(levels, packages, strict=True) if package not in _BETWEEN]
     callers = [n for n, package in zip(levels, packages, strict=True) if package != "kipsk"]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.kernel_approximation import Nystroem
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.validation import validate_data
 
-from kipsk._checks import check_integer, check_not_images, check_option, refuse
+from kipsk._checks import check_integer, check_labels, check_not_images, check_option, refuse
 from kipsk._data._classes import ClassCoding
+from kipsk._data._containers import is_frame, labels_like, rows_like, taken
 from kipsk._data._coresets import farthest_first, forgetting_events, medoids, most_forgotten
 from kipsk._data._labels import encode
 from kipsk._data._support import centres_of, herd, rows_per_stratum
@@ -134,23 +136,45 @@ class CoresetSampler(BaseEstimator):
         self.network = network
         self.random_state = random_state
 
+    def fit(self, X: MatrixLike, y: MatrixLike) -> Self:
+        """Choose rows as `fit_resample` does; the fitted attributes say which.
+
+        imbalanced-learn's Pipeline wants this method of its last step, also for `fit_resample`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows to choose from.
+        y : array-like of shape (n_samples,)
+            Class labels of any type.
+
+        Returns
+        -------
+        self
+            The fitted sampler.
+        """
+        self.fit_resample(X, y)
+        return self
+
     def fit_resample(self, X: MatrixLike, y: MatrixLike) -> tuple[MatrixLike, MatrixLike]:
         """Choose rows.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The rows to choose from. Images are flattened.
+            The rows to choose from. Images are flattened. "random" does not look at them, nor does
+            any method but "k_means" where `features` is a transformer or a callable: they may then
+            have missing values and strings, or be sparse.
         y : array-like of shape (n_samples,)
             Class labels of any type.
 
         Returns
         -------
         X_s : ndarray of shape (n_selected, n_features)
-            The chosen rows or centres, sorted by class. If X is a DataFrame, so is X_s; its rows
-            keep their index, except that centres have a new one.
+            The chosen rows or centres, sorted by class. If X is a DataFrame or sparse, so is X_s.
+            Rows of a DataFrame keep their index and dtypes, except that centres have a new index.
         y_s : ndarray of shape (n_selected,)
-            Their labels; a Series if y is one.
+            Their labels; a Series of the same dtype if y is one.
 
         Raises
         ------
@@ -162,8 +186,9 @@ class CoresetSampler(BaseEstimator):
         ipc = check_integer(name, "ipc", self.ipc, minimum=1)
         _refuse_soft_labels(name, y)
         check_not_images("X", X)
+        check_labels(y)
         given = X
-        X, labels = validate_data(self, X, y)
+        X, labels = self._checked(X, y)
         for attribute in ("sample_indices_", "forgetting_events_", "features_", "network_"):
             self.__dict__.pop(attribute, None)  # of an earlier fit
         self.classes_, codes = encode(name, labels)
@@ -172,14 +197,26 @@ class CoresetSampler(BaseEstimator):
         if self.method == "k_means":
             F = self._features(given, X, labels, rng)
             X_s = self._centres(F, X, codes, drawn, rng)
-            if hasattr(given, "iloc"):
-                X_s = type(given)(X_s, columns=given.columns)
-            return X_s, _labels_of_centres(y, self.classes_, drawn)
+            y_s = np.repeat(self.classes_, [len(rows) for rows in drawn])
+            return rows_like(given, X_s), labels_like(y, y_s)
         if self.method != "random":
             F = self._features(given, X, labels, rng)
             drawn = self._chosen(F, codes, drawn, rng)
         self.sample_indices_ = np.concatenate(drawn)
-        return _taken(given, X, self.sample_indices_), _taken(y, labels, self.sample_indices_)
+        return taken(given, self.sample_indices_), taken(y, self.sample_indices_)
+
+    def _checked(self, X: MatrixLike, y: MatrixLike) -> tuple[MatrixLike, AnyArray]:
+        """Return X as finite numbers where any are computed with, and as it is where none are."""
+        is_own_space = self.features is None or isinstance(self.features, str | JaxKernel)
+        if self.method == "k_means" or (self.method != "random" and is_own_space):
+            X, y = validate_data(self, X, y)
+            return X, y
+        if not is_frame(X):
+            X = check_array(X, dtype=None, accept_sparse="csr", ensure_all_finite=False)
+        y = column_or_1d(y, warn=True)
+        check_consistent_length(X, y)
+        validate_data(self, X, skip_check_array=True)  # takes over the names of the features
+        return X, y
 
     def _features(
         self, given: MatrixLike, X: AnyArray, y: AnyArray, rng: np.random.RandomState
@@ -208,9 +245,9 @@ class CoresetSampler(BaseEstimator):
             rule = "None, a kernel or its name, a transformer or a callable"
             raise refuse(type(self).__name__, "features", rule, features)
         result = check_array(result, input_name="features(X)")
-        if len(result) != len(X):
+        if len(result) != len(y):
             raise ValueError(
-                f"The 'features' must return a row for each of the {len(X)} rows of X. Got an "
+                f"The 'features' must return a row for each of the {len(y)} rows of X. Got an "
                 f"array of shape {result.shape} instead."
             )
         return result
@@ -271,20 +308,6 @@ class CoresetSampler(BaseEstimator):
                 f"{len(F)} rows: raise its max_iter or its batch_size."
             )
         return forgetting_events(np.array(correct))
-
-
-def _taken(given: MatrixLike, array: AnyArray, rows: Ints) -> MatrixLike:
-    """Return some rows of a DataFrame or Series, and of anything else the rows of its array."""
-    return given.iloc[rows] if hasattr(given, "iloc") else array[rows]
-
-
-def _labels_of_centres(y: MatrixLike, classes: AnyArray, drawn: list[Ints]) -> MatrixLike:
-    """Return a label for each centre; a Series or column of y's own dtype if y is one."""
-    sizes = [len(rows) for rows in drawn]
-    if not hasattr(y, "iloc"):
-        return np.repeat(classes, sizes)
-    firsts = np.repeat([rows[0] for rows in drawn], sizes)  # a row of each centre's class
-    return y.iloc[firsts].reset_index(drop=True)
 
 
 def _default_network(n: int) -> FiniteNetworkClassifier:

@@ -91,7 +91,8 @@ def compression_ratio(X_s: ArrayLike, y_s: ArrayLike, X: ArrayLike, y: ArrayLike
         if array.dtype == object:
             raise ValueError(
                 f"{name} must be an array of numbers or of strings of one length, whose bytes can "
-                "be counted. Got dtype object instead: pass np.asarray(y.astype(str)), or numbers."
+                f"be counted. Got dtype object instead: pass numpy.asarray({name}).astype(str), or "
+                "numbers."
             )
     for rows, labels in (("X_s", "y_s"), ("X", "y")):
         n, n_labels = (len(np.atleast_1d(arrays[name])) for name in (rows, labels))

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from imblearn.pipeline import Pipeline
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
@@ -226,6 +227,66 @@ def test_a_transformer_gets_the_dataframe(blobs):
     assert_array_equal(by_name.sample_indices_, expected.sample_indices_)
 
 
+class Lengths(TransformerMixin, BaseEstimator):
+    """The length of the first column's strings."""
+
+    def fit(self, X, y):
+        return self
+
+    def transform(self, X):
+        return X[["name"]].map(len)
+
+
+def mixed_frame():
+    return pd.DataFrame(
+        {
+            "name": ["a" * (i % 7) for i in range(40)],
+            "count": pd.array([None, *range(39)], dtype="Int64"),
+            "kind": pd.Categorical(list("uvwx") * 10),
+            "size": np.r_[np.nan, np.inf, np.arange(38.0)].astype(np.float32),
+        }
+    )
+
+
+@pytest.mark.parametrize("features", [None, Lengths()], ids=["random", "by a transformer"])
+def test_rows_that_are_not_looked_at_may_hold_anything(features):
+    """Oracle: the rows by their numbers."""
+    frame, y = mixed_frame(), np.arange(40) % 2
+    sampler = make("random" if features is None else "k_center", features=features)
+    X_s, _ = sampler.fit_resample(frame, y)
+    pd.testing.assert_frame_equal(X_s, frame.iloc[sampler.sample_indices_])
+    assert list(sampler.feature_names_in_) == list(frame.columns) and sampler.n_features_in_ == 4
+    pd.testing.assert_frame_equal(frame, mixed_frame())
+    with pytest.raises(ValueError):  # these do look
+        make("k_means", features=features).fit_resample(frame, y)
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        np.array([["a", 1], [None, 2.5]] * 10, object),
+        np.array([["ant", "b"]] * 20),
+        np.full((20, 2), np.nan, np.float16),
+        np.arange(40).reshape(20, 2).astype(">i2"),
+        np.ones((20, 2), bool),
+        csr_matrix(np.eye(20)),
+    ],
+    ids=["objects", "strings", "nan", "big-endian", "bool", "sparse"],
+)
+def test_random_rows_of_any_array(X):
+    """Oracle: the rows by their numbers."""
+    y, before = np.arange(20) % 2, X.copy()
+    sampler = make("random")
+    X_s, _ = sampler.fit_resample(X, y)
+    assert type(X_s) is type(X) and X_s.dtype == X.dtype
+    for actual, expected in ((X_s, X[sampler.sample_indices_]), (X, before)):
+        if hasattr(X, "toarray"):
+            actual, expected = actual.toarray(), expected.toarray()
+        assert repr(actual.tolist()) == repr(expected.tolist())
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        sampler.fit_resample(X, y[1:])
+
+
 def test_pixels_keep_their_dtype(digits):
     X, _, y, _ = digits
     pixels = X[:200].astype(np.uint8)
@@ -251,6 +312,22 @@ def test_another_fit_leaves_nothing_of_the_last(blobs):
     sampler.set_params(method="k_means", features=None).fit_resample(*blobs)
     for attribute in ("sample_indices_", "forgetting_events_", "network_", "features_"):
         assert not hasattr(sampler, attribute)
+
+
+def test_last_in_an_imbalanced_pipeline(blobs):
+    """Oracle: the steps by hand."""
+    X, y = blobs
+    Z = StandardScaler().fit_transform(X)
+    for method in METHODS:
+        pipeline = Pipeline([("scale", StandardScaler()), ("few", make(method))])
+        X_s, y_s = pipeline.fit_resample(X, y)
+        oracle = make(method)
+        expected, labels = oracle.fit_resample(Z, y)
+        assert_array_equal(X_s, expected)
+        assert_array_equal(y_s, labels)
+        fitted = clone(pipeline).fit(X, y)["few"]
+        if method != "k_means":
+            assert_array_equal(fitted.sample_indices_, oracle.sample_indices_)
 
 
 def test_in_an_imbalanced_pipeline_and_a_grid_search(blobs):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial.distance import cdist
@@ -273,3 +274,13 @@ def test_dimension_of_all_rows_as_a_sample_is_their_dimension(rows):
 def test_bad_samples(name, value, rows):
     with pytest.raises(ValueError, match=rf"'{name}' parameter of sample_dimension.* Got {value} "):
         sample_dimension(rows[1], **{"n_rows": 10} | {name: value})
+
+
+def test_the_advice_for_labels_without_a_size_helps():
+    """Oracle: the array of strings itself."""
+    names = np.array(["ant", "bee"] * 4)
+    series, X, y_s = pd.Series(names), np.zeros((8, 2)), np.eye(2)
+    with pytest.raises(ValueError, match=r"y must .* pass numpy.asarray\(y\).astype\(str\)"):
+        compression_ratio(X[:2], y_s, X, series)
+    found = compression_ratio(X[:2], y_s, X, np.asarray(series).astype(str))
+    assert found == compression_ratio(X[:2], y_s, X, names)

@@ -11,6 +11,7 @@ from jax import Array
 from scipy.optimize import minimize_scalar
 
 from kipsk._closed_form._ridge import solve
+from kipsk._jax import own_settings
 from kipsk._types import Float64s
 
 # Logarithms of the relative ridges of labels that are searched: from rounding to one.
@@ -109,7 +110,7 @@ def solve_labels(
         )
     if label_reg > 0:
         products = regularised @ normal @ regularised
-        with jax.enable_x64(True):
+        with own_settings():
             alpha = _solved_alpha(products, regularised @ moments, regularised, label_reg)
         labels = regularised @ np.asarray(alpha)
         if np.isfinite(labels).all():

@@ -15,6 +15,7 @@ from jax import Array
 from jax.scipy.linalg import cho_factor, cho_solve
 
 from kipsk._closed_form._products import matmul
+from kipsk._jax import own_settings
 from kipsk._types import Float64s
 
 
@@ -48,7 +49,7 @@ def fit_alpha(K_ss: Float64s, y_s: Float64s, ridge: float, *, what: str = "K_ss"
     """
     check_finite_gram(K_ss, what)
     regularised = add_to_diagonal(K_ss, ridge)
-    with jax.enable_x64(True):
+    with own_settings():
         alpha = np.asarray(_solve(regularised, y_s))
     # Rounding may let the factorisation of a singular matrix pass; the result then is no solution.
     error = np.abs(regularised @ alpha - y_s).max(initial=0)

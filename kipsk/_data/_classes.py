@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
+from kipsk._checks import check_labels
 from kipsk._data._coding import Coding, Data
 from kipsk._data._labels import encode, one_hot
 from kipsk._types import AnyArray, Floats, Given, Ints
@@ -32,6 +33,11 @@ class ClassCoding(Coding):
 
     def __str__(self) -> str:
         return f"classes {self.classes.tolist()}"
+
+    @staticmethod
+    def check(y: Given) -> None:
+        """Refuse missing labels, and objects other than strings."""
+        check_labels(y)
 
     @classmethod
     def encode(cls, owner: str, y: Given, dtype: DTypeLike) -> tuple[Self, Ints, Floats]:

@@ -63,6 +63,11 @@ class Coding(ABC):
     score_name: ClassVar[str]
     validation: ClassVar[dict[str, bool]]
 
+    @staticmethod
+    @abstractmethod
+    def check(y: Given) -> None:
+        """Refuse y as it was given, before scikit-learn's validation, whose words say less."""
+
     @classmethod
     @abstractmethod
     def encode(cls, owner: str, y: Given, dtype: DTypeLike) -> tuple[Self, Ints, Floats]:

@@ -12,9 +12,12 @@ from sklearn.metrics import pairwise_distances_argmin
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array
 
+from kipsk._checks import check_present
 from kipsk._data._coding import Coding, Data
 from kipsk._types import AnyArray, Float64s, Floats, Given, Ints
 from kipsk._warn import warn
+
+_BLOCK = 4096  # rows
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,11 @@ class RealCoding(Coding):
 
     def __str__(self) -> str:
         return "y of one dimension" if self.is_1d else f"y of {self.n_outputs} columns"
+
+    @staticmethod
+    def check(y: Given) -> None:
+        """Refuse missing numbers."""
+        check_present(y)
 
     @classmethod
     def encode(cls, owner: str, y: Given, dtype: DTypeLike) -> tuple[Self, Ints, Floats]:
@@ -134,7 +142,7 @@ class RealCoding(Coding):
         """
         y_s = np.zeros((len(X_s), self.n_outputs), data.y.dtype)
         if init == "kmeans":
-            nearest = pairwise_distances_argmin(data.X, X_s)
+            nearest = _nearest(data.X, X_s)
             np.add.at(y_s, nearest, data.y)
             y_s /= np.maximum(np.bincount(nearest, minlength=len(X_s)), 1)[:, None]
         return y_s
@@ -143,3 +151,12 @@ class RealCoding(Coding):
         """Warn if there are fewer rows than `n_support`."""
         if counts[0] < size:
             warn(f"Fewer rows than n_support={size}: all {counts[0]} are taken. Lower 'n_support'.")
+
+
+def _nearest(X: Floats, X_s: Floats) -> Ints:
+    """Return the number of the row of X_s that is nearest to each row of X."""
+    # The search expands |x - x'|^2, of which nothing is left far from zero. In blocks: no second
+    # copy of the data.
+    mean = X_s.mean(axis=0, dtype=np.float64).astype(X.dtype)
+    blocks = (X[start : start + _BLOCK] - mean for start in range(0, len(X), _BLOCK))
+    return np.concatenate([pairwise_distances_argmin(block, X_s - mean) for block in blocks])

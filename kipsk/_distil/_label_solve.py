@@ -13,6 +13,7 @@ from kipsk._closed_form import _label_solve, _ridge
 from kipsk._engine import current, sum_rows
 from kipsk._engine._blas import single_threaded_blas
 from kipsk._engine._sizes import block_bytes, block_size_for
+from kipsk._jax import own_settings
 from kipsk._types import Float64s, Floats
 from kipsk.kernels._base import KernelFunction, evaluate
 
@@ -62,7 +63,7 @@ def solve_labels_over(
     row_size = n_features + function.row_size(n_features)
     pair_size = function.pair_size(n_features)
     size = block_size_for(block_size, len(X_s), row_size, X.itemsize, pair_size)
-    with jax.enable_x64(True):
+    with own_settings():
         K_ss = np.asarray(evaluate(function, X_s.astype(np.float64)))
         ridge = reg * np.trace(K_ss) / len(K_ss)
         # This raises an error that tells the reason if the matrix cannot be factored.

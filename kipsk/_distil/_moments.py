@@ -16,6 +16,7 @@ from kipsk._closed_form._quadratic import Quadratic
 from kipsk._distil._targets import Change
 from kipsk._engine import current, sum_blocks
 from kipsk._engine._blas import single_threaded_blas
+from kipsk._jax import own_settings
 from kipsk._types import AnyArray, Float64s, Floats, PyTree
 from kipsk.kernels._base import KernelFunction
 
@@ -222,7 +223,7 @@ def sums_over(
     function = Partial(_of_block, way)
     p = way.function.row_size(n_features)
     task_bytes = 4 * size * (2 * n_features + 3 * p) + 4 * p * p
-    with jax.enable_x64(True), single_threaded_blas:
+    with own_settings(), single_threaded_blas:
         total = sum_blocks(
             function,
             blocks(),

@@ -45,6 +45,8 @@ class Watch(NamedTuple):
     after : callable or None
         Called after each step with a function that returns the parameters; ends the run if it
         returns True.
+    keeps_at_interrupt : bool
+        Whether Ctrl-C ends the run as its last step would. If not, it is raised.
     """
 
     verbose: int = 0
@@ -55,6 +57,7 @@ class Watch(NamedTuple):
     checkpoint: Checkpoint | None = None
     checkpoint_every: int = 1
     after: Callable[[Callable[[], Params]], bool] | None = None
+    keeps_at_interrupt: bool = True
 
     def stops(self, n_steps: int) -> set[int]:
         """Return the numbers of steps after which the host has to look."""
@@ -133,7 +136,8 @@ def descend(
 ) -> History:
     """Take all steps, or those that are left after `saved`, and return what they led to.
 
-    Ctrl-C (`KeyboardInterrupt`) ends the run as its last step would.
+    Ctrl-C (`KeyboardInterrupt`) ends the run as its last step would, or is raised when the run is
+    saved: ``watch.keeps_at_interrupt``.
 
     Parameters
     ----------
@@ -199,7 +203,7 @@ def _steps(
     if error is not None:
         if isinstance(error, KeyboardInterrupt | EngineError):  # a cluster that is gone
             looks.save(state, ended.done)
-        if not isinstance(error, KeyboardInterrupt):
+        if not (isinstance(error, KeyboardInterrupt) and watch.keeps_at_interrupt):
             raise error
         history.interrupted = True
     return state

@@ -94,8 +94,8 @@ class Engine(Protocol):
     ) -> Iterator[PyTree]:
         """Yield ``function(constants[which], rows, own, shared)`` of each block, as numpy.
 
-        Wherever a block runs, ``jax.enable_x64`` has to be what it is here: it is a setting of the
-        thread.
+        Wherever a block runs, JAX's settings have to be what they are here (`own_settings`): they
+        are those of the thread.
 
         Parameters
         ----------

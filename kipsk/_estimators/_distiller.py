@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from kipsk._checks import check_auto, check_integer, check_not_images, check_option, refuse
 from kipsk._data._classes import ClassCoding
 from kipsk._data._coding import Coding, Data
+from kipsk._data._containers import labels_like, rows_like
 from kipsk._data._support import Support
 from kipsk._estimators import _support_file, _support_table
 from kipsk._estimators._kernel_ridge import KernelRidgeNTK
@@ -136,6 +137,7 @@ class BaseDistiller(BaseEstimator):
         """
         check_is_fitted(self, "predictor_")
         check_not_images("X", X)
+        self._coding.check(y)
         X, y = validate_data(self, X, y, dtype=self.dtype, reset=False, **self._coding.validation)
         X = self._into_space(X)
         y_s = self._coding.of_attributes(vars(self)).given(self.y_s_)
@@ -335,6 +337,7 @@ class BaseDistiller(BaseEstimator):
     def _validate(self, X: MatrixLike, y: MatrixLike) -> Data:
         """Check the data."""
         check_not_images("X", X)
+        self._coding.check(y)
         given = X
         X, y = validate_data(self, X, y, dtype=self.dtype, **self._coding.validation)
         self._check_image_shape(X)
@@ -400,7 +403,7 @@ class ClassDistiller(OneHotClassifierMixin, BaseDistiller):
 
     _coding = ClassCoding
 
-    def fit_resample(self, X: MatrixLike, y: MatrixLike) -> tuple[MatrixLike, AnyArray]:
+    def fit_resample(self, X: MatrixLike, y: MatrixLike) -> tuple[MatrixLike, MatrixLike]:
         """Fit and return the support set with hard labels, imbalanced-learn's protocol.
 
         The support is an excellent compressed *model* (of this estimator), not always a good
@@ -419,15 +422,23 @@ class ClassDistiller(OneHotClassifierMixin, BaseDistiller):
         X_s : ndarray of shape (n_support, n_features)
             A DataFrame with the columns of X if X is one.
         y_hard : ndarray of shape (n_support,)
-            The class of each label's largest entry.
+            The class of each label's largest entry; a Series of the same name and dtype if y is
+            one.
         """
-        return self._resampled(X, *self.fit_distill(X, y))
+        X_s, labels = self._resampled(X, *self.fit_distill(X, y))
+        return X_s, labels_like(y, labels)
 
     def _resampled(self, X: MatrixLike, X_s: Floats, y_s: Floats) -> tuple[MatrixLike, AnyArray]:
         """Return rows, as a DataFrame if X is one, and the class of each label's largest entry."""
-        if hasattr(X, "iloc") and not hasattr(self, "preprocess_"):
-            X_s = type(X)(X_s, columns=X.columns)
+        if not hasattr(self, "preprocess_"):
+            X_s = rows_like(X, X_s)
         return X_s, self.classes_[np.argmax(y_s, axis=1)]
 
     def _score_of(self, predictions: Float64s, y: AnyArray) -> float:
+        known = self.classes_.tolist()
+        if not set(y.tolist()) & set(known):  # 1 and "1" are not equal
+            raise ValueError(
+                f"y must hold class labels of the kind that {type(self).__name__} was fitted on, "
+                f"such as {known[0]!r}. Got {y.tolist()[0]!r} instead: give them as in fit."
+            )
         return float(np.mean(self.classes_[predictions.argmax(axis=1)] == y))

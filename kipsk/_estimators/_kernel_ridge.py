@@ -13,12 +13,20 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from kipsk._checks import check_integer, check_not_images, check_option, check_positive
+from kipsk._checks import (
+    check_integer,
+    check_labels,
+    check_not_images,
+    check_option,
+    check_positive,
+    check_present,
+)
 from kipsk._closed_form import _ridge
 from kipsk._data._labels import class_targets, is_target_matrix
 from kipsk._engine import current, map_rows
 from kipsk._engine._sizes import block_bytes, block_size_for
 from kipsk._estimators._one_hot import OneHotClassifierMixin
+from kipsk._jax import own_settings
 from kipsk._types import AnyArray, Float64s, Ints, MatrixLike
 from kipsk.kernels._base import JaxKernel, KernelFunction, evaluate
 from kipsk.kernels._registry import get_kernel
@@ -80,7 +88,7 @@ class _BaseKernelRidge(BaseEstimator):
             K = X.astype(np.float64, copy=False)
         else:
             self.kernel_ = get_kernel(self.kernel).resolve(X[used])
-            with jax.enable_x64(True):
+            with own_settings():
                 K = np.asarray(evaluate(self.kernel_.function(), X.astype(np.float64)))
         _ridge.check_finite_gram(K, "K_ss")
         return K
@@ -146,7 +154,7 @@ class _BaseKernelRidge(BaseEstimator):
             dtype.itemsize,
             function.pair_size(X.shape[1]),
         )
-        with jax.enable_x64(True):
+        with own_settings():
             predictions = map_rows(
                 Partial(_predict, function, X_fit, self.dual_coef_),
                 X,
@@ -270,6 +278,7 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
         """
         self._check_parameters()
         check_not_images("X", X)
+        check_present(y)
         X, y = validate_data(self, X, y, dtype=_DTYPES, multi_output=True, y_numeric=True)
         self._check_square(X)
         targets = np.asarray(y, dtype=np.float64)
@@ -383,6 +392,7 @@ class KernelRidgeNTKClassifier(OneHotClassifierMixin, _BaseKernelRidge):
         self._check_parameters()
         check_not_images("X", X)
         is_matrix = is_target_matrix(y, self.classes)
+        (check_present if is_matrix else check_labels)(y)
         X, y = validate_data(self, X, y, dtype=_DTYPES, multi_output=is_matrix)
         self._check_square(X)
         classes, targets = class_targets(type(self).__name__, y, self.classes, is_matrix)

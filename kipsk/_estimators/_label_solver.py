@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol, Self
 
-import jax
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_random_state
@@ -19,6 +18,7 @@ from kipsk._distil._all_rows import solved_labels
 from kipsk._distil._label_solve import solve_labels_over
 from kipsk._distil._moments import features
 from kipsk._estimators._distiller import ClassDistiller, Member
+from kipsk._jax import own_settings
 from kipsk._types import Estimator, Floats, Given, Ints, MatrixLike
 from kipsk.kernels._base import JaxKernel
 
@@ -230,7 +230,7 @@ class LabelSolver(ClassDistiller):
                 f"{X.shape[1]} instead."
             )
         function = moments.kernel_.function()
-        with jax.enable_x64(True):
+        with own_settings():
             Phi_s = features(function, X)
             y_s, self.label_reg_ = solved_labels(moments.quadratic(), Phi_s, reg, label_reg)
         self.support_indices_ = None

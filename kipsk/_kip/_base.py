@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-import jax
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -25,10 +24,12 @@ from kipsk._distil._run import Watch
 from kipsk._distil._targets import AS_ROWS
 from kipsk._engine._blas import single_threaded_blas
 from kipsk._estimators._distiller import BaseDistiller, Member
+from kipsk._jax import own_settings
 from kipsk._kip import _preprocess
 from kipsk._kip._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from kipsk._kip._diagnosis import diagnose
 from kipsk._kip._given import check_given, check_like, facts_of
+from kipsk._kip._interrupts import is_one_of_many
 from kipsk._kip._moments import Moments
 from kipsk._kip._objectives import (
     are_moments,
@@ -49,7 +50,7 @@ from kipsk._kip._start import (
     start_of_moments,
 )
 from kipsk._storage._checkpoint import Checkpoint
-from kipsk._storage._describe import describe, fingerprint
+from kipsk._storage._describe import describe, fingerprint, in_one_dtype
 from kipsk._types import AnyArray, Floats, Given, MatrixLike
 from kipsk._warn import warn
 
@@ -145,7 +146,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         start = start_of(settings, data, rng, self._last() if settings.beginning.is_warm else None)
         settings = self._tuned(settings, start, data, rng)
         check_batches(settings, data, start)
-        with jax.enable_x64(True), single_threaded_blas:
+        with own_settings(), single_threaded_blas:
             check_augmentation(settings, rows.X, rows.y)
             check_start(settings, start)
             in_steps = _preprocess.in_steps(settings, transformer, rows.X, data.X)
@@ -233,7 +234,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         last = self._last() if settings.beginning.is_warm else None
         start = start_of_moments(settings, kernels, given[0].features_seen(), coding, rng, last)
         settings = settings.seeing_all()
-        with jax.enable_x64(True), single_threaded_blas:
+        with own_settings(), single_threaded_blas:
             check_start(settings, start)
             problem = problem_of(settings, start, None, rng)
             quadratics = [one.quadratic(coding) for one in given]
@@ -294,6 +295,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
             checkpoint=checkpoint,
             checkpoint_every=looking.checkpoint_every,
             after=after if tasks is not None and tasks.are_watched else None,
+            keeps_at_interrupt=not is_one_of_many(),
         )
 
     def _kernels(self) -> list[Any]:
@@ -407,7 +409,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
 
 def facts_of_data(data: Data) -> dict[str, str]:
     """Return descriptions of rows and targets, for a checkpoint."""
-    return {"X": describe(data.X), "y": describe(data.labels())}
+    return {"X": describe(data.X), "y": describe(in_one_dtype(data.labels()))}
 
 
 def _in_steps(settings: Settings, moments: Sequence[Quadratic]) -> list[Quadratic]:

@@ -13,13 +13,14 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from kipsk._closed_form._temperature import best_temperature
+from kipsk._data._containers import labels_like
 from kipsk._distil._history import Params
 from kipsk._estimators._distiller import ClassDistiller
 from kipsk._kip._base import BaseKIP
 from kipsk._kip._result import Run
 from kipsk._kip._stages import best_of, check_downstream, run_for_others
 from kipsk._kip._stream import streamed
-from kipsk._types import AnyArray, Float64s, Given, MatrixLike
+from kipsk._types import Float64s, Given, MatrixLike
 from kipsk.kernels._base import JaxKernel
 
 
@@ -228,7 +229,7 @@ class KIPDistiller(ClassDistiller, BaseKIP):
     `sklearn.exceptions.ConvergenceWarning` tells what to change; it also comes if the loss ends
     higher than it started and no better than that of predicting nothing. Ctrl-C
     (`KeyboardInterrupt`) ends the run with the support reached so far, and the same kind of
-    warning.
+    warning; within a search of scikit-learn, or `kipsk.evaluation.compare`, it ends the search.
 
     With scikit-learn 1.9 or later ``set_callbacks(ProgressBar(), ScoringMonitor(scoring=...))``
     works, with a task for each step.
@@ -310,7 +311,7 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit_resample(self, X: MatrixLike, y: MatrixLike) -> tuple[MatrixLike, AnyArray]:
+    def fit_resample(self, X: MatrixLike, y: MatrixLike) -> tuple[MatrixLike, MatrixLike]:
         """Fit and return a support set with class labels, a training set for other models.
 
         The support that is best for kernel ridge regression is no good training set for a model of
@@ -351,7 +352,8 @@ class KIPDistiller(ClassDistiller, BaseKIP):
             A DataFrame with the columns of X if X is one; an array if there is a `preprocess`,
             whose units these rows have.
         y_hard : ndarray of shape (n_support,)
-            The class of each label's largest entry.
+            The class of each label's largest entry; a Series of the same name and dtype if y is
+            one.
 
         Raises
         ------
@@ -369,7 +371,8 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         self._members = self._members[: len(self._kernels())]
         best = best_of(self, X, y, downstream)
         self.stage_, self.stage_scores_ = best.step, best.scores
-        return best.rows
+        X_s, labels = best.rows
+        return X_s, labels_like(y, labels)
 
     @available_if(_can_stream)
     def partial_fit(self, X: MatrixLike, y: MatrixLike, classes: ArrayLike | None = None) -> Self:

@@ -8,6 +8,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from kipsk._checks import check_not_images, check_option
+from kipsk._data._containers import is_frame
 from kipsk._kip._preprocess import transformed
 from kipsk._types import Estimator, Float64s, Floats, MatrixLike
 
@@ -18,7 +19,7 @@ class Rows:
     def __init__(self, moments: Estimator, X: MatrixLike, is_first: bool) -> None:
         check_not_images("X", X)
         check_option("Moments", "dtype", moments.dtype, ("float32", "float64"))
-        if not (hasattr(X, "shape") and (hasattr(X, "dtype") or hasattr(X, "iloc"))):
+        if not (hasattr(X, "shape") and (hasattr(X, "dtype") or is_frame(X))):
             X = check_array(X, dtype=None, ensure_all_finite=False, estimator=moments)
         self._X, self._moments = X, moments
         # The first rows tell how many features there are, and what they are called.

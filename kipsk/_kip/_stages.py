@@ -24,7 +24,8 @@ from sklearn.utils import _safe_indexing, check_random_state, column_or_1d
 from sklearn.utils.validation import validate_data
 from threadpoolctl import threadpool_limits
 
-from kipsk._checks import refuse
+from kipsk._checks import check_predictions, refuse
+from kipsk._data._containers import is_frame
 from kipsk._estimators._distiller import is_same_kernel
 from kipsk._types import AnyArray, Estimator, Floats, Given, Ints, MatrixLike
 from kipsk._warn import warn
@@ -94,7 +95,8 @@ def hits(
                 f"{len(np.unique(y_s))} classes: {str(error).rstrip('.')}. Raise 'ipc', or choose "
                 "another model."
             ) from error
-        return np.equal(y, trained.predict(X))
+        owner = f"The 'downstream' model {model!r}"
+        return np.equal(y, check_predictions(owner, trained.predict(X), len(y), y))
 
 
 def best_stage(
@@ -248,7 +250,7 @@ def _in_space(distiller: Estimator, X: MatrixLike, rows: Ints) -> Floats:
 def _as_models_see(distiller: Estimator, X: MatrixLike, rows: Ints) -> MatrixLike:
     """Return some rows as those of the stages are: with names if X has them."""
     some = _safe_indexing(X, rows)
-    if hasattr(some, "iloc") and not hasattr(distiller, "preprocess_"):
+    if is_frame(some) and not hasattr(distiller, "preprocess_"):
         return some
     return _in_space(distiller, X, rows)
 

@@ -6,17 +6,23 @@ import copy
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils import (
+    assert_all_finite,
+    check_array,
+    check_consistent_length,
+    check_random_state,
+    column_or_1d,
+)
 from sklearn.utils.validation import validate_data
 
-from kipsk._checks import check_not_images, refuse
+from kipsk._checks import check_labels, check_not_images, refuse
 from kipsk._data._classes import ClassCoding
 from kipsk._data._coding import Data
+from kipsk._data._containers import is_frame, taken
 from kipsk._data._labels import encode, one_hot
 from kipsk._data._splits import balanced_batches
 from kipsk._descent import _step
@@ -26,7 +32,9 @@ from kipsk._distil._targets import Targets
 from kipsk._engine import EngineError
 from kipsk._engine._blas import single_threaded_blas
 from kipsk._estimators._rounding import warn_of_rounding
+from kipsk._jax import own_settings
 from kipsk._kip import _preprocess
+from kipsk._kip._interrupts import is_one_of_many
 from kipsk._kip._objectives import check_augmentation, problem_of
 from kipsk._kip._parameters import ALL_ROWS, Settings, Steps
 from kipsk._kip._result import Run
@@ -125,8 +133,11 @@ class Passed(NamedTuple):
     error: BaseException | None
 
     def tell(self) -> None:
-        """Raise the error of a cluster that is gone; warn of any other end before the last row."""
-        if isinstance(self.error, EngineError):
+        """Raise the error of a cluster that is gone; warn of any other end before the last row.
+
+        Ctrl-C is raised, too, where this pass is one of many.
+        """
+        if isinstance(self.error, EngineError) or (self.error and is_one_of_many()):
             raise self.error
         settings = self.run.settings
         if self.failed:
@@ -176,10 +187,12 @@ class Reader:
         self._estimator = estimator
         # Arrays of h5py and zarr have a shape and are indexed too.
         is_array = hasattr(X, "shape") and hasattr(X, "dtype") and not issparse(X)
-        if not (is_array or hasattr(X, "iloc")):
+        if not (is_array or is_frame(X)):
             X = check_array(X, dtype=None, ensure_all_finite=False, estimator=estimator)
         self._X = X
+        check_labels(y)
         y = column_or_1d(y, warn=True)
+        assert_all_finite(y, input_name="y")
         check_consistent_length(X, y)
         if not len(y):
             raise ValueError(f"{name}.partial_fit needs at least 1 row. Got X of shape {X.shape}.")
@@ -210,7 +223,7 @@ class Reader:
         names of the features; other rows must have the same.
         """
         index = np.sort(index)
-        given = self._X.iloc[index] if hasattr(self._X, "iloc") else self._X[index]
+        given = taken(self._X, index) if is_frame(self._X) else self._X[index]
         estimator = self._estimator
         part = validate_data(estimator, given, dtype=estimator.dtype, reset=reset)
         if reset:  # later rows would repeat it
@@ -265,7 +278,7 @@ def streamed(
     reader = Reader(copy.copy(estimator), X, y, classes, known)
     rng = copy.deepcopy(stream.rng) if stream else check_random_state(estimator.random_state)
     indices = balanced_batches(reader.codes, settings.steps.batch_size, rng)
-    with jax.enable_x64(True), single_threaded_blas:
+    with own_settings(), single_threaded_blas:
         transformer = getattr(estimator, "preprocess_", None)
         if stream is None:
             first = reader.read(

@@ -11,7 +11,7 @@ from types import CodeType, FunctionType
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kipsk._types import Given
+from kipsk._types import AnyArray, Given
 
 # How many rows of an array are hashed at a time.
 _BLOCK = 4096
@@ -31,6 +31,17 @@ def fingerprint(values: ArrayLike) -> str:
         for start in range(0, len(rows), _BLOCK):  # no copy of all the data
             digest.update(np.ascontiguousarray(rows[start : start + _BLOCK]).tobytes())
     return digest.hexdigest()
+
+
+def in_one_dtype(labels: ArrayLike) -> AnyArray:
+    """Return class labels such that equal ones are of one dtype, whatever they came in.
+
+    Strings are in the shortest dtype that holds them, and whole numbers in int64.
+    """
+    plain = np.array(np.asarray(labels).tolist())
+    if plain.dtype.kind in "uf" and np.all(np.mod(plain, 1) == 0) and np.all(np.abs(plain) < 2**53):
+        return plain.astype(np.int64)
+    return plain
 
 
 def describe(value: Given, inside: tuple[object, ...] = ()) -> str:

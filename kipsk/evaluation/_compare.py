@@ -12,7 +12,7 @@ from sklearn.utils import check_X_y
 from sklearn.utils.multiclass import check_classification_targets
 from tqdm.auto import tqdm
 
-from kipsk._checks import check_integer, check_not_images, refuse
+from kipsk._checks import check_integer, check_labels, check_not_images, refuse
 from kipsk._types import AnyArray, Estimator, Given, MatrixLike
 from kipsk._warn import warn
 from kipsk.evaluation._jobs import Cell, Row, fingerprints, has_ipc, jobs_of, splits_by_seed
@@ -116,8 +116,8 @@ def compare(
     Warns
     -----
     FitFailedWarning
-        If a reducer or a model raises an exception. Its rows then have NaN as ``accuracy`` and the
-        message as ``error``.
+        If a reducer or a model raises an exception, or a model predicts something else than class
+        labels of y. Its rows then have NaN as ``accuracy`` and the message as ``error``.
 
     See Also
     --------
@@ -162,7 +162,8 @@ def compare(
                 file.append({**row, "fingerprint": prints[cell]})
             bar.update()
             if row["error"]:
-                warn(f"{cell}: {row['error']}. The accuracy is NaN.", FitFailedWarning)
+                error = row["error"].rstrip(".")
+                warn(f"{cell}: {error}. The accuracy is NaN.", FitFailedWarning)
     full = {name for name, reducer in reducers.items() if reducer is None}
     rows = with_speed_ups([done[cell] for cell in cells], full)
     return as_table(rows, integers=("ipc", "n_rows"))
@@ -233,6 +234,7 @@ def _data(
 
 def _rows(name: str, X: MatrixLike, y: MatrixLike) -> tuple[AnyArray, AnyArray]:
     check_not_images(name, X)
+    check_labels(y)
     # `preprocess` may fill missing values in, and some models accept them.
     X, y = check_X_y(X, y, ensure_all_finite="allow-nan")
     check_classification_targets(y)

@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit, check_cv
 
-from kipsk._storage._describe import describe
+from kipsk._storage._describe import describe, in_one_dtype
 from kipsk._types import AnyArray, Estimator, Given, Ints
 
 #: A row of the results: the names of the columns and their values.
@@ -166,7 +166,7 @@ def jobs_of(
 
 def fingerprints(jobs: Sequence[Job], X: AnyArray, y: AnyArray) -> dict[Cell, str]:
     """Return what the row of each cell depends on, as "data=1f3a... split=..."."""
-    data = _hash(X, y)
+    data = _hash(X, in_one_dtype(y))
     prints = {}
     for job in jobs:
         common = f"data={data} split={_hash(job.train, job.test)} "

@@ -16,6 +16,7 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.base import clone
 
+from kipsk._checks import check_predictions
 from kipsk._types import AnyArray, Estimator, MatrixLike
 from kipsk.evaluation._jobs import Job, Row
 
@@ -54,7 +55,9 @@ def _rows_of(job: Job, X: AnyArray, y: AnyArray) -> Iterator[Row]:
             with _interrupt_is_final():
                 model.fit(reduced.X_s, reduced.y_s)
             seconds = perf_counter() - start
-            row["accuracy"] = float(np.mean(model.predict(reduced.X_test) == y[job.test]))
+            predictions, expected = model.predict(reduced.X_test), y[job.test]
+            found = check_predictions("The model", predictions, len(expected), y)
+            row["accuracy"] = float(np.mean(found == expected))
             row["fit_seconds"] = seconds
         except Exception as error:
             row["error"] = _message(where, error)

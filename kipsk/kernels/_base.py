@@ -19,6 +19,7 @@ from sklearn.gaussian_process.kernels import Kernel
 
 from kipsk._checks import check_rows
 from kipsk._closed_form._products import matmul
+from kipsk._jax import own_settings
 from kipsk._types import Floats, PyTree
 
 #: Generator of the kernels' keys. It is named here because users can change JAX's default: a fitted
@@ -167,15 +168,20 @@ def prepare(function: KernelFunction, X: Array) -> PyTree:
 
 @jax.jit
 def evaluate(function: KernelFunction, X: Array, Y: Array | None = None) -> Array:
-    """Return the kernel matrix of rows, compiled, in the rows' dtype; None stands for X."""
+    """Return the kernel matrix of `exact` rows, compiled, in float64; None stands for X.
+
+    Whoever solves with it has no use for float32: ``K(X, Y)`` and ``K(X)`` have to agree to more
+    digits than the ridge, or a variance becomes negative.
+    """
     A = function.prepare(X)
-    K = function.gram(A) if Y is None else function.cross(A, function.prepare(Y))
-    return K.astype(X.dtype)
+    if Y is None:
+        return function.gram(A)
+    return function.cross(function.exact(A), function.exact(function.prepare(Y)))
 
 
 @jax.jit
 def _evaluate_diag(function: KernelFunction, X: Array) -> Array:
-    return function.diag(function.prepare(X)).astype(X.dtype)
+    return function.diag(function.exact(function.prepare(X)))
 
 
 class JaxKernel(Kernel):
@@ -244,7 +250,8 @@ class JaxKernel(Kernel):
         Returns
         -------
         K : ndarray of shape (n_x, n_y)
-            Its dtype is float32 if X is float32, else float64.
+            In float64. Of rows in float32 the features of kernels that have finite ones are in
+            float32, and all that is computed of pairs is in float64.
         gradient : ndarray of shape (n_x, n_x, 0)
             Only if ``eval_gradient``.
         """
@@ -260,7 +267,7 @@ class JaxKernel(Kernel):
                     f"and Y of shape {Y.shape} instead."
                 )
         function = self.resolve(reference).function()
-        with jax.enable_x64(True):
+        with own_settings():
             K = np.array(
                 evaluate(function, X.astype(dtype), None if Y is None else Y.astype(dtype))
             )
@@ -277,12 +284,12 @@ class JaxKernel(Kernel):
         Returns
         -------
         diagonal : ndarray of shape (n_x,)
-            Its dtype is float32 if X is float32, else float64.
+            In float64, as the matrix.
         """
         X = check_rows("X", X)
         dtype = np.float32 if X.dtype == np.float32 else np.float64
         function = self.resolve(X).function()
-        with jax.enable_x64(True):
+        with own_settings():
             return np.array(_evaluate_diag(function, X.astype(dtype)))
 
     def is_stationary(self) -> bool:

@@ -14,6 +14,7 @@ from jax.tree_util import register_dataclass
 from numpy.typing import ArrayLike
 
 from kipsk._checks import refuse
+from kipsk._jax import own_settings
 from kipsk._types import PyTree
 from kipsk.architectures._layers import checked_shape
 from kipsk.kernels._base import FeatureFunction, JaxKernel, KernelFunction
@@ -200,7 +201,7 @@ class Invariant(JaxKernel):
         """
         some = np.asarray(X)[:16]
         transform = self._transform()
-        with jax.enable_x64(True):
+        with own_settings():
             once = np.asarray(transform(jnp.asarray(some)))
             twice = np.asarray(transform(jnp.asarray(once))) if once.shape == some.shape else None
         if twice is None or not np.allclose(twice, some, 1e-4, 1e-4 * np.abs(some).max(initial=0)):

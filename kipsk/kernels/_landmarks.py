@@ -15,7 +15,9 @@ from scipy.linalg import cholesky, solve_triangular
 from sklearn.cluster import kmeans_plusplus
 
 from kipsk._checks import check_integer, check_option, check_rows, refuse
+from kipsk._closed_form._centre import centre_of
 from kipsk._closed_form._products import matmul
+from kipsk._jax import own_settings
 from kipsk._types import AnyArray, Float64s, Given, Ints, PyTree
 from kipsk.kernels._base import FeatureFunction, JaxKernel, KernelFunction, evaluate, prepare
 from kipsk.kernels._registry import get_kernel
@@ -196,7 +198,9 @@ class Landmarks(JaxKernel):
             case "random":
                 chosen = rng.permutation(len(candidates))[:n]
             case "kmeans++":
-                chosen = kmeans_plusplus(candidates, n, random_state=rng)[1]
+                centre = centre_of(candidates)  # k-means++ expands squared distances
+                rows = candidates if centre is None else candidates - centre.astype(X.dtype)
+                chosen = kmeans_plusplus(rows, n, random_state=rng)[1]
             case _:
                 chosen = _rp_cholesky(_checked(base.function()), candidates, n, rng)
         return candidates[np.sort(np.asarray(chosen, np.intp))]
@@ -233,7 +237,7 @@ def _checked(base: KernelFunction) -> KernelFunction:
 
 def _whitening(base: KernelFunction, landmarks: AnyArray) -> Float64s:
     """Return ``L^-T`` of ``K(Z, Z) = L L^T``, in float64."""
-    with jax.enable_x64(True):
+    with own_settings():
         K = np.array(evaluate(base, landmarks.astype(np.float64)), np.float64)
     if not (np.isfinite(K).all() and np.trace(K) > 0):
         raise ValueError(
@@ -251,7 +255,7 @@ def _rp_cholesky(base: KernelFunction, X: AnyArray, n: int, rng: np.random.Rando
     Algorithm 1 of arXiv 2207.06503, a few pivots at a time: of a block of rows drawn by what is
     left of the diagonal, each is taken with the share of it that the others of the block leave.
     """
-    with jax.enable_x64(True):
+    with own_settings():
         prepared = prepare(base, jnp.asarray(X, np.float64))
         left = np.array(_diag(base, prepared), np.float64)
         start, chosen = left.sum(), np.zeros(0, int)

@@ -18,12 +18,21 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from kipsk._checks import check_integer, check_not_images, check_option, check_positive, refuse
+from kipsk._checks import (
+    check_integer,
+    check_labels,
+    check_not_images,
+    check_option,
+    check_positive,
+    check_present,
+    refuse,
+)
 from kipsk._data._labels import class_targets, is_target_matrix
 from kipsk._descent._schedule import is_transformation, learning_rates
 from kipsk._engine import map_rows
 from kipsk._engine._sizes import block_size_for
 from kipsk._estimators._one_hot import OneHotClassifierMixin
+from kipsk._jax import own_settings
 from kipsk._types import AnyArray, Float64s, Floats, Given, MatrixLike
 from kipsk._warn import warn
 from kipsk.architectures import Architecture, get_architecture
@@ -254,6 +263,7 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         self._check_on_epoch(on_epoch)
         check_not_images("X", X)
         is_matrix = is_target_matrix(y, self.classes)
+        (check_present if is_matrix else check_labels)(y)
         X, y = validate_data(self, X, y, dtype=np.float32, multi_output=is_matrix)
         classes, targets = class_targets(type(self).__name__, y, self.classes, is_matrix)
         problem = self._problem(architecture, X.shape[1])
@@ -262,7 +272,7 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
             batch_size = _training.auto_batch_size(len(X), _sizes(problem, self.width, classes))
         rng = check_random_state(self.random_state)
         # In float32 whatever the user's settings of JAX are, which could change dtypes and bits.
-        with jax.enable_x64(False):
+        with own_settings(False):
             data = Data(jax.numpy.asarray(X), jax.numpy.asarray(self._fitted_to(targets)))
             if problem.augment is not None:
                 name = type(self).__name__
@@ -338,7 +348,7 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         largest = max(_sizes(problem, self.width, self.classes_))
         size = block_size_for("auto", largest, X.shape[1], X.itemsize)
         initials = self.initial_params_ or [None] * len(self.params_)
-        with jax.enable_x64(is_double):
+        with own_settings(is_double):
             f = np.array(
                 [
                     map_rows(_function(problem, params, initial), X, size)

@@ -98,3 +98,24 @@ def test_numbers_of_another_size():
     new = _support.draw(data, 9, "sample", state())
     assert_array_equal(more.X, np.concatenate([support.X, new.X[6:]]))
     assert_array_equal(more.y, np.concatenate([support.y, new.y[6:]]))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_targets_of_centres_far_from_zero(dtype):
+    """Oracle: translation by a power of two, which rounds no number here."""
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, 64, (5000, 2)).astype(dtype)  # more than one block
+    centres, y = rows[:4] + np.dtype(dtype).type(0.25), rng.normal(size=5000)
+    offset = {"float32": 2.0**20, "float64": 2.0**40}[dtype]
+    coding, codes, targets = RealCoding.encode("Test", y, dtype)
+    near, far = (
+        coding.made_targets(
+            Data(rows + shift, coding, codes, targets), centres + shift, codes, "kmeans"
+        )
+        for shift in (np.dtype(dtype).type(0), np.dtype(dtype).type(offset))
+    )
+    assert_array_equal(near, far)
+    distances = np.sum((rows[:, None].astype(float) - centres) ** 2, axis=2)
+    nearest = distances.argmin(axis=1)
+    oracle = [targets[nearest == i].mean() for i in range(4)]
+    assert_allclose(near[:, 0], oracle, rtol=1e-4, atol=1e-5)

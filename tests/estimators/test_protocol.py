@@ -19,7 +19,15 @@ from sklearn.svm import SVC
 from sklearn.utils import estimator_html_repr
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from kipsk import KernelRidgeNTK, KIPDistiller, KIPRegressor, LabelSolver, RegularizedZCA
+from kipsk import (
+    KernelRidgeNTK,
+    KernelRidgeNTKClassifier,
+    KIPDistiller,
+    KIPRegressor,
+    LabelSolver,
+    RegularizedZCA,
+)
+from kipsk.baselines import CoresetSampler
 from kipsk.kernels import RBF, FullyConnected, RandomFeatures
 from kipsk.kernels._base import JaxKernel
 from kipsk.networks import FiniteNetworkClassifier
@@ -311,3 +319,31 @@ def test_imbalanced_learn_pipeline_in_cross_validation(blobs):
 @each_distiller
 def test_html_repr(distiller):
     assert type(distiller).__name__ in estimator_html_repr(distiller)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        KIPDistiller(**FAST),
+        LabelSolver(ipc=2),
+        KernelRidgeNTKClassifier(),
+        FiniteNetworkClassifier(width=8, max_iter=1),
+        CoresetSampler(),
+        KIPRegressor(max_iter=1),
+        KernelRidgeNTK(),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_missing_labels_are_named(model, blobs):
+    X, codes = blobs
+    y = pd.Series(codes, dtype=object)
+    y[5] = pd.NA
+    with pytest.raises(ValueError, match="Got <NA> in row 5, and 1 of"):
+        model.fit(X, y)
+    strings = pd.Series(NAMES[codes], dtype="string")
+    strings[5] = pd.NA
+    with pytest.raises(ValueError, match="Got <NA> in row 5, and 1 of"):
+        model.fit(X, strings)
+    if not isinstance(model, KIPRegressor | KernelRidgeNTK):
+        with pytest.raises(ValueError, match="Python objects of type int instead"):
+            model.fit(X, codes.astype(object))

@@ -140,3 +140,20 @@ def test_columns_of_soft_labels_are_the_stored_classes_or_numbers(tmp_path):
 def test_labels_that_are_no_stored_class_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"among its 'classes', \[3, 4\]. Got \[5\] too"):
         loaded(tmp_path / "s.npz", labels=np.array([3, 3, 5, 5]), classes=[3, 4])
+
+
+@pytest.mark.parametrize("labels", ["numbers", "names"])
+def test_evaluate_refuses_labels_of_another_kind(labels, blobs):
+    X, codes = blobs
+    y, other = codes, codes.astype(str)
+    if labels == "names":
+        y, other = other, y
+    distiller = LabelSolver(ipc=2, random_state=0).fit(X, y)
+    first = y.tolist()[0]
+    assert distiller.evaluate(X, y)["fc1"] == distiller.score(X, y)
+    with pytest.raises(ValueError, match=rf"y must hold class labels.* Got {other.tolist()[0]!r}"):
+        distiller.evaluate(X, other)
+    # A label that fit has not seen is wrong, and no error.
+    unseen = np.where(y == first, np.array([5]).astype(y.dtype), y)
+    expected = np.mean((distiller.predict(X) == y)[y != first]) * np.mean(y != first)
+    assert distiller.evaluate(X, unseen)["fc1"] == pytest.approx(expected)

@@ -7,11 +7,11 @@ import pytest
 from imblearn.pipeline import make_pipeline as make_imblearn_pipeline
 from imblearn.under_sampling import RandomUnderSampler
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold, StratifiedKFold, StratifiedShuffleSplit, train_test_split
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
@@ -237,3 +237,42 @@ def test_samplers_in_a_pipeline_are_a_reducer(blobs):
     samplers = [RandomUnderSampler(sampling_strategy=dict.fromkeys(range(3), n)) for n in (9, 4)]
     pipeline = make_imblearn_pipeline(*samplers)
     assert list(compare({"p": pipeline}, {"m": Model()}, *blobs)["n_rows"]) == [12] * 3
+
+
+class Shaped(ClassifierMixin, BaseEstimator):
+    """Knows the answer of a nearest neighbour, and gives it in some form."""
+
+    def __init__(self, form="column"):
+        self.form = form
+
+    def fit(self, X, y):
+        self.model_ = KNeighborsClassifier(1).fit(X, y)
+        return self
+
+    def predict(self, X):
+        labels = self.model_.predict(X)
+        match self.form:
+            case "column":
+                return labels[:, None]
+            case "codes":
+                return np.searchsorted(self.model_.classes_, labels)
+        return self.model_.predict_proba(X)
+
+
+def test_predictions_of_another_shape_or_type(blobs):
+    """Oracle: the nearest neighbour itself. What is no label is an error, not an accuracy of 0."""
+    X, y = blobs
+    names = np.array(["ant", "bee", "cat"])[y]
+    models = {"1-NN": NN, **{form: Shaped(form) for form in ("column", "codes", "probabilities")}}
+    models["numbers"] = KNeighborsRegressor(30)
+    with pytest.warns(FitFailedWarning):
+        of_names = compare({"all": None}, models, X, names, seeds=[0])
+        of_numbers = compare({"all": None}, models, X, y, seeds=[0])
+    for results, failed in ((of_names, [2, 3, 4]), (of_numbers, [3, 4])):
+        accuracies = results["accuracy"].to_numpy()
+        assert accuracies[0] == accuracies[1] > 0.5
+        assert np.isnan(accuracies[failed]).all()
+    assert "class labels of y, such as 'ant'. Got 1 instead" in of_names["error"][2]
+    assert "one class label a row, 18 in all" in of_names["error"][3]
+    assert "class labels of y" in of_numbers["error"][4]
+    assert of_numbers["accuracy"][2] == of_numbers["accuracy"][0]  # there codes are the labels

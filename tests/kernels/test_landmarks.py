@@ -84,9 +84,7 @@ def test_nystroem_formula(base):
     kernel = Landmarks(base, landmarks=Z)
     assert limit < 1e-4 * largest(oracle)
     assert largest(kernel(X) - oracle) < limit
-    single = kernel(X.astype(np.float32))
-    assert single.dtype == np.float32
-    assert largest(single - oracle) < 1e-4 * largest(oracle)
+    assert largest(kernel(X.astype(np.float32)) - oracle) < 1e-4 * largest(oracle)
 
 
 def test_equals_sklearn():
@@ -218,6 +216,18 @@ def test_rows_far_from_zero():
     kernel = Landmarks("fc1", 40).resolve(far)
     exact = FullyConnected()(far.astype(np.float64))
     assert largest(kernel(far) - exact) < 1e-5 * largest(exact)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_landmarks_far_from_zero(dtype):
+    """Oracle: translation by a power of two, which rounds no number here."""
+    steps = np.random.default_rng(0).permutation(np.arange(60.0))[:, None].astype(dtype)
+    offset = np.dtype(dtype).type({"float32": 2.0**22, "float64": 2.0**40}[dtype])
+    near, far = (
+        Landmarks(RBF(5.0), 20, landmarks="kmeans++").resolve(rows).landmarks
+        for rows in (steps, steps + offset)
+    )
+    assert_array_equal(far - offset, near)
 
 
 def test_resolve_after_function():

@@ -83,24 +83,30 @@ def test_theta_is_empty(kernel):
 
 
 @pytest.mark.parametrize(
-    ("dtypes", "result"),
+    "dtypes",
     [
-        (("float32", "float32"), "float32"),
-        (("float64", "float64"), "float64"),
-        (("uint8", "uint8"), "float64"),
-        (("float16", "float16"), "float64"),
-        (("float32", "float64"), "float32"),
-        (("float64", "float32"), "float64"),
+        ("float32", "float32"),
+        ("float64", "float64"),
+        ("uint8", "uint8"),
+        ("float16", "float16"),
+        ("float32", "float64"),
+        ("float64", "float32"),
     ],
 )
 @every_kernel
-def test_dtype_of_the_result_is_that_of_X(kernel, dtypes, result):
+def test_the_result_is_in_float64(kernel, dtypes):
+    """scikit-learn's kernels are, too. Oracle: the same rows in float64."""
     X = np.arange(6).reshape(3, 2).astype(dtypes[0])
     Y = np.arange(4).reshape(2, 2).astype(dtypes[1])
-    for K in (kernel(X, Y), kernel(X), kernel.diag(X)):
+    found = kernel(X, Y), kernel(X), kernel.diag(X)
+    X, Y = X.astype(float), Y.astype(float)
+    # Networks compute the features of float32 rows in float32.
+    rtol = 1e-5 if isinstance(kernel, RandomFeatures) else 1e-12
+    for K, oracle in zip(found, (kernel(X, Y), kernel(X), kernel.diag(X)), strict=True):
         assert type(K) is np.ndarray
-        assert K.dtype == result
+        assert K.dtype == np.float64
         assert K.flags.writeable
+        np.testing.assert_allclose(K, oracle, rtol=rtol)
 
 
 @every_kernel
@@ -163,6 +169,22 @@ def test_gaussian_process_regressor_equals_sklearns_rbf(pixels, close):
         ):
             close(actual, desired, times=1e4)
     assert model.log_marginal_likelihood() == pytest.approx(oracle.log_marginal_likelihood())
+
+
+@every_kernel
+def test_variances_of_a_gaussian_process_of_float32_rows(kernel):
+    """scikit-learn#11663: they were negative. Oracle: the same rows in float64."""
+    X = np.random.default_rng(0).standard_normal((60, 3)).astype(np.float32)
+    y, new = np.sin(X[:, 0]), X + np.float32(0.01)
+    found, oracle = (
+        GaussianProcessRegressor(kernel.resolve(X), alpha=1e-6)
+        .fit(X.astype(dtype), y)
+        .predict(new.astype(dtype), return_std=True)[1]
+        for dtype in (np.float32, np.float64)
+    )
+    assert found.min() > 0
+    rtol = 1e-2 if isinstance(kernel, RandomFeatures) else 1e-5
+    np.testing.assert_allclose(found, oracle, rtol=rtol)
 
 
 def test_gaussian_process_classifier_equals_sklearns_rbf(pixels, close):

@@ -8,6 +8,7 @@ import os
 
 import numpy as np
 import optax
+import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 from sklearn.preprocessing import StandardScaler
@@ -74,6 +75,25 @@ OTHER = {
     "dtype": ("float64", "'float32'", "'float64'"),
     "random_state": (1, "0", "1"),
 }
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        lambda y: pd.Series(y, dtype="Int64"),
+        lambda y: y.astype(np.uint8),
+        lambda y: y.astype(float).tolist(),
+    ],
+)
+def test_equal_labels_are_equal_in_any_container(labels, blobs, checkpoint, path, monkeypatch):
+    """Oracle: the run that ended, which takes no more steps."""
+    path.write_bytes(checkpoint)
+    X, y = blobs
+    again = KIPDistiller(checkpoint_path=path, **FAST).fit(X, labels(y))
+    assert_array_equal(again.X_s_, KIPDistiller(**FAST).fit(X, y).X_s_)
+    assert again.n_iter_ == FAST["max_iter"]
+    message = refusal(KIPDistiller(**FAST), X, labels(y[::-1]), path, monkeypatch)
+    assert "y was" in message
 
 
 def test_every_parameter_is_free_or_has_a_case():

@@ -10,13 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from sklearn.ensemble import BaggingClassifier
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from kipsk import KIPDistiller
 from kipsk._descent import _loop, _step
 from kipsk._distil import _problem, _run
+from kipsk.evaluation import compare
 
-from ._runs import FAST, SEVERAL, assert_same_run, interrupt, saved_steps
+from ._runs import FAST, SEVERAL, assert_same_run, interrupt, raised_after, saved_steps
 
 
 @contextmanager
@@ -127,3 +134,44 @@ def test_interrupt_of_the_first_step(snapshots, blobs, path, monkeypatch):
     assert distiller.predict(blobs[0]).shape == (120,)
     distiller.fit(*blobs)
     assert_array_equal(distiller.X_s_, snapshots.X_s_)
+
+
+class Interrupted(KIPDistiller):
+    """Ctrl-C comes at the twelfth step."""
+
+    def fit(self, X, y):
+        fits.append(self)
+        with raised_after(12, KeyboardInterrupt):
+            return super().fit(X, y)
+
+
+fits: list = []
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        lambda model, X, y: GridSearchCV(model, {"reg": [1e-6, 1e-3]}, cv=2).fit(X, y),
+        lambda model, X, y: cross_val_score(make_pipeline(StandardScaler(), model), X, y, cv=2),
+        lambda model, X, y: BaggingClassifier(model, 2).fit(X, y),
+        lambda model, X, y: OneVsRestClassifier(model).fit(X, y),
+        lambda model, X, y: compare(
+            {"KIP": model.set_params(downstream="last")}, {"1-NN": KNeighborsClassifier(1)}, X, y
+        ),
+    ],
+    ids=["search", "cross-validation", "ensemble", "one against the rest", "compare"],
+)
+def test_an_interrupt_ends_a_search(search, blobs, path):
+    """scikit-learn#2913: every fit took a Ctrl-C of its own, and its score was used."""
+    fits.clear()
+    with pytest.raises(KeyboardInterrupt):
+        search(Interrupted(checkpoint_path=path, **SEVERAL), *blobs)
+    assert len(fits) == 1
+    assert saved_steps(path) == 12
+
+
+def test_a_fit_in_a_pipeline_is_by_itself(blobs):
+    fits.clear()
+    with pytest.warns(ConvergenceWarning, match="interrupted after 12 of 20 steps"):
+        model = make_pipeline(StandardScaler(), Interrupted(**SEVERAL)).fit(*blobs)
+    assert model.score(*blobs) > 0.9

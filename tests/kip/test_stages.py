@@ -322,6 +322,37 @@ def test_bad_downstream(downstream, digits):
         KIPDistiller(**FAST, downstream=downstream).fit_resample(X, y)
 
 
+class Column(KNeighborsClassifier):
+    """Predicts a column, as CatBoost does."""
+
+    def predict(self, X):
+        return super().predict(X)[:, None]
+
+
+class Codes(KNeighborsClassifier):
+    """Predicts the numbers of the classes in place of their names."""
+
+    def predict(self, X):
+        return np.searchsorted(self.classes_, super().predict(X))
+
+
+@pytest.mark.filterwarnings("ignore:KIPDistiller.fit_resample learned no better:UserWarning")
+def test_predictions_of_another_shape_or_type(digits):
+    """Oracle: the model that predicts one label a row."""
+    X, y = digits[0][:300], digits[2][:300]
+    names = np.array([f"digit {code}" for code in y])
+    params = {**FAST, "max_iter": 2}
+    column, oracle = (
+        KIPDistiller(**params, downstream=model(1)) for model in (Column, KNeighborsClassifier)
+    )
+    for distiller in (column, oracle):
+        distiller.fit_resample(X, names)
+    assert column.stage_scores_ == oracle.stage_scores_
+    message = r"'downstream' model Codes\(.*must predict class labels of y, such as 'digit \d'. Got"
+    with pytest.raises(ValueError, match=message):
+        KIPDistiller(**params, downstream=Codes(1)).fit_resample(X, names)
+
+
 def test_a_model_that_cannot_learn_the_set(digits):
     X, y = digits[0][:400], digits[2][:400]
     search = GridSearchCV(KNeighborsClassifier(), {"n_neighbors": [1, 2]}, cv=3)

@@ -8,7 +8,8 @@ from numpy.testing import assert_allclose
 from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 
-from kipsk import KIPDistiller
+from kipsk import KIPDistiller, Moments
+from kipsk.kernels import Polynomial
 
 # Batches of 20 rows, compiled once for the module.
 FAST = {"ipc": 2, "batch_size": 20, "random_state": 0}
@@ -41,6 +42,18 @@ def test_first_call_needs_classes(blobs):
     refused(distiller, "at least 2 classes", X=X, y=0 * y, classes=[0])
     unknown = r"not among the classes of the first call of partial_fit: \[2\]"
     refused(distiller, unknown, X=X, y=y, classes=[0, 1])
+
+
+def test_missing_labels(blobs):
+    X, codes = blobs
+    names = np.array(["ant", "bee", "cat"], object)[codes]
+    call = {"X": X, "classes": ["ant", "bee", "cat"]}
+    for missing in (None, np.nan):
+        names[3] = missing
+        refused(
+            KIPDistiller(**FAST), f"Got {missing} in row 3, and 1 of 60 values", y=names, **call
+        )
+    refused(KIPDistiller(**FAST), "Input y contains NaN", y=np.where(codes, codes, np.nan), **call)
 
 
 def test_later_calls(begun, blobs):
@@ -107,3 +120,19 @@ def test_last_step_is_looked_at(blobs):
         distiller.partial_fit(X, y, classes=CLASSES)
     assert distiller.n_iter_ == len(distiller.loss_curve_) == 1
     assert_allclose(np.abs(distiller.X_s_[:, None] - X).max(axis=2).min(axis=1), 0, atol=1e-6)
+
+
+def test_names_of_polars(blobs):
+    """They are taken over and checked, as those of pandas are."""
+    polars = pytest.importorskip("polars")
+    X, y = blobs
+    frame = polars.DataFrame(X, schema=[f"f{i}" for i in range(16)])
+    distiller = KIPDistiller(**FAST).partial_fit(frame, y, classes=CLASSES)
+    assert list(distiller.feature_names_in_) == frame.columns
+    before = distiller.X_s_
+    refused(distiller, "feature names should match", X=frame[frame.columns[::-1]], y=y)
+    assert distiller.X_s_ is before
+    arrays = KIPDistiller(**FAST).partial_fit(X, y, classes=CLASSES)
+    assert_allclose(distiller.X_s_, arrays.X_s_)
+    moments = Moments(Polynomial(1), classes=CLASSES).fit(frame, y)
+    assert list(moments.feature_names_in_) == frame.columns

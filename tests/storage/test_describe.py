@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from kipsk._storage._describe import describe
+from kipsk._storage._describe import describe, in_one_dtype
 
 # What holds a set somewhere. Python orders sets of strings by a hash that each process draws.
 VALUES = """
@@ -126,3 +127,15 @@ def test_each_global_that_a_function_reads_counts(name):
         texts.append(describe(namespace["rate"]))
     assert texts[0] != texts[1]
     assert "FIRST=" in texts[0] and "SECOND=" in texts[0]
+
+
+def test_equal_labels_in_one_dtype():
+    """Oracle: the array of numpy that a list of them becomes."""
+    names, numbers = np.array(["a", "bee", "a"]), np.array([0, 3, -2])
+    for labels in (names, names.astype("U9"), names.astype(object), pd.Series(names), list(names)):
+        assert describe(in_one_dtype(labels)) == describe(names)
+    for dtype in (np.int8, np.float32, float, object, "Int64", ">i4"):
+        labels = pd.Series(numbers).astype(dtype) if dtype == "Int64" else numbers.astype(dtype)
+        assert describe(in_one_dtype(labels)) == describe(numbers)
+    for other in (numbers + 1, numbers + 0.5, np.roll(names, 1), numbers.astype(str)):
+        assert describe(in_one_dtype(other)) not in (describe(numbers), describe(names))

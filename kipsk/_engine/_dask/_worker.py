@@ -14,6 +14,7 @@ import jax
 
 from kipsk._engine._base import Placed, to_numpy
 from kipsk._engine._blas import single_threaded_blas
+from kipsk._jax import own_settings
 from kipsk._types import PyTree
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def compute(name: str, task: bytes, run: str, x64: bool) -> PyTree:
         Whether JAX uses float64 in the process that sent the task.
     """
     # Unpickling makes arrays of JAX, so JAX has to use float64 by then.
-    with jax.enable_x64(x64), single_threaded_blas:
+    with own_settings(x64), single_threaded_blas:
         function, which, block = pickle.loads(task)
         try:
             sent = _SENT[name]
