@@ -130,9 +130,9 @@ def check_labels(y: MatrixLike) -> None:
     names = " and ".join(sorted(one.__name__ for one in types))
     are_numbers = all(issubclass(one, Real | np.generic) for one in types)
     advice = "numpy.array(list(y))" if are_numbers else "numpy.asarray(y).astype(str)"
-    raise ValueError(
-        "y must hold class labels of one type: strings, or numbers in an array of numbers. Got "
-        f"Python objects of type {names} instead: pass {advice}."
+    raise ValueError(  # in the first words that scikit-learn's checks of estimators ask for
+        "Unknown label type: y must hold class labels of one type, strings or numbers in an array "
+        f"of numbers. Got Python objects of type {names} instead: pass {advice}."
     )
 
 
