@@ -76,6 +76,7 @@ def test_without_neural_tangents_a_row_says_so(script, monkeypatch):
     assert Run.rows == [("their step", "not measured: neural-tangents is not installed")]
 
 
+@pytest.mark.slow  # all parts take two minutes to compile
 def test_all_parts_run(rows, script):
     assert not [row for row in rows if row["what"] in ("failed", "skipped")]
     assert not [row for row in rows if row["note"].startswith("not measured")]
@@ -84,6 +85,7 @@ def test_all_parts_run(rows, script):
     assert all(row["device"] and "jax" in row["versions"] and row["date"] for row in rows)
 
 
+@pytest.mark.slow  # all parts take two minutes to compile
 def test_agreement_with_float64(rows):
     """Oracle: the same in float64 on the CPU."""
     errors = values(rows, "agreement", unit="relative error")
@@ -93,6 +95,7 @@ def test_agreement_with_float64(rows):
     assert max(kernels) < 1e-5
 
 
+@pytest.mark.slow  # all parts take two minutes to compile
 def test_times_and_shares_are_numbers(rows):
     for part, unit, n in (
         ("fc1", "ms a step", 2),
@@ -104,12 +107,14 @@ def test_times_and_shares_are_numbers(rows):
         assert all(0 < value < np.inf for value in measured.values())
 
 
+@pytest.mark.slow  # all parts take two minutes to compile
 def test_exact_kernels_equal_those_of_neural_tangents(rows):
     errors = values(rows, "pairs", unit="relative")
     assert len(errors) == 1
     assert max(errors.values()) < 1e-5
 
 
+@pytest.mark.slow  # all parts take two minutes to compile
 def test_what_is_learned_is_scored_on_digits(rows):
     for part in ("sampled", "exact", "labels"):
         accuracies = values(rows, part, unit="%")
