@@ -7,7 +7,6 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from kipsk._checks import check_auto, check_integer, check_option, refuse
 from kipsk._closed_form._quadratic import Quadratic
@@ -30,8 +29,8 @@ class AllRows(Protocol):
     n_features_in_: int
     preprocess: Estimator | None
 
-    def is_of(self, kernel: JaxKernel) -> bool:
-        """Return whether a kernel is theirs."""
+    def check_kernel(self, owner: str, kernel: JaxKernel) -> None:
+        """Refuse a kernel that is not theirs."""
 
     def coding(self) -> Coding:
         """Return what the targets stand for."""
@@ -204,13 +203,7 @@ class LabelSolver(ClassDistiller):
         """
         label_reg = check_auto("LabelSolver", "label_reg", self.label_reg, None, zero=True)
         kernel, reg = self._kernel_and_reg()
-        check_is_fitted(moments)
-        if not moments.is_of(kernel):
-            raise ValueError(
-                "LabelSolver and its moments must have the same kernel. Got "
-                f"{moments.kernel_!r} of the moments instead of {kernel!r}: pass "
-                "kernel=moments.kernel_."
-            )
+        moments.check_kernel("LabelSolver", kernel)
         if moments.preprocess is not None:
             raise ValueError(
                 "LabelSolver has no 'preprocess', so its moments must have none. Got "

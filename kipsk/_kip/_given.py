@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from sklearn.utils.validation import check_is_fitted
-
 from kipsk._checks import refuse
 from kipsk._kip._matching import check_same, described_transformer
 from kipsk._kip._moments import Moments
@@ -23,12 +21,7 @@ def check_given(
             f"{moments!r} instead."
         )
     for one, kernel in zip(given, kernels, strict=True):
-        check_is_fitted(one)
-        if not one.is_of(kernel):
-            raise ValueError(
-                f"{owner} and its moments must have the same kernel. Got {one.kernel_!r} of the "
-                f"moments instead of {kernel!r}: pass kernel=moments.kernel_."
-            )
+        one.check_kernel(owner, kernel)
         if preprocess is not None and (
             described_transformer(preprocess) != one._description["preprocess"]
         ):

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
-from kipsk._checks import check_integer, check_positive, refuse
+from kipsk._checks import check_integer, check_labels, check_positive, refuse
 from kipsk._closed_form._privacy import noise_deviation, noisy_sums
 from kipsk._closed_form._quadratic import Quadratic
 from kipsk._data._classes import ClassCoding
@@ -25,6 +25,7 @@ from kipsk._data._numbers import RealCoding
 from kipsk._distil._all_rows import positive_part
 from kipsk._distil._moments import Sums, Way, sums_over
 from kipsk._distil._targets import Change
+from kipsk._jax import own_settings
 from kipsk._kip._matching import check_left, check_noise, check_same, described_transformer
 from kipsk._kip._objectives import DRAWS, MAX_BYTES, as_it_is, way_of
 from kipsk._kip._preprocess import as_function
@@ -361,9 +362,21 @@ class Moments(BaseEstimator):
             self.classes_ = arrays["classes"]
         return self
 
-    def is_of(self, kernel: JaxKernel) -> bool:
-        """Return whether a kernel is the one of these moments, as it was given or as it became."""
-        return describe(kernel) in (describe(self.kernel_), describe(self._kernel()))
+    def check_kernel(self, owner: str, kernel: JaxKernel) -> None:
+        """Refuse a kernel that is not the one of these moments, as it was given or as it became.
+
+        Parameters
+        ----------
+        owner : str
+            The estimator that is to learn from the moments, for the message.
+        kernel : JaxKernel
+        """
+        check_is_fitted(self)
+        if describe(kernel) not in (describe(self.kernel_), describe(self._kernel())):
+            raise ValueError(
+                f"{owner} and its moments must have the same kernel. Got {self.kernel_!r} of the "
+                f"moments instead of {kernel!r}: pass kernel=moments.kernel_."
+            )
 
     def coding(self) -> Coding:
         """Return what the targets stand for."""
@@ -393,6 +406,7 @@ class Moments(BaseEstimator):
                 raise refuse("Moments", "epsilon", "None without 'classes'", self.epsilon)
             y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
             return y.reshape(len(y), -1), y.ndim == 1
+        check_labels(y)
         classes, y = self._classes(), column_or_1d(y, warn=True)
         unknown = np.setdiff1d(y, classes)
         if len(unknown):
@@ -442,14 +456,14 @@ class Moments(BaseEstimator):
         if augmentation is None:
             return None
         shape = None if self.image_shape is None else tuple(int(n) for n in self.image_shape)
-        with jax.enable_x64(True):
+        with own_settings():
             _apply.check("Moments", augmentation, rows.raw(64), targets[:64], shape)
             function = None
             if self.preprocess is not None:
                 function = as_function("Moments", self.preprocess, self.dtype)
-        key = jax.random.key(int(rng.randint(2**31)), impl=PRNG)
-        # Each call draws its own, whatever the seed.
-        key = jax.random.fold_in(key, int(self._sums.n_rows) if hasattr(self, "_sums") else 0)
+            key = jax.random.key(int(rng.randint(2**31)), impl=PRNG)
+            # Each call draws its own, whatever the seed.
+            key = jax.random.fold_in(key, int(self._sums.n_rows) if hasattr(self, "_sums") else 0)
         return Change(key, function, augmentation, shape)
 
     def _private(self, way: Way, sample_weight: ArrayLike | None) -> Way:

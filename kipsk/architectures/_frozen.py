@@ -23,16 +23,12 @@ from kipsk.architectures._function import (
     margins,
     weight_and_bias,
 )
-from kipsk.architectures._pooled import pooled_convolutions
+from kipsk.architectures._pooled import FEW_CHANNELS, pooled_convolutions
 
 # How many bytes the largest layer may take for the rows that go through the networks together. On a
 # CPU they should stay in its caches; a GPU has to be filled.
 _GROUP_BYTES_CPU = 8 * 2**20
 GROUP_BYTES = 2**30
-
-# With so few channels a convolution does not fill vector registers. Its gradient by the input is
-# then computed as a matrix product instead.
-_FEW_CHANNELS = 4
 
 
 def frozen_features(
@@ -124,7 +120,7 @@ def _through(x: Array, weight: Array, strides: int, padding: str) -> Array:
     """Return the convolution. On a GPU that of few channels is a product, which is faster there."""
     size, _, n_channels, n_units = weight.shape
     is_plain = strides == 1 and padding == "SAME" and size % 2 == 1
-    if jax.default_backend() == "cpu" or n_channels > _FEW_CHANNELS or not is_plain:
+    if jax.default_backend() == "cpu" or n_channels > FEW_CHANNELS or not is_plain:
         return convolve(x, weight, strides, padding)
     n, height, breadth, _ = x.shape
     margin = size // 2
@@ -151,7 +147,7 @@ def _convolve_backward(
     if strides != 1:
         _, transpose = jax.vjp(lambda x: convolve(x, weight, strides, padding), x)
         (gradient,) = transpose(cotangent)
-    elif n_channels > _FEW_CHANNELS:
+    elif n_channels > FEW_CHANNELS:
         # A convolution again; XLA's own gradient is many times slower inside of a loop.
         flipped = jnp.flip(weight, (0, 1)).swapaxes(2, 3)
         own = size - 1 - low, size - 1 - high

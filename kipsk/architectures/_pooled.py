@@ -25,8 +25,8 @@ from kipsk.architectures._layers import (
     TwoSided,
 )
 
-# With more channels than that a convolution is no slower than a product.
-_FEW_CHANNELS = 4
+#: With so few channels a convolution does not fill vector registers, and products are faster.
+FEW_CHANNELS = 4
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def pooled_convolutions(
         if not (isinstance(conv, Conv) and isinstance(activation, Activation | TwoSided)):
             continue
         window = _window(pool, shapes[i + 1])
-        if window is not None and conv.strides == 1 and shapes[i][-1] <= _FEW_CHANNELS:
+        if window is not None and conv.strides == 1 and shapes[i][-1] <= FEW_CHANNELS:
             n_windows = shapes[i + 1][0] // window[0], shapes[i + 1][1] // window[1]
             found[i] = PooledConvolution(conv, activation, window, n_windows)
     return found

@@ -156,7 +156,7 @@ class RandomFeatures(JaxKernel):
     filters : {"normal", "patches"} or ndarray, default="normal"
         The first layer's filters. "normal" draws them as all other weights. "patches" takes random
         whitened patches of the training images, scaled so that outputs have deviation 1, without
-        a bias: far better features for the same cost, which are stored with the kernel.
+        a bias. They see more of photographs (:doc:`/million`), and are stored with the kernel.
         It needs ``resample=False``, an architecture that begins with `Conv`, and ``kind="nngp"``.
         An array of shape (size, size, channels, n_networks * width) is taken as it is.
     kind : {"nngp", "ntk"}, default="nngp"
