@@ -247,7 +247,7 @@ BAD = [
     ({"image_shape": None}, "'image_shape'"),
     ({"rows": [[0.0, 1.0, 0.5, 0.2]]}, r"Got values from 0 to 1: take .*inverse_transform"),
     ({"rows": [[0.0, np.nan, 99, 2]]}, "finite numbers"),
-    ({"rows": [["a", "b", "c", "d"]]}, "finite numbers"),
+    ({"rows": [["a", "b", "c", "d"]]}, "real numbers"),
     ({"rows": np.ones((1, 2, 2, 1))}, r"rows must have shape \(n_samples, n_features\)"),
     ({"labels": ["a", "b"]}, "'labels' .* one class for each of 1 rows"),
     ({"labels": ["cats/dogs"]}, "'labels' .* can be those of folders. Got 'cats/dogs'"),
