@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, eigh
 from scipy.optimize import minimize_scalar
+from sklearn.utils.extmath import randomized_svd
 
 from kipsk._closed_form import _label_solve, _ridge
 from kipsk._closed_form._quadratic import Quadratic
@@ -21,6 +22,9 @@ _LEAST_LEFT = 0.01
 _WORST = 1e30
 # How far below zero, in units of trace(H), float32 may bring an eigenvalue.
 _ROUNDING = 1e-6
+# So many of the largest eigenvalues are taken to a power; up to so many features all are.
+_LEADING = 512
+_FEW_FEATURES = 2048
 
 
 def of_rank(quadratic: Quadratic, rank: int) -> Quadratic:
@@ -35,6 +39,47 @@ def of_rank(quadratic: Quadratic, rank: int) -> Quadratic:
     values, vectors = eigh(quadratic.H, subset_by_index=(p - rank, p - 1))
     factor = vectors * np.sqrt(np.maximum(values, 0))
     return quadratic._replace(H=factor, C=vectors @ (vectors.T @ quadratic.C))
+
+
+def in_metric(quadratic: Quadratic, power: float) -> Quadratic:
+    """Return the error with the distance to the best model measured by ``H^power``.
+
+    With W* = H^-1 C the error is ``(W - W*)^T H (W - W*)`` and what W* leaves. A few eigenvalues of
+    H are thousands of times the others, and descent follows their eigenvectors long before it sees
+    the rest: in ``H^power``, with a power below one, they are less apart. The best model is the
+    same, and so is its error.
+
+    Of many features only the leading eigenvectors are computed. The eigenvalues after them are near
+    the ridge, and are multiplied with one number instead.
+
+    Parameters
+    ----------
+    quadratic : Quadratic
+        In float64, with a ridge.
+    power : float
+        From 0 to 1.
+    """
+    if power == 1:
+        return quadratic
+    H, C = quadratic.H, quadratic.C
+    best = cho_solve(cho_factor(H), C)
+    values, vectors = _leading(H)
+    unit = values.mean()
+    rest = (values[-1] / unit) ** (power - 1)
+    change = unit * (values / unit) ** power - rest * values
+    metric = rest * H + (vectors * change) @ vectors.T
+    C_metric = metric @ best
+    lost = np.sum(best * (C_metric - C), axis=0)
+    return quadratic._replace(H=metric, C=C_metric, y_squares=quadratic.y_squares + lost)
+
+
+def _leading(H: Float64s) -> tuple[Float64s, Float64s]:
+    """Return the largest eigenvalues, from the largest on, and their eigenvectors."""
+    if len(H) <= _FEW_FEATURES:
+        values, vectors = eigh(H)
+        return values[::-1], vectors[:, ::-1]
+    vectors, values, _ = randomized_svd(H, _LEADING, n_iter=4, random_state=0)
+    return values, vectors
 
 
 def positive_part(quadratic: Quadratic) -> Quadratic:

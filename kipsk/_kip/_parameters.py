@@ -26,6 +26,9 @@ _LOG_STEPS = (0, 1, 2, 4, 6, 8, 12, 18, 26, 37, 54, 78, 112, 162, 233, 335, 483,
 #: The batch_size of steps that see all rows.
 ALL_ROWS = "all"
 
+# The power of H in which fit_moments measures distances, unless something else is said.
+_POWER = 0.5
+
 # How many scores on held-out rows are taken within `n_iter_no_change` steps.
 _SCORES_WITHOUT_CHANGE = 5
 
@@ -256,6 +259,17 @@ def check_settings(settings: Settings, is_scored: bool) -> None:
     if settings.looking.early_stopping and not is_scored:
         rule = "False in fit_moments without held_out moments to score on"
         raise refuse(owner, "early_stopping", rule, True)
+
+
+def check_power(owner: str, power: Given, ridge: float | None) -> float:
+    """Return the power of H that measures distances, where the ridge is None if it is found."""
+    found: float = check_auto(owner, "power", power, 1.0 if ridge == 0 else _POWER, zero=True)
+    if found > 1:
+        raise refuse(owner, "power", 'a number from 0 to 1 or "auto"', power)
+    if found < 1 and ridge == 0:
+        rule = '1 or "auto" with ridge=0, since the best model may not be unique'
+        raise refuse(owner, "power", rule, power)
+    return found
 
 
 def _kernels(

@@ -20,7 +20,8 @@ from kipsk import (
     Moments,
     RegularizedZCA,
 )
-from kipsk._distil import _objective
+from kipsk._closed_form._quadratic import Quadratic
+from kipsk._distil import _all_rows, _objective
 from kipsk.augment import Flip, Shift
 from kipsk.kernels import RBF, FullyConnected, Landmarks, Polynomial, RandomFeatures
 
@@ -269,6 +270,64 @@ def test_a_low_rank_is_near(blobs, kernel, moments):
     assert_allclose(whole.loss_curve_, full.loss_curve_, rtol=1e-4)
     errors = [abs(one.loss_curve_ - full.loss_curve_).max() for one in (near, far)]
     assert errors[0] < 0.1 * errors[1]
+
+
+@pytest.mark.parametrize("n_features", [30, 2500])
+def test_a_metric_has_the_same_best_model_and_error(n_features, monkeypatch):
+    """Oracle: eigenvalues by numpy. Of many features only the leading ones are taken to a power."""
+    rng = np.random.default_rng(0)
+    if n_features == 30:
+        values = np.logspace(3, -2, 30)
+    else:
+        monkeypatch.setattr(_all_rows, "_LEADING", 12)
+        values = np.concatenate([np.logspace(3, 0, 12), np.full(n_features - 12, 0.1)])
+    Q = np.linalg.qr(rng.normal(size=(n_features, n_features)))[0]
+    H, C = (Q * values) @ Q.T, rng.normal(size=(n_features, 2))
+    best = np.linalg.solve(H, C)
+    left = np.array([0.5, 2.0])
+    given = Quadratic(H, C, np.sum(best * C, axis=0) + left, np.zeros(2), np.float64(100))
+    found = _all_rows.in_metric(given, 0.5)
+    assert_allclose(np.linalg.solve(found.H, found.C), best, rtol=1e-6)
+    for W in (best, best + 0.1, np.zeros_like(best)):
+        error = np.sum(W * (found.H @ W - 2 * found.C), axis=0) + found.y_squares
+        distance = np.sum((W - best) * (found.H @ (W - best)), axis=0)
+        assert_allclose(error, left + distance, rtol=1e-6)
+    taken = np.linalg.eigvalsh(found.H)[::-1]
+    leading = np.sqrt(values[:12] / values[:12].mean()) if n_features > 30 else np.sqrt(values)
+    ratio = taken[: len(leading)] / leading
+    assert_allclose(ratio, ratio[0], rtol=1e-4)
+    if n_features > 30:  # the others keep their proportions, on from the last of the leading ones
+        assert_allclose(taken[12:] / taken[11], values[12:] / values[11], rtol=1e-4)
+    assert _all_rows.in_metric(given, 1.0) is given
+
+
+def test_steps_in_a_metric_come_nearer_to_ridge_regression(digits):
+    """Oracle: the linear model of ridge regression on all rows, in the same few steps."""
+    X, y = (digits[0] / 16).astype(np.float32), digits[2]
+    moments = Moments(Landmarks(RBF(2.0), 150, random_state=0), classes=range(10)).fit(X, y)
+    ridge = 1e-3
+    quadratic = _all_rows.with_ridge(moments.quadratic(), ridge)
+    best = np.linalg.solve(quadratic.H, quadratic.C)
+    errors = {}
+    for power in ("auto", 1):
+        distiller = KIPDistiller(moments.kernel_, ipc=5, max_iter=150, random_state=0)
+        predictor = distiller.fit_moments(moments, ridge=ridge, power=power).predictor_
+        W = features(moments.kernel_, predictor.X_fit_).T @ predictor.dual_coef_
+        errors[power] = np.sum((W - best) * (quadratic.H @ (W - best)))
+    assert errors["auto"] < 0.5 * errors[1]
+
+
+@pytest.mark.parametrize("power", [-0.1, 1.1, "half", None])
+def test_bad_powers(blobs, kernel, moments, power):
+    with pytest.raises(ValueError, match="'power'"):
+        KIPDistiller(kernel, init=start(blobs)).fit_moments(moments, power=power)
+
+
+def test_a_metric_needs_a_ridge(blobs, kernel, moments):
+    distiller = KIPDistiller(kernel, init=start(blobs), max_iter=2)
+    with pytest.raises(ValueError, match="'power' .*with ridge=0"):
+        distiller.fit_moments(moments, ridge=0, power=0.5)
+    distiller.fit_moments(moments, ridge=0, power="auto")
 
 
 def test_real_targets(blobs):
