@@ -208,7 +208,8 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
             ``(w - w*)^T H^power (w - w*)``. With 1 it is the error over all rows, in which a few
             directions count a thousand times as much as the others; with 0.5 a support set comes
             near w* in a fifth of the steps. "auto" is 0.5, and 1 without a ridge. `loss_curve_` is
-            this distance and the error of w*, halved.
+            this distance and the error of w*, halved. Below 1 learned labels are solved once more
+            at the end, for the error itself.
         rank : int, default=None
             The steps see H by its so many largest eigenvalues alone, so that a step's product
             with it costs ``rank / p`` of its time twice. It is for many features and few support
@@ -267,6 +268,8 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
             empty = Data(start.support.X[:0], coding, np.zeros(0, np.intp), start.support.y[:0])
             objective, transformer = problem.objectives[0], given[0].preprocess
             run = Run(settings, start, objective, empty, empty, transformer, quadratics[0])
+            is_one = settings.goal.labels == "learned" and len(quadratics) == 1
+            run = run._replace(solves_last=is_one and exponent < 1)
             watch = self._watch(run, checkpoint, None)
             if scored is not None:
                 watch = watch._replace(held_out=_in_steps(settings, [scored])[0])

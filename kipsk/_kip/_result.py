@@ -37,6 +37,8 @@ class Run(NamedTuple):
         The fitted `preprocess`.
     moments : Quadratic or None
         The error of all rows in float64, if the steps see their moments.
+    solves_last : bool
+        Whether learned labels are solved for these at the end: the steps saw them in a metric.
     """
 
     settings: Settings
@@ -46,18 +48,18 @@ class Run(NamedTuple):
     held_out: Data
     transformer: Estimator | None
     moments: Quadratic | None = None
+    solves_last: bool = False
 
 
 def support_of(run: Run, params: Params) -> tuple[Support, float | None]:
     """Return the support set that parameters stand for, and the ridge of solved labels."""
     objective, data, settings = run.objective, run.data, run.settings
     X_s = np.asarray(_objective.support(objective, params))
-    if settings.goal.labels == "solved" and run.moments is not None:
+    if run.moments is not None and (settings.goal.labels == "solved" or run.solves_last):
         Phi_s = features(objective.function, X_s)
-        y_s, label_reg = solved_labels(
-            run.moments, Phi_s, float(objective.reg), settings.goal.label_reg
-        )
-        return Support(X_s, y_s), label_reg
+        given = settings.goal.label_reg if settings.goal.labels == "solved" else None
+        y_s, label_reg = solved_labels(run.moments, Phi_s, float(objective.reg), given)
+        return Support(X_s, y_s), None if run.solves_last else label_reg
     if settings.goal.labels == "solved":
         y_s, label_reg = solve_labels_over(
             run.start.predict_kernel.function(),

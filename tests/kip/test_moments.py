@@ -234,7 +234,7 @@ def test_held_out_moments_stop_early(blobs, kernel):
     other = Moments(kernel, classes=CLASSES).fit(X[80:], y[80:])
     distiller = KIPDistiller(
         kernel, init=start(blobs), max_iter=60, n_iter_no_change=20, early_stopping=True
-    ).fit_moments(own, other)
+    ).fit_moments(own, other, power=1)  # otherwise labels are solved after the last score
     score = np.max(distiller.validation_scores_)
     assert (
         distiller.validation_steps_[np.argmax(distiller.validation_scores_)] == distiller.best_iter_
@@ -317,6 +317,26 @@ def test_steps_in_a_metric_come_nearer_to_ridge_regression(digits):
     assert errors["auto"] < 0.5 * errors[1]
 
 
+def test_labels_are_solved_after_steps_in_a_metric(digits):
+    """Oracle: at labels a little off the loss by the definition, of all rows, is no smaller."""
+    X, y = (digits[0] / 16).astype(np.float32), digits[2]
+    moments = Moments(Landmarks(RBF(2.0), 50, random_state=0), classes=range(10)).fit(X, y)
+    distiller = KIPDistiller(moments.kernel_, ipc=1, max_iter=30, reg=1e-3, random_state=0)
+    distiller.fit_moments(moments, ridge=1e-3)
+    quadratic = _all_rows.with_ridge(moments.quadratic(), 1e-3)
+    Phi_s = features(moments.kernel_, distiller.X_s_)
+    K = Phi_s @ Phi_s.T
+    model = Phi_s.T @ np.linalg.inv(K + 1e-3 * np.trace(K) / 10 * np.eye(10))
+
+    def error(y_s):
+        W = model @ y_s
+        return np.sum(W * (quadratic.H @ W - 2 * quadratic.C))
+
+    found = error(distiller.y_s_)
+    for change in np.random.default_rng(0).normal(size=(5, 10, 10)):
+        assert error(distiller.y_s_ + 1e-2 * change) > found
+
+
 @pytest.mark.parametrize("power", [-0.1, 1.1, "half", None])
 def test_bad_powers(blobs, kernel, moments, power):
     with pytest.raises(ValueError, match="'power'"):
@@ -325,7 +345,7 @@ def test_bad_powers(blobs, kernel, moments, power):
 
 def test_a_metric_needs_a_ridge(blobs, kernel, moments):
     distiller = KIPDistiller(kernel, init=start(blobs), max_iter=2)
-    with pytest.raises(ValueError, match="'power' .*with ridge=0"):
+    with pytest.raises(ValueError, match=r"'power' .*with ridge=0"):
         distiller.fit_moments(moments, ridge=0, power=0.5)
     distiller.fit_moments(moments, ridge=0, power="auto")
 
