@@ -20,7 +20,6 @@ from kipsk.architectures._layers import (
     Flatten,
     GlobalAvgPool,
     Layer,
-    LocalNormalize,
     Normalize,
     Shape,
     TwoSided,
@@ -298,10 +297,11 @@ def myrtle(depth: int = 5, activation: str = "relu", **options: Unpack[Options])
 def shallow(
     size: int = 6, windows: int = 3, threshold: float = 0.5, **options: Unpack[Options]
 ) -> Architecture:
-    """Return LocalNormalize, Conv without padding, TwoSided, AdaptiveAvgPool, Flatten, Dense.
+    """Return Conv with contrast normalisation, TwoSided, AdaptiveAvgPool, Flatten, Dense.
 
     One layer of many filters (Coates & Ng 2011). It is made for filters from data,
-    ``RandomFeatures("shallow", filters="patches")``.
+    ``RandomFeatures("shallow", filters="patches")``, on images that are not whitened: the filters
+    whiten patches.
 
     Parameters
     ----------
@@ -318,7 +318,7 @@ def shallow(
     -------
     architecture : Architecture
     """
-    first = LocalNormalize(), Conv(size, padding="VALID"), TwoSided(threshold)
+    first = Conv(size, padding="VALID", contrast=0.1), TwoSided(threshold)
     return Architecture((*first, AdaptiveAvgPool(windows), Flatten(), Dense()), **options)
 
 

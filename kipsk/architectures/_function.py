@@ -21,7 +21,6 @@ from kipsk.architectures._architecture import (
     Flatten,
     GlobalAvgPool,
     Layer,
-    LocalNormalize,
     Normalize,
     Shape,
     TwoSided,
@@ -233,24 +232,41 @@ def margins(size: int, padding: str) -> tuple[int, int]:
     return (size - 1) // 2, size // 2
 
 
-def _local_normalize(layer: LocalNormalize, x: Array) -> Array:
-    squares = jnp.mean(x**2, axis=-1)
+def contrast_normalised(layer: Conv, x: Array, weight: Array) -> tuple[Array, Array, Array | None]:
+    """Return images and filters to convolve, and what to multiply the result with, if anything.
 
-    def around(a: Array) -> Array:
-        """Return sums over squares of pixels, along one side after the other."""
-        half = layer.size // 2
-        for axis in (1, 2):
-            n = a.shape[axis]
-            margin = [(0, 0)] * 3
-            margin[axis] = (half, half)
-            padded = jnp.pad(a, margin)
-            shifted = [jax.lax.slice_in_dim(padded, i, i + n, axis=axis) for i in range(layer.size)]
-            a = sum(shifted[1:], shifted[0])
-        return a
+    For a patch x of mean m and variance v the result is ``<w, (x - m) / sqrt(v + floor)>``, which
+    is ``<w - mean(w), x> / sqrt(v + floor)``: no patch is ever made.
 
-    near = around(squares) / around(jnp.ones((1, *x.shape[1:3]), x.dtype))
-    whole = jnp.mean(squares, axis=(1, 2), keepdims=True)
-    return x * jax.lax.rsqrt(near + layer.floor * whole + _TINY)[..., None]
+    Parameters
+    ----------
+    layer : Conv
+    x : Array of shape (n, H, W, C)
+    weight : Array of shape (size, size, C, units)
+
+    Returns
+    -------
+    x, weight : Arrays
+        Centred, if the layer normalises contrast.
+    factor : Array of shape (n, H', W', 1) or None
+    """
+    if layer.contrast is None:
+        return x, weight, None
+    # The margins of an image have its mean.
+    x = x - jnp.mean(x, axis=(1, 2, 3), keepdims=True)
+    whole = jnp.mean(x**2, axis=(1, 2, 3), keepdims=True)[..., 0]
+    steps, sides = (1, layer.strides, layer.strides), (1, layer.size, layer.size)
+
+    def means(a: Array) -> Array:
+        """Return means over patches, of shape (n, H', W')."""
+        total = jax.lax.reduce_window(
+            jnp.sum(a, axis=-1), 0.0, jax.lax.add, sides, steps, layer.padding
+        )
+        return total / (layer.size**2 * a.shape[-1])
+
+    variances = jnp.maximum(means(x**2) - means(x) ** 2, 0)
+    factor = jax.lax.rsqrt(variances + layer.contrast * whole + _TINY)
+    return x, weight - jnp.mean(weight, axis=(0, 1, 2)), factor[..., None]
 
 
 def apply_layer(
@@ -266,7 +282,9 @@ def apply_layer(
     match layer:
         case Conv():
             weight, bias = weight_and_bias(architecture, number, layer, own, x)
-            return convolve(x, weight, layer.strides, layer.padding) + bias
+            x, weight, factor = contrast_normalised(layer, x, weight)
+            outputs = convolve(x, weight, layer.strides, layer.padding)
+            return (outputs if factor is None else outputs * factor) + bias
         case Dense():
             weight, bias = weight_and_bias(architecture, number, layer, own, x)
             return x @ weight + bias
@@ -283,8 +301,6 @@ def apply_layer(
             rows, columns = (layer.windows(n) for n in x.shape[1:3])
             means = [jnp.mean(x[:, i, j], axis=(1, 2)) for i in rows for j in columns]
             return jnp.stack(means, axis=1).reshape(len(x), layer.size, layer.size, x.shape[-1])
-        case LocalNormalize():
-            return _local_normalize(layer, x)
         case TwoSided():
             # Both of a channel stand together, so that channels of several networks stay apart.
             return jnp.stack(activated(layer, x), axis=-1).reshape(*x.shape[:-1], -1)

@@ -34,16 +34,25 @@ class Conv:
         "SAME" puts zeros around the image, so that a side of n pixels becomes one of
         ``ceil(n / strides)``. "VALID" does not, and it becomes one of
         ``floor((n - size) / strides) + 1``.
+    contrast : float or None, default=None
+        Contrast normalisation: each patch that a filter sees is centred and divided by its
+        deviation, so that an edge in a shadow counts as one in the light. `contrast` times the
+        variance of the whole image is added to the patch's, lest plain areas become noise; above
+        0. It is for networks of finite width alone. None leaves patches as they are.
     """
 
     size: int = 3
     strides: int = 1
     padding: str = "SAME"
+    contrast: float | None = None
 
     def __post_init__(self) -> None:
         set_field(self, "size", check_integer("Conv", "size", self.size, minimum=1))
         set_field(self, "strides", check_integer("Conv", "strides", self.strides, minimum=1))
         check_option("Conv", "padding", self.padding, PADDINGS)
+        if self.contrast is not None:
+            contrast = check_positive("Conv", "contrast", self.contrast, also=" or None")
+            set_field(self, "contrast", contrast)
 
 
 @dataclass(frozen=True)
@@ -155,33 +164,6 @@ class Normalize:
     """
 
 
-@dataclass(frozen=True)
-class LocalNormalize:
-    """Divide each pixel by the root mean square of its surroundings, all channels together.
-
-    Contrast normalisation: an edge in a shadow counts as one in the light. The mean square is that
-    over ``size`` x ``size`` pixels around the pixel, plus `floor` times that of the whole image. It
-    is for networks of finite width alone.
-
-    Parameters
-    ----------
-    size : int, default=5
-        The side of the surroundings, odd; at the border of an image what of them is inside.
-    floor : float, default=0.5
-        What keeps plain areas from becoming noise, above 0.
-    """
-
-    size: int = 5
-    floor: float = 0.5
-
-    def __post_init__(self) -> None:
-        size = check_integer("LocalNormalize", "size", self.size, minimum=1)
-        if size % 2 == 0:
-            raise refuse("LocalNormalize", "size", "an odd integer", self.size)
-        set_field(self, "size", size)
-        set_field(self, "floor", check_positive("LocalNormalize", "floor", self.floor))
-
-
 Layer = (
     Conv
     | Dense
@@ -192,11 +174,10 @@ Layer = (
     | GlobalAvgPool
     | Flatten
     | Normalize
-    | LocalNormalize
 )
-IMAGE_LAYERS = (Conv, AvgPool, AdaptiveAvgPool, GlobalAvgPool, Normalize, LocalNormalize)
+IMAGE_LAYERS = (Conv, AvgPool, AdaptiveAvgPool, GlobalAvgPool, Normalize)
 #: Layers that no infinite-width kernel of this package has.
-FINITE_LAYERS = (Normalize, LocalNormalize, TwoSided, AdaptiveAvgPool)
+FINITE_LAYERS = (Normalize, TwoSided, AdaptiveAvgPool)
 
 
 def checked_layers(layers: Given) -> tuple[Layer, ...]:
@@ -297,7 +278,7 @@ def output_shape(number: int, layer: Layer, shape: Shape, units: int) -> Shape:
             return (math.prod(shape),)
         case GlobalAvgPool():
             return (channels,)
-        case Activation() | LocalNormalize():
+        case Activation():
             return shape
         case _:
             assert_never(layer)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from kipsk.architectures._architecture import Architecture
-from kipsk.architectures._function import activated, margins
+from kipsk.architectures._function import activated, contrast_normalised, margins
 from kipsk.architectures._layers import (
     Activation,
     AdaptiveAvgPool,
@@ -64,20 +64,25 @@ class PooledConvolution:
         """
         (height, breadth), (n_rows, n_columns) = self.window, self.n_windows
         size, low_high = self.conv.size, margins(self.conv.size, self.conv.padding)
+        x, weight, factor = contrast_normalised(self.conv, x, weight)
         x = jnp.pad(x, ((0, 0), low_high, low_high, (0, 0)))
         rows, columns = height * n_rows, breadth * n_columns
         patches = jnp.concatenate(
             [x[:, i : i + rows, j : j + columns] for i in range(size) for j in range(size)], axis=-1
         )
         patches = patches.reshape(len(x), n_rows, height, columns, -1)
+        if factor is not None:
+            factor = factor[:, :rows, :columns].reshape(len(x), n_rows, height, columns, 1)
         matrix = weight.reshape(-1, weight.shape[-1])
         # Half precision is for what goes into products, not for sums over many pixels.
         precise = jnp.promote_types(x.dtype, jnp.float32)
         means = []
         totals = [jnp.zeros((), precise)] * 2
         for k in range(height):
-            outputs = jnp.matmul(patches[:, :, k], matrix, preferred_element_type=precise) + bias
-            parts = activated(self.activation, outputs)
+            outputs = jnp.matmul(patches[:, :, k], matrix, preferred_element_type=precise)
+            if factor is not None:
+                outputs *= factor[:, :, k]
+            parts = activated(self.activation, outputs + bias)
             totals = [total + part for total, part in zip(totals, parts, strict=False)]
         for total in totals:
             windows = total.reshape(len(x), n_rows, n_columns, breadth, -1)

@@ -278,7 +278,7 @@ class RandomFeatures(JaxKernel):
         rng = np.random.RandomState(seed)
         chosen = X[np.sort(rng.permutation(len(X))[:MAX_IMAGES])].reshape(-1, *shape)
         images = np.asarray(through(architecture.layers[:number], chosen))
-        filters = patch_filters(images, first.size, n_networks * width, rng)
+        filters = patch_filters(images, first, n_networks * width, rng)
         kernel = type(self)(**{**self.get_params(), "filters": filters})
         kernel.function()
         return kernel

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -13,23 +15,24 @@ from kipsk import KernelRidgeNTKClassifier, KIPDistiller, Moments
 from kipsk.architectures import (
     AdaptiveAvgPool,
     Architecture,
+    AvgPool,
     Conv,
     Dense,
     Flatten,
-    LocalNormalize,
     TwoSided,
     convnet,
     shallow,
 )
-from kipsk.architectures._function import through
+from kipsk.architectures._frozen import frozen_features
+from kipsk.architectures._function import features, init
 from kipsk.kernels import Convolutional, Invariant, RandomFeatures
 
 SHAPE = (9, 8, 2)
 
 
 def plain(size, windows=2, threshold=1.0, **options):
-    """`shallow` without its first layer."""
-    layers = shallow(size, windows, threshold).layers[1:]
+    """`shallow` without contrast normalisation."""
+    layers = Conv(size, padding="VALID"), *shallow(size, windows, threshold).layers[1:]
     return Architecture(layers, **options)
 
 
@@ -93,20 +96,45 @@ def test_whitening_evens_out_what_filters_see(X):
     assert rank(patches @ W) > 3 * rank(patches @ patches[:300].T)
 
 
-def test_local_normalize_is_that_of_numpy():
-    x = np.random.default_rng(0).normal(size=(2, 6, 5, 3))
-    layer = LocalNormalize(3, floor=0.25)
-    found = np.asarray(through((layer,), x.astype(np.float32)))
-    squares = (x**2).mean(axis=-1)
-    for n, i, j in np.ndindex(2, 6, 5):
-        near = squares[n, max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2].mean()
-        expected = x[n, i, j] / np.sqrt(near + 0.25 * squares[n].mean())
-        assert_allclose(found[n, i, j], expected, rtol=1e-4)
-    assert_array_equal(through((layer,), np.zeros((1, 6, 5, 3), np.float32)), 0)
+@pytest.mark.parametrize("channels", [2, 7])
+@pytest.mark.parametrize(("strides", "padding"), [(1, "VALID"), (2, "VALID"), (1, "SAME")])
+def test_contrast_is_that_of_numpy(channels, strides, padding):
+    """Each patch centred, over its deviation; few channels are computed as products."""
+    layer = Conv(3, strides, padding, contrast=0.25)
+    architecture = Architecture((layer, TwoSided(0.1), AvgPool(1), Flatten(), Dense()), b_std=0.3)
+    x = 5 + np.random.default_rng(0).normal(size=(2, 6, 5, channels)).astype(np.float32)
+    params = init(architecture, jax.random.key(0), 4, x.shape[1:])
+    weight = np.asarray(params[0]["weight"]) * np.sqrt(2 / (9 * channels))
+    centred = x - x.mean(axis=(1, 2, 3), keepdims=True)
+    whole = centred.var(axis=(1, 2, 3))
+    if padding == "SAME":
+        centred = np.pad(centred, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(centred, (3, 3), axis=(1, 2))
+    patches = np.moveaxis(windows, 3, -1)[:, ::strides, ::strides]
+    patches = patches - patches.mean(axis=(-3, -2, -1), keepdims=True)
+    deviations = np.sqrt(patches.var(axis=(-3, -2, -1)) + 0.25 * whole[:, None, None])
+    outputs = np.einsum("nijabc,abcu->niju", patches, weight) / deviations[..., None]
+    outputs = outputs + 0.3 * np.asarray(params[0]["bias"])
+    both = np.stack([np.maximum(sign * outputs - 0.1, 0) for sign in (1, -1)], axis=-1)
+    for function in (
+        lambda x: features(architecture, params, x),
+        lambda x: frozen_features(architecture, [params], 4, x),
+    ):
+        assert_allclose(function(jnp.asarray(x)), both.reshape(2, -1), rtol=1e-3, atol=1e-4)
+        black = function(jnp.zeros_like(x))
+        assert np.isfinite(black).all()
+    slopes = [
+        jax.grad(lambda x, f=function: jnp.sum(jnp.cos(f(x))))(jnp.asarray(x))
+        for function in (
+            lambda x: features(architecture, params, x),
+            lambda x: frozen_features(architecture, [params], 4, x),
+        )
+    ]
+    assert_allclose(slopes[0], slopes[1], rtol=1e-3, atol=1e-4)
 
 
 def test_patches_are_of_what_the_first_filters_see(X):
-    """Brighter images have the same filters: they come behind LocalNormalize."""
+    """Brighter images have the same filters: contrast is normalised before."""
     kernel = RandomFeatures(shallow(4), 1, 4, filters="patches", image_shape=SHAPE, resample=False)
     assert_allclose(
         kernel.resolve(X).filters, kernel.resolve(100 * X).filters, rtol=1e-3, atol=1e-4
@@ -191,10 +219,9 @@ def test_bad_input(X, kernel):
     )
     refused("at least as many pixels", lambda: make(shallow(4, 7)).resolve(X)(X[:2]))
     refused(
-        "LocalNormalize.*has no exact kernel",
+        "contrast=0.1.*has no exact kernel",
         lambda: Convolutional(shallow(4), image_shape=SHAPE)(X[:2]),
     )
     refused("'threshold'.*>= 0", lambda: TwoSided(-1))
     refused("'size'.*>= 1", lambda: AdaptiveAvgPool(0))
-    refused("'size'.*odd.*Got 4", lambda: LocalNormalize(4))
-    refused("'floor'.*> 0", lambda: LocalNormalize(floor=0))
+    refused("'contrast'.*> 0 or None.*Got 0", lambda: Conv(3, contrast=0))

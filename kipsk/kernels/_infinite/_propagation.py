@@ -28,7 +28,6 @@ from kipsk.architectures import (
     Flatten,
     GlobalAvgPool,
     Layer,
-    LocalNormalize,
     Normalize,
     Shape,
     TwoSided,
@@ -240,7 +239,7 @@ class Propagation:
                     # pairs equal places, GlobalAvgPool all places.
                     cov = jax.tree.map(partial(jnp.mean, axis=tuple(range(places))), cov)
                     places = FLAT
-                case Normalize() | LocalNormalize() | TwoSided() | AdaptiveAvgPool():
+                case Normalize() | TwoSided() | AdaptiveAvgPool():
                     raise ValueError(f"{layer} has no exact kernel: see check_exact.")
                 case _:
                     assert_never(layer)
@@ -275,6 +274,8 @@ def check_exact(architecture: Architecture, owner: str) -> None:
         if isinstance(layer, Flatten) and architecture.needs_images:
             is_gaussian = False  # pixels become features, and their variances differ
         is_closed = not isinstance(layer, FINITE_LAYERS)
+        if isinstance(layer, Conv) and layer.contrast is not None:
+            is_closed = False
         if isinstance(layer, Activation):
             is_closed, is_gaussian = is_gaussian, False
         if not is_closed:
