@@ -7,6 +7,7 @@ All maps have about 2000 features, unless the line says otherwise. Test images a
 """
 
 import time
+from typing import NamedTuple
 
 import numpy as np
 from _common import load, mean_std, parser, provenance, speed_of_products
@@ -21,7 +22,6 @@ from kipsk.architectures import (
     Conv,
     Dense,
     Flatten,
-    LocalNormalize,
     TwoSided,
     convnet,
 )
@@ -30,44 +30,52 @@ from kipsk.kernels import Invariant, RandomFeatures
 SHAPE = (32, 32, 3)
 
 
-def one_layer(size=6, windows=2, threshold=1.0, normalized=False, activation=None):
-    first = (LocalNormalize(),) if normalized else ()
-    middle = Conv(size, padding="VALID"), activation or TwoSided(threshold)
-    return Architecture((*first, *middle, AdaptiveAvgPool(windows), Flatten(), Dense()))
+def one_layer(size=6, windows=3, threshold=0.5, contrast=None, activation=None):
+    first = Conv(size, padding="VALID", contrast=contrast), activation or TwoSided(threshold)
+    return Architecture((*first, AdaptiveAvgPool(windows), Flatten(), Dense()))
 
 
-def two_layers(width_of_windows=2):
-    first = LocalNormalize(), Conv(5), TwoSided(0.5), AvgPool(2)
-    second = Conv(3), Activation("relu"), AdaptiveAvgPool(width_of_windows)
+def two_layers():
+    first = Conv(5, contrast=0.1), TwoSided(0.5), AvgPool(2)
+    second = Conv(3), Activation("relu"), AdaptiveAvgPool(2)
     return Architecture((*first, *second, Flatten(), Dense()))
 
 
-# What is changed, the architecture, networks, width, filters, whether it knows mirror images.
+class Line(NamedTuple):
+    """A map: its architecture, its filters, and whether images are whitened before."""
+
+    title: str
+    architecture: Architecture
+    n_networks: int
+    width: int
+    filters: str = "patches"
+    is_whitened: bool = False
+    is_mirrored: bool = False
+
+
+RELU = Activation("relu")
 LINES = [
-    ("ConvNet3, 4 networks of width 32", convnet(3), 4, 32, "normal", False),
-    ("ConvNet3, 16 networks of width 8", convnet(3), 16, 8, "normal", False),
-    ("ConvNet3, one network of width 128", convnet(3), 1, 128, "normal", False),
-    ("ConvNet3, filters from patches", convnet(3), 4, 32, "patches", False),
-    ("One layer of 256 normal filters, threshold 1", one_layer(), 8, 32, "normal", False),
-    ("... filters from patches", one_layer(), 8, 32, "patches", False),
-    ("... threshold 0.5", one_layer(threshold=0.5), 8, 32, "patches", False),
-    ("... threshold 0", one_layer(threshold=0.0), 8, 32, "patches", False),
-    (
-        "... ReLU of 512 filters for both signs of 256",
-        one_layer(activation=Activation("relu")), 16, 32, "patches", False,
-    ),
-    ("Threshold 0.5, contrast normalised", one_layer(6, 2, 0.5, True), 8, 32, "patches", False),
-    ("... filters of 4 x 4", one_layer(4, 2, 0.5, True), 8, 32, "patches", False),
-    ("... filters of 8 x 8", one_layer(8, 2, 0.5, True), 8, 32, "patches", False),
-    ("... 3 x 3 windows, 114 filters", one_layer(6, 3, 0.5, True), 3, 38, "patches", False),
-    ("... 4 x 4 windows, 64 filters", one_layer(5, 4, 0.5, True), 2, 32, "patches", False),
-    ("... 1 window, 1024 filters", one_layer(6, 1, 0.5, True), 32, 32, "patches", False),
-    (
-        "3 x 3 windows, averaged over mirror images",
-        one_layer(6, 3, 0.5, True), 3, 38, "patches", True,
-    ),
-    ("Two layers, the second normal", two_layers(), 16, 32, "patches", False),
-]  # fmt: skip
+    Line("ConvNet3, 4 networks of width 32", convnet(3), 4, 32, "normal", True),
+    Line("ConvNet3, 16 networks of width 8", convnet(3), 16, 8, "normal", True),
+    Line("ConvNet3, one network of width 128", convnet(3), 1, 128, "normal", True),
+    Line("ConvNet3, filters from patches", convnet(3), 4, 32, "patches", True),
+    Line("One layer, 114 normal filters", one_layer(), 3, 38, "normal", True),
+    Line("... filters from patches of whitened images", one_layer(), 3, 38, "patches", True),
+    Line("... of images as they are", one_layer(), 3, 38),
+    Line("... contrast normalised", one_layer(contrast=0.1), 3, 38),
+    Line("... and images whitened", one_layer(contrast=0.1), 3, 38, "patches", True),
+    Line("... and normal filters", one_layer(contrast=0.1), 3, 38, "normal"),
+    Line("Contrast 0.1: threshold 0", one_layer(threshold=0, contrast=0.1), 3, 38),
+    Line("... threshold 1", one_layer(threshold=1, contrast=0.1), 3, 38),
+    Line("... one ReLU of 228 filters", one_layer(contrast=0.1, activation=RELU), 6, 38),
+    Line("... filters of 4 x 4", one_layer(4, contrast=0.1), 3, 38),
+    Line("... filters of 8 x 8", one_layer(8, 5, contrast=0.1), 1, 41),
+    Line("... 2 x 2 windows, 256 filters", one_layer(5, 2, contrast=0.1), 8, 32),
+    Line("... 4 x 4 windows, 64 filters", one_layer(5, 4, contrast=0.1), 2, 32),
+    Line("... 1 window, 1024 filters", one_layer(6, 1, contrast=0.1), 32, 32),
+    Line("... mirror images", one_layer(contrast=0.1), 3, 38, is_mirrored=True),
+    Line("Two layers, the second normal", two_layers(), 16, 32),
+]
 
 
 def main(arguments):
@@ -79,26 +87,28 @@ def main(arguments):
     for seed in range(arguments.seeds):
         rows = np.random.RandomState(seed).permutation(len(X))[:13_000]
         zca = RegularizedZCA(reg=0.1).fit(X[rows[:10_000]] / 255)
-        splits.append((zca.transform(X[rows] / 255).astype(np.float32), y[rows]))
-    for title, architecture, n_networks, width, filters, is_mirrored in LINES:
+        own = (X[rows] / 255).astype(np.float32)
+        splits.append((own, zca.transform(own).astype(np.float32), y[rows]))
+    for line in LINES:
         start, found = time.perf_counter(), []
-        for seed, (Z, labels) in enumerate(splits):
+        for seed, (as_they_are, whitened, labels) in enumerate(splits):
+            Z = whitened if line.is_whitened else as_they_are
             kernel = RandomFeatures(
-                architecture,
-                n_networks,
-                width,
-                filters=filters,
+                line.architecture,
+                line.n_networks,
+                line.width,
+                filters=line.filters,
                 image_shape=SHAPE,
                 resample=False,
                 random_state=seed,
             )
-            if is_mirrored:
+            if line.is_mirrored:
                 kernel = Invariant(kernel, image_shape=SHAPE)
             moments = Moments(kernel, classes=range(10)).fit(Z[:10_000], labels[:10_000])
             found.append(ridge_accuracy(moments, Z[10_000:], labels[10_000:]))
         seconds = (time.perf_counter() - start) / arguments.seeds
         p = len(moments.C_)
-        print(f"| {title} | {p} | {mean_std(found)} | {seconds:.0f} |", flush=True)
+        print(f"| {line.title} | {p} | {mean_std(found)} | {seconds:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -24,9 +24,10 @@ from _common import (
     standardise_channels,
 )
 from _record import Table, conditions, table_parser
+from scipy.linalg import solve
 
 from kipsk import KIPDistiller, Moments, RegularizedZCA
-from kipsk._distil._all_rows import best_ridge
+from kipsk._distil._all_rows import best_ridge, with_ridge
 from kipsk._distil._moments import features
 from kipsk.architectures import shallow
 from kipsk.kernels import Invariant, RandomFeatures
@@ -38,7 +39,7 @@ ROWS = {
 }
 FLIPPED = ("cifar10", "cifar100")
 HELD_OUT = 5000
-STEPS = {1: 1000, 10: 300, 50: 60}
+STEPS = {1: 1000, 10: 300, 50: 150}
 
 
 class Map(NamedTuple):
@@ -53,12 +54,18 @@ class Map(NamedTuple):
     windows: int = 3
     threshold: float = 0.5
 
+    @property
+    def is_whitened(self):
+        """Whether images are whitened before. "shallow" whitens patches instead."""
+        return self.architecture != "shallow"
+
 
 class Run(NamedTuple):
     """Settings of a fit, chosen on held-out training rows."""
 
     max_iter: int = 0  # 0: as STEPS says
-    learning_rate: float = 0.1
+    learning_rate: float = 0.2
+    power: float = 0.5
     reg: float = 1e-2
     factor: int = 1
 
@@ -80,11 +87,13 @@ def params_of(arguments, row, dataset, ipc, seed, changes=()):
 
 
 @lru_cache(maxsize=1)
-def prepared(dataset, folder, held_out):
+def prepared(dataset, folder, held_out, is_whitened):
     """Return Z_train, Z_test, y_train, y_test, and the seconds that Z took."""
     X_train, X_test, y_train, y_test = load(dataset, folder, HELD_OUT if held_out else 0)
     start = time.perf_counter()
-    if SHAPES[dataset][-1] == 3:
+    if not is_whitened:
+        X_train, X_test = ((X / 255).astype(np.float32) for X in (X_train, X_test))
+    elif SHAPES[dataset][-1] == 3:
         zca = RegularizedZCA(reg=0.1).fit(X_train / 255)
         X_train, X_test = zca.transform(X_train / 255), zca.transform(X_test / 255)
     else:
@@ -110,14 +119,17 @@ def kernel_of(dataset, own, resample=False):
 
 @lru_cache(maxsize=1)
 def collected(dataset, folder, held_out, own):
-    """Return the moments of the training rows, and the seconds that they took."""
-    (X, _, y, _), _ = prepared(dataset, folder, held_out)
+    """Return the moments of the training rows, the ridge, and the seconds that they took."""
+    (X, _, y, _), _ = prepared(dataset, folder, held_out, own.is_whitened)
     start = time.perf_counter()
     kernel = kernel_of(dataset, own)
     moments = Moments(kernel, classes=np.unique(y), verbose=1).fit(X, y)
-    seconds = time.perf_counter() - start
-    print(f"the pass over {len(X)} rows took {seconds:.0f} s, p = {len(moments.C_)}", flush=True)
-    return moments, seconds
+    between = time.perf_counter()
+    ridge = best_ridge(moments.quadratic())
+    end = time.perf_counter()
+    print(f"the pass over {len(X)} rows took {between - start:.0f} s, p = {len(moments.C_)}")
+    print(f"the ridge, {ridge:.2g}, took {end - between:.0f} s", flush=True)
+    return moments, ridge, end - start
 
 
 def by_moments(moments, run, X, y, ipc, seed):
@@ -165,15 +177,16 @@ def main(arguments):
     spent = {}
     print(f"{speed_of_products():.0f} GFLOP/s in products of float32 matrices", flush=True)
     for cell in table.missing(lambda *key: params_of(arguments, *key, arguments.set)):
-        data, seconds = prepared(cell.dataset, arguments.data, arguments.held_out)
-        X_train, X_test, y_train, y_test = data
         own = Map(*(cell.params[name] for name in Map._fields))
+        is_whitened = own.is_whitened or cell.row == "batches"
+        data, seconds = prepared(cell.dataset, arguments.data, arguments.held_out, is_whitened)
+        X_train, X_test, y_train, y_test = data
         if cell.row != "batches":
             key = cell.dataset, arguments.data, arguments.held_out, own
-            moments, pass_seconds = collected(*key)
+            moments, ridge, pass_seconds = collected(*key)
         start = time.perf_counter()
         if cell.row == "ridge":
-            accuracy = ridge_accuracy(moments, X_test, y_test)
+            accuracy = ridge_accuracy(moments, X_test, y_test, ridge)
             table.record(cell, accuracy, seconds + pass_seconds + time.perf_counter() - start)
             continue
         run = Run(*(cell.params[name] for name in Run._fields))
@@ -181,7 +194,7 @@ def main(arguments):
             model = by_moments(moments, run, X_train, y_train, cell.ipc, cell.seed)
             if arguments.curve:
                 model.set_params(snapshots=snapshots(model.max_iter))
-            model.fit_moments(moments)
+            model.fit_moments(moments, ridge=ridge, power=run.power)
             seconds += pass_seconds
         else:
             model = on_batches(cell.dataset, cell.ipc, X_train, y_train, cell.seed)
@@ -225,13 +238,12 @@ def all_features(function, X):
     return np.concatenate([features(function, X[i : i + 2500]) for i in range(0, len(X), 2500)])
 
 
-def ridge_accuracy(moments, X, y):
-    """Return the accuracy of ridge regression on all rows, the ridge by cross-validation."""
+def ridge_accuracy(moments, X, y, ridge=None):
+    """Return the accuracy of ridge regression on all rows; None is cross-validation's ridge."""
     quadratic = moments.quadratic()
-    ridge = best_ridge(quadratic)
-    p = len(quadratic.H)
-    H = quadratic.H + ridge * np.trace(quadratic.H) / p * np.eye(p)
-    W = np.linalg.solve(H, quadratic.C)
+    ridge = best_ridge(quadratic) if ridge is None else ridge
+    regularised = with_ridge(quadratic, ridge)
+    W = solve(regularised.H, regularised.C, assume_a="pos", overwrite_a=True)
     predicted = (all_features(moments.kernel_.function(), X) @ W).argmax(axis=1)
     return float(np.mean(moments.classes_[predicted] == y))
 
