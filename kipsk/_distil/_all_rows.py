@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import eigh
 from scipy.optimize import minimize_scalar
-from sklearn.utils.extmath import randomized_svd
 
 from kipsk._closed_form import _cholesky, _label_solve, _ridge
 from kipsk._closed_form._quadratic import Quadratic
@@ -24,6 +23,7 @@ _WORST = 1e30
 _ROUNDING = 1e-6
 # So many of the largest eigenvalues are taken to a power; up to so many features all are.
 _LEADING = 512
+_MORE, _ITERATIONS = 16, 2  # columns beside them, and how often they go through H once more
 _FEW_FEATURES = 2048
 
 
@@ -78,8 +78,14 @@ def _leading(H: Float64s) -> tuple[Float64s, Float64s]:
     if len(H) <= _FEW_FEATURES:
         values, vectors = eigh(H)
         return values[::-1], vectors[:, ::-1]
-    vectors, values, _ = randomized_svd(H, _LEADING, n_iter=2, random_state=0)
-    return values, vectors
+    # Subspace iteration (Halko et al. 2011, algorithm 4.4).
+    rng = np.random.RandomState(0)
+    vectors = H @ rng.standard_normal((len(H), _LEADING + _MORE))
+    for _ in range(_ITERATIONS):
+        vectors = H @ np.linalg.qr(vectors)[0]
+    vectors = np.linalg.qr(vectors)[0]
+    values, turn = eigh(vectors.T @ (H @ vectors))
+    return values[: _MORE - 1 : -1], vectors @ turn[:, : _MORE - 1 : -1]
 
 
 def positive_part(quadratic: Quadratic) -> Quadratic:
