@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -28,11 +29,13 @@ def pytest_configure(config: pytest.Config) -> None:
     take what another one has compiled.
     """
     # XLA's emitters for fused loops are the slower half of its compiler; the older ones, which it
-    # still has, write the same formulas. XLA ends a process whose flags it does not know.
+    # still has, write the same formulas. It compiles a function in up to 32 parts, for as many
+    # threads: one part is a tenth less work. XLA ends a process whose flags it does not know.
     flags = os.environ.get("XLA_FLAGS", "")
     is_known = jaxlib.version.__version_info__ < (0, 11) and "fusion_emitters" not in flags
     if is_known and not config.getoption("optimised"):
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false"
+        flags += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+        os.environ["XLA_FLAGS"] = flags
     if config.getoption("numprocesses", None):
         # The workers share the cores: with several threads each, they would wait for one another.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -48,6 +51,13 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, value in settings.items():
         os.environ[name.upper()] = str(value)
         jax.config.update(name, value)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what stays: it would walk through it with every trace of JAX."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(autouse=True, scope="module")
