@@ -48,8 +48,13 @@ NETWORKS = {
     "rows": (fully_connected(2, **OTHER), (11,)),
     "no hidden layer": (fully_connected(0, **OTHER), (6,)),
 }
+# Myrtle has the layers of ConvNet, more of them.
 every_network = pytest.mark.parametrize(
-    ("architecture", "shape"), NETWORKS.values(), ids=NETWORKS.keys()
+    ("architecture", "shape"),
+    [
+        pytest.param(*network, id=name, marks=pytest.mark.slow if name == "Myrtle" else ())
+        for name, network in NETWORKS.items()
+    ],
 )
 WIDTH, N_NETWORKS = 6, 3
 compiled_features = jax.jit(features, static_argnums=0)
@@ -92,9 +97,14 @@ def test_many_networks(n_networks, close):
 
 @pytest.mark.parametrize(
     ("architecture", "shape", "group_bytes"),
-    [(*network, 2**11) for network in NETWORKS.values()]
-    + [(*NETWORKS["ConvNet"], group_bytes) for group_bytes in (1, 2**30)],
-    ids=[*NETWORKS, "row by row", "one group"],
+    [
+        pytest.param(*network, 2**11, id=name, marks=pytest.mark.slow if name == "Myrtle" else ())
+        for name, network in NETWORKS.items()
+    ]
+    + [
+        pytest.param(*NETWORKS["ConvNet"], 1, id="row by row"),
+        pytest.param(*NETWORKS["ConvNet"], 2**30, id="one group"),
+    ],
 )
 def test_features_in_groups_equal_plain_ones(architecture, shape, group_bytes, monkeypatch, close):
     """Oracle: `features` of each network, values and gradients by autodiff."""
@@ -209,7 +219,8 @@ def test_many_networks_with_tangents(close):
 @pytest.mark.parametrize("kind", ["nngp", "ntk"])
 def test_rows_are_of_the_announced_size(kind):
     function = RandomFeatures("convnet1", 3, 5, kind=kind, image_shape=(4, 6, 2)).function()
-    assert function.prepare(jnp.ones((2, 48))).shape == (2, function.row_size(48))
+    prepared = jax.eval_shape(function.prepare, jnp.ones((2, 48)))
+    assert prepared.shape == (2, function.row_size(48))
 
 
 def test_prediction_in_blocks(digits, close):
@@ -264,7 +275,7 @@ def test_bfloat16(kind):
         def total(X):
             return jnp.sum(jnp.sin(function.cross(function.prepare(X), function.prepare(Y))))
 
-        return function.prepare(X), jax.jit(jax.grad(total))(X)
+        return jax.jit(function.prepare)(X), jax.jit(jax.grad(total))(X)
 
     for full, low in zip(of("float32"), of("bfloat16"), strict=True):
         assert full.dtype == low.dtype == jnp.float32
