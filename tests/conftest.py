@@ -60,19 +60,28 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
+_compiled_for: list[object] = [None]
+
+
 @pytest.fixture(autouse=True, scope="module")
 def compilation(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Compile quickly, except in modules whose oracles are for the code that users run."""
+    """Compile quickly, except in modules whose oracles are for the code that users run.
+
+    The modules of a folder share what is compiled: many of them fit the same estimators.
+    """
     is_quick = request.node.get_closest_marker("optimised") is None
     is_quick = is_quick and not request.config.getoption("optimised")
+    wanted = request.path.parent, is_quick
+    if _compiled_for[0] != wanted:
+        # Each compiled function maps memory, and a process may have 65530 maps (Linux).
+        jax.clear_caches()
+        _compiled_for[0] = wanted
     with pytest.MonkeyPatch.context() as patch:
         # Processes that the module's tests start compile in the same way.
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(int(is_quick)))
         jax.config.update("jax_disable_most_optimizations", is_quick)
         yield
     jax.config.update("jax_disable_most_optimizations", False)
-    # Each compiled function maps memory, and a process may have 65530 maps (Linux).
-    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
