@@ -39,6 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("numprocesses", None):
         # The workers share the cores: with several threads each, they would wait for one another.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+        os.environ.setdefault("PJRT_NPROC", "1")  # XLA's own threads
     folder = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     if folder is None:
         folder = tempfile.mkdtemp(prefix="kipsk-compiled-")

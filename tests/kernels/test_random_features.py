@@ -58,6 +58,7 @@ every_network = pytest.mark.parametrize(
 )
 WIDTH, N_NETWORKS = 6, 3
 compiled_features = jax.jit(features, static_argnums=0)
+compiled_init = jax.jit(init, static_argnums=(0, 2, 3))
 
 
 def rows(shape, n=7, seed=0):
@@ -73,7 +74,7 @@ def numpy_kernel(kernel, X, shape):
     """The mean of each network's own estimate, from its features."""
     architecture, estimates = kernel.architecture, []
     for key in jax.random.split(jax.random.key(kernel.random_state), kernel.n_networks):
-        params = init(architecture, key, kernel.width, shape)
+        params = compiled_init(architecture, key, kernel.width, shape)
         x = X.reshape(len(X), *shape).astype(np.float32)
         phi = np.asarray(compiled_features(architecture, params, x), np.float64)
         estimates.append(architecture.w_std**2 * phi @ phi.T / phi.shape[1])
@@ -111,7 +112,7 @@ def test_features_in_groups_equal_plain_ones(architecture, shape, group_bytes, m
     monkeypatch.setattr(_frozen, "_GROUP_BYTES_CPU", group_bytes)
     monkeypatch.setattr(_frozen, "GROUP_BYTES", group_bytes)
     keys = jax.random.split(jax.random.key(1), N_NETWORKS)
-    networks = [init(architecture, key, WIDTH, shape) for key in keys]
+    networks = [compiled_init(architecture, key, WIDTH, shape) for key in keys]
     x = jnp.asarray(rows(shape), jnp.float32).reshape(-1, *shape)
     weights = jnp.asarray(np.random.default_rng(5).standard_normal(1000), jnp.float32)
 
