@@ -318,8 +318,8 @@ def test_a_run_that_diverges_gives_no_stage_of_infinite_loss(few):
 
 
 @pytest.mark.slow
-def test_with_preprocess_the_model_is_tried_in_its_units(few):
-    X, y = few
+def test_with_preprocess_the_model_is_tried_in_its_units(digits):
+    X, _, y, _ = digits
     distiller = KIPDistiller(
         **FAST, preprocess=RegularizedZCA(), downstream=KNeighborsClassifier(1)
     )
