@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -28,14 +29,17 @@ def pytest_configure(config: pytest.Config) -> None:
     take what another one has compiled.
     """
     # XLA's emitters for fused loops are the slower half of its compiler; the older ones, which it
-    # still has, write the same formulas. XLA ends a process whose flags it does not know.
+    # still has, write the same formulas. It compiles a function in up to 32 parts, for as many
+    # threads: one part is a tenth less work. XLA ends a process whose flags it does not know.
     flags = os.environ.get("XLA_FLAGS", "")
     is_known = jaxlib.version.__version_info__ < (0, 11) and "fusion_emitters" not in flags
     if is_known and not config.getoption("optimised"):
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false"
+        flags += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+        os.environ["XLA_FLAGS"] = flags
     if config.getoption("numprocesses", None):
         # The workers share the cores: with several threads each, they would wait for one another.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+        os.environ.setdefault("PJRT_NPROC", "1")  # XLA's own threads
     folder = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     if folder is None:
         folder = tempfile.mkdtemp(prefix="kipsk-compiled-")
@@ -50,19 +54,35 @@ def pytest_configure(config: pytest.Config) -> None:
         jax.config.update(name, value)
 
 
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what stays: it would walk through it with every trace of JAX."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
+_compiled_for: list[object] = [None]
+
+
 @pytest.fixture(autouse=True, scope="module")
 def compilation(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Compile quickly, except in modules whose oracles are for the code that users run."""
+    """Compile quickly, except in modules whose oracles are for the code that users run.
+
+    The modules of a folder share what is compiled: many of them fit the same estimators.
+    """
     is_quick = request.node.get_closest_marker("optimised") is None
     is_quick = is_quick and not request.config.getoption("optimised")
+    wanted = request.path.parent, is_quick
+    if _compiled_for[0] != wanted:
+        # Each compiled function maps memory, and a process may have 65530 maps (Linux).
+        jax.clear_caches()
+        _compiled_for[0] = wanted
     with pytest.MonkeyPatch.context() as patch:
         # Processes that the module's tests start compile in the same way.
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(int(is_quick)))
         jax.config.update("jax_disable_most_optimizations", is_quick)
         yield
     jax.config.update("jax_disable_most_optimizations", False)
-    # Each compiled function maps memory, and a process may have 65530 maps (Linux).
-    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

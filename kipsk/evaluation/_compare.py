@@ -130,7 +130,7 @@ def compare(
     >>> from kipsk import KIPDistiller
     >>> from kipsk.evaluation import compare
     >>> X, y = load_iris(return_X_y=True)
-    >>> reducers = {"all rows": None, "KIP": KIPDistiller(max_iter=20)}
+    >>> reducers = {"all rows": None, "KIP": KIPDistiller(["rbf", "laplace"], max_iter=20)}
     >>> models = {"1-NN": KNeighborsClassifier(1)}
     >>> results = compare(reducers, models, X, y, ipc=2, seeds=[0])
     >>> list(results["reducer"]), [int(n) for n in results["n_rows"]]

@@ -63,10 +63,14 @@ def test_pooled_convolutions_are_their_layers(size, padding, activation, pool):
     check(Architecture((*block, Conv(), Activation(), Flatten(), Dense())), (11, 13, 2))
 
 
+compiled_init = jax.jit(init, static_argnums=(0, 2, 3))
+
+
 def check(architecture, shape):
     width = 5
     networks = [
-        init(architecture, key, width, shape) for key in jax.random.split(jax.random.key(0))
+        compiled_init(architecture, key, width, shape)
+        for key in jax.random.split(jax.random.key(0))
     ]
     x = jnp.asarray(np.random.default_rng(0).normal(size=(3, *shape)), jnp.float32)
 

@@ -90,8 +90,8 @@ def test_predictions_of_sampled_networks_in_parts(blobs):
     X, y = blobs
     kernel = RandomFeatures("fc1", width=64)
     distiller = KIPDistiller(kernel, loss="platt", **FAST).fit(X, y)
-    parts = [distiller.decision_function(row) for row in X[:20, None]]
-    assert_allclose(np.concatenate(parts), distiller.decision_function(X[:20]), atol=1e-3)
+    parts = [distiller.decision_function(row) for row in X[:6, None]]
+    assert_allclose(np.concatenate(parts), distiller.decision_function(X[:20])[:6], atol=1e-3)
 
 
 @pytest.fixture(scope="module")

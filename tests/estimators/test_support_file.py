@@ -105,7 +105,7 @@ KERNELS = {
         PATCHES, 1, 8, filters="patches", resample=False, image_shape=(4, 4, 1)
     ),
     "landmarks": Landmarks(RBF(), 20),
-    "mirrored": Invariant(ConvNet(1), image_shape=(4, 4, 1)),
+    "mirrored": Invariant(RandomFeatures("convnet1", 2, 8, resample=False), image_shape=(4, 4, 1)),
     "length scale": RBF(),
 }
 

@@ -39,19 +39,32 @@ def rows(n, n_features=5, seed=0):
 A, B, COTANGENT = rows(4), rows(4, seed=1), rows(4, 4, seed=2)
 
 
+@jax.jit
+def compiled_cross_and_gradients(function, A, B, cotangent):
+    K, vjp = jax.vjp(lambda A, B: function.cross(function.prepare(A), function.prepare(B)), A, B)
+    return K, *vjp(cotangent)
+
+
 def cross_and_gradients(kernel, A, B, cotangent, dtype):
     """K(A, B) and the gradients of <cotangent, K> with respect to the rows of A and of B."""
-    function = kernel.function()
     with jax.enable_x64(True):
-        A, B, cotangent = (jnp.asarray(x, dtype) for x in (A, B, cotangent))
-        K, vjp = jax.vjp(
-            lambda A, B: function.cross(function.prepare(A), function.prepare(B)), A, B
-        )
-        return [np.asarray(x) for x in (K, *vjp(cotangent))]
+        arrays = (jnp.asarray(x, dtype) for x in (A, B, cotangent))
+        results = compiled_cross_and_gradients(kernel.function(), *arrays)
+        return [np.asarray(x) for x in results]
 
 
-@pytest.mark.parametrize("depth", range(5))
-@pytest.mark.parametrize("activation", ["relu", "erf", "gelu", "exp"])
+@pytest.mark.parametrize(
+    ("activation", "depth"),
+    [
+        *[("relu", depth) for depth in range(5)],
+        *[(activation, depth) for activation in ("erf", "gelu", "exp") for depth in (1, 2)],
+        *[
+            pytest.param(activation, depth, marks=pytest.mark.slow)
+            for activation in ("erf", "gelu", "exp")
+            for depth in (3, 4)
+        ],
+    ],
+)
 def test_fully_connected_equals_neural_tangents(activation, depth, neural_tangents, close):
     w_std, b_std = [(2**0.5, 0.1), (1.3, 0.0), (0.7, 0.6)][depth % 3]
     kernel_fn = neural_tangents(depth, w_std, b_std, activation)
@@ -153,9 +166,14 @@ def test_gradients_equal_finite_differences(kernel, close):
 def test_gradient_of_gram_equals_finite_differences(kernel, close):
     towards, step = rows(4, seed=3), 1e-6
     function = kernel.function()
+
+    @jax.jit
+    @jax.grad
+    def gradient_of_gram(X):
+        return jnp.sum(COTANGENT * function.gram(function.prepare(X)))
+
     with jax.enable_x64(True):
-        _, vjp = jax.vjp(lambda X: function.gram(function.prepare(X)), jnp.asarray(A))
-        gradient = np.asarray(vjp(jnp.asarray(COTANGENT))[0])
+        gradient = np.asarray(gradient_of_gram(jnp.asarray(A)))
     above, below = (np.sum(COTANGENT * kernel(A + s * towards)) for s in (step, -step))
     close(np.sum(gradient * towards), (above - below) / (2 * step), times=1e3)
 
@@ -166,9 +184,14 @@ def test_gradient_at_coinciding_rows(kernel, dtype, close):
     """Oracle: by symmetry, half the gradient of `diag`. A support row starts as a training row."""
     _, gradient, _ = cross_and_gradients(kernel, A, A, np.eye(4), dtype)
     function = kernel.function()
+
+    @jax.jit
+    @jax.grad
+    def gradient_of_diag(X):
+        return jnp.sum(function.diag(function.prepare(X)))
+
     with jax.enable_x64(True):
-        _, vjp = jax.vjp(lambda X: function.diag(function.prepare(X)), jnp.asarray(A))
-        oracle = np.asarray(vjp(jnp.ones(4))[0]) / 2
+        oracle = np.asarray(gradient_of_diag(jnp.asarray(A))) / 2
     # Of RBF, x - x' is a difference of products: zero up to rounding.
     close(gradient, oracle)
 
@@ -223,13 +246,14 @@ def test_permuted_rows_permute_the_matrix(kernel, close):
 def test_split_into_prepare_and_cross_equals_call(kernel, close):
     function = kernel.function()
     with jax.enable_x64(True):
-        prepared, other = function.prepare(jnp.asarray(A)), function.prepare(jnp.asarray(B))
+        prepared, other = (jax.jit(function.prepare)(jnp.asarray(X)) for X in (A, B))
         assert {len(leaf) for leaf in jax.tree.leaves(prepared)} == {4}
         halves = [
             jax.tree.map(lambda leaf, s=s: leaf[s], prepared) for s in (slice(2), slice(2, 4))
         ]
-        close(np.vstack([function.cross(half, other) for half in halves]), kernel(A, B))
-        close(function.gram(prepared), kernel(A))
+        cross = jax.jit(function.cross)
+        close(np.vstack([cross(half, other) for half in halves]), kernel(A, B))
+        close(jax.jit(function.gram)(prepared), kernel(A))
 
 
 def test_kernels_never_share_compiled_code():

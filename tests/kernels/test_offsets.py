@@ -40,15 +40,21 @@ def rows(n, offset=0.0, n_features=4, seed=0):
     return (rng.standard_normal((n, n_features)) + offset).astype(np.float32)
 
 
+@jax.jit
+def compiled_cross_and_gradients(function, A, B, cotangent):
+    K, pull_back = jax.vjp(
+        lambda A, B: function.cross(function.prepare(A), function.prepare(B)), A, B
+    )
+    return K, *pull_back(cotangent.astype(K.dtype))
+
+
 def cross_and_gradients(kernel, A, B, cotangent, dtype):
     """K(A, B) as a step of KIP has it, and the gradients of <cotangent, K> by A and by B."""
     function = kernel.resolve(B).function()
     with jax.enable_x64(True):
         A, B = jnp.asarray(A, dtype), jnp.asarray(B, dtype)
-        K, pull_back = jax.vjp(
-            lambda A, B: function.cross(function.prepare(A), function.prepare(B)), A, B
-        )
-        return [np.asarray(x, np.float64) for x in (K, *pull_back(jnp.asarray(cotangent, K.dtype)))]
+        results = compiled_cross_and_gradients(function, A, B, jnp.asarray(cotangent))
+        return [np.asarray(x, np.float64) for x in results]
 
 
 def varying(K):

@@ -48,11 +48,17 @@ NETWORKS = {
     "rows": (fully_connected(2, **OTHER), (11,)),
     "no hidden layer": (fully_connected(0, **OTHER), (6,)),
 }
+# Myrtle has the layers of ConvNet, more of them.
 every_network = pytest.mark.parametrize(
-    ("architecture", "shape"), NETWORKS.values(), ids=NETWORKS.keys()
+    ("architecture", "shape"),
+    [
+        pytest.param(*network, id=name, marks=pytest.mark.slow if name == "Myrtle" else ())
+        for name, network in NETWORKS.items()
+    ],
 )
 WIDTH, N_NETWORKS = 6, 3
 compiled_features = jax.jit(features, static_argnums=0)
+compiled_init = jax.jit(init, static_argnums=(0, 2, 3))
 
 
 def rows(shape, n=7, seed=0):
@@ -68,7 +74,7 @@ def numpy_kernel(kernel, X, shape):
     """The mean of each network's own estimate, from its features."""
     architecture, estimates = kernel.architecture, []
     for key in jax.random.split(jax.random.key(kernel.random_state), kernel.n_networks):
-        params = init(architecture, key, kernel.width, shape)
+        params = compiled_init(architecture, key, kernel.width, shape)
         x = X.reshape(len(X), *shape).astype(np.float32)
         phi = np.asarray(compiled_features(architecture, params, x), np.float64)
         estimates.append(architecture.w_std**2 * phi @ phi.T / phi.shape[1])
@@ -92,16 +98,21 @@ def test_many_networks(n_networks, close):
 
 @pytest.mark.parametrize(
     ("architecture", "shape", "group_bytes"),
-    [(*network, 2**11) for network in NETWORKS.values()]
-    + [(*NETWORKS["ConvNet"], group_bytes) for group_bytes in (1, 2**30)],
-    ids=[*NETWORKS, "row by row", "one group"],
+    [
+        pytest.param(*network, 2**11, id=name, marks=pytest.mark.slow if name == "Myrtle" else ())
+        for name, network in NETWORKS.items()
+    ]
+    + [
+        pytest.param(*NETWORKS["ConvNet"], 1, id="row by row"),
+        pytest.param(*NETWORKS["ConvNet"], 2**30, id="one group"),
+    ],
 )
 def test_features_in_groups_equal_plain_ones(architecture, shape, group_bytes, monkeypatch, close):
     """Oracle: `features` of each network, values and gradients by autodiff."""
     monkeypatch.setattr(_frozen, "_GROUP_BYTES_CPU", group_bytes)
     monkeypatch.setattr(_frozen, "GROUP_BYTES", group_bytes)
     keys = jax.random.split(jax.random.key(1), N_NETWORKS)
-    networks = [init(architecture, key, WIDTH, shape) for key in keys]
+    networks = [compiled_init(architecture, key, WIDTH, shape) for key in keys]
     x = jnp.asarray(rows(shape), jnp.float32).reshape(-1, *shape)
     weights = jnp.asarray(np.random.default_rng(5).standard_normal(1000), jnp.float32)
 
@@ -209,7 +220,8 @@ def test_many_networks_with_tangents(close):
 @pytest.mark.parametrize("kind", ["nngp", "ntk"])
 def test_rows_are_of_the_announced_size(kind):
     function = RandomFeatures("convnet1", 3, 5, kind=kind, image_shape=(4, 6, 2)).function()
-    assert function.prepare(jnp.ones((2, 48))).shape == (2, function.row_size(48))
+    prepared = jax.eval_shape(function.prepare, jnp.ones((2, 48)))
+    assert prepared.shape == (2, function.row_size(48))
 
 
 def test_prediction_in_blocks(digits, close):
@@ -264,7 +276,7 @@ def test_bfloat16(kind):
         def total(X):
             return jnp.sum(jnp.sin(function.cross(function.prepare(X), function.prepare(Y))))
 
-        return function.prepare(X), jax.jit(jax.grad(total))(X)
+        return jax.jit(function.prepare)(X), jax.jit(jax.grad(total))(X)
 
     for full, low in zip(of("float32"), of("bfloat16"), strict=True):
         assert full.dtype == low.dtype == jnp.float32

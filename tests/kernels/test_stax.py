@@ -22,14 +22,31 @@ from kipsk.kernels import FullyConnected, StaxKernel, _stax, load_stax
 
 ROOT = Path(kipsk.__file__).parents[1]
 
-# A finder that comes first and refuses one module.
-BLOCK = """
-import sys
+# A finder that comes first and refuses one module: the package itself, then one inside it.
+BLOCKED = """
+import json, sys
+import kipsk.kernels
+from kipsk.kernels._stax import load_stax
+
 class Blocker:
+    blocked = None
     def find_spec(self, name, path=None, target=None):
-        if name == {name!r}:
-            raise ImportError(f"{{name}} is blocked")
-sys.meta_path.insert(0, Blocker())
+        if name == self.blocked:
+            raise ImportError(f"{name} is blocked")
+
+blocker = Blocker()
+sys.meta_path.insert(0, blocker)
+results = {}
+for blocker.blocked in ("neural_tangents", "neural_tangents.stax"):
+    before, messages = set(sys.modules), []
+    for _ in range(2):
+        try:
+            load_stax()
+        except ImportError as error:
+            messages.append([str(error), str(error.__cause__)])
+    left = sorted(name for name in set(sys.modules) - before if name.startswith("neural_tangents"))
+    results[blocker.blocked] = messages, left
+print(json.dumps(results))
 """
 
 
@@ -62,24 +79,14 @@ print(json.dumps([value, load_stax() is stax, "tensorflow" in sys.modules]))
     assert not tensorflow
 
 
-MISSING = """
-import json
-import kipsk.kernels
-from kipsk.kernels._stax import load_stax
-before = set(sys.modules)
-messages = []
-for _ in range(2):
-    try:
-        load_stax()
-    except ImportError as error:
-        messages.append([str(error), str(error.__cause__)])
-left = sorted(name for name in set(sys.modules) - before if name.startswith("neural_tangents"))
-print(json.dumps([messages, left]))
-"""
+@pytest.fixture(scope="module")
+def blocked():
+    """What came of two attempts to load each, and the modules that they left behind."""
+    return run(BLOCKED)
 
 
-def test_missing_neural_tangents_names_the_extra_and_leaves_nothing_behind():
-    messages, left = run(BLOCK.format(name="neural_tangents") + MISSING)
+def test_missing_neural_tangents_names_the_extra_and_leaves_nothing_behind(blocked):
+    messages, left = blocked["neural_tangents"]
     assert len(messages) == 2
     for message, cause in messages:
         assert "kipsk with its extra 'neural-tangents'" in message
@@ -87,8 +94,8 @@ def test_missing_neural_tangents_names_the_extra_and_leaves_nothing_behind():
     assert left == []
 
 
-def test_broken_neural_tangents_leaves_no_placeholder_behind():
-    messages, left = run(BLOCK.format(name="neural_tangents.stax") + MISSING)
+def test_broken_neural_tangents_leaves_no_placeholder_behind(blocked):
+    messages, left = blocked["neural_tangents.stax"]
     assert len(messages) == 2
     assert all("neural_tangents.stax is blocked" in cause for _, cause in messages)
     assert "neural_tangents.experimental" not in left

@@ -86,12 +86,18 @@ class Process:
             return {name: file[name] for name in file.files}
 
 
-def kill_until_done(n_kills, max_iter, seed, folder):
+def arrays_of_run(max_iter, path, monkeypatch):
+    """What SCRIPT saves, of a run in this process and without checkpoints."""
+    monkeypatch.setattr(sys, "argv", ["script", json.dumps({"max_iter": max_iter}), str(path)])
+    exec(SCRIPT, {})
+    with np.load(path) as file:
+        return dict(file)
+
+
+def kill_until_done(n_kills, max_iter, seed, folder, monkeypatch):
     """Oracle: the run in one process, without checkpoints."""
     path = str(folder / "run.npz")
-    plain = Process(folder, "plain.npz", max_iter=max_iter)
-    status, _, err = plain.end()
-    assert status == 0, err
+    expected = arrays_of_run(max_iter, folder / "plain.npz", monkeypatch)
     rng = np.random.default_rng(seed)
     params = {"max_iter": max_iter, "checkpoint_path": path, "checkpoint_interval": 2}
     starts, n_halves = [0], 0
@@ -108,21 +114,22 @@ def kill_until_done(n_kills, max_iter, seed, folder):
     status, out, err = last.end()
     assert (status, out) == (0, f"fitted {max_iter} 30\n"), err
     assert not Path(f"{path}.tmp").exists()
-    expected, arrays = plain.arrays(), last.arrays()
+    arrays = last.arrays()
     assert arrays.keys() == expected.keys() and len(expected["losses"]) == max_iter
     for name, array in expected.items():
         assert_array_equal(arrays[name], array, err_msg=name)
 
 
 @needs_signals
-def test_killed_process_goes_on(tmp_path):
-    kill_until_done(2, 300, 0, tmp_path)
+def test_killed_process_goes_on(tmp_path, monkeypatch):
+    """Killed again after it went on: in the slow test, and in test_resume.py without a process."""
+    kill_until_done(1, 300, 0, tmp_path, monkeypatch)
 
 
 @needs_signals
 @pytest.mark.slow
-def test_process_killed_twenty_times_goes_on(tmp_path):
-    kill_until_done(20, 4000, 1, tmp_path)
+def test_process_killed_twenty_times_goes_on(tmp_path, monkeypatch):
+    kill_until_done(20, 4000, 1, tmp_path, monkeypatch)
 
 
 @needs_signals
@@ -132,6 +139,11 @@ def test_ctrl_c_ends_a_process_with_its_fit(tmp_path):
     params["checkpoint_path"] = str(tmp_path / "run.npz")
     process = Process(tmp_path, **params)
     process.send(signal.SIGINT, 0.1)
+    try:
+        process.process.wait(60)
+    except subprocess.TimeoutExpired:
+        # Python drops what is raised in callbacks of its garbage collector, of which JAX has one.
+        os.kill(process.process.pid, signal.SIGINT)
     status, out, err = process.end()
     assert status == 0, err
     word, n_steps, n_predicted = out.split()

@@ -23,7 +23,7 @@ def test_sampled_networks(digits):
     kernel = RandomFeatures("convnet2", width=16, image_shape=(8, 8, 1))
     distiller = KIPDistiller(kernel, ipc=2, max_iter=100, random_state=0).fit(X, y)
     real_rows = KIPDistiller(kernel, ipc=2, max_iter=1, learning_rate=1e-9, random_state=0)
-    scores = [model.score(X_test, y_test) for model in (distiller, real_rows.fit(X, y))]
+    scores = [model.score(X_test[:200], y_test[:200]) for model in (distiller, real_rows.fit(X, y))]
     assert scores[0] > 0.9 and scores[0] > scores[1] + 0.1
     assert distiller.kernel_ == kernel
     assert distiller.predictor_.kernel_ == kernel.for_prediction()
@@ -92,4 +92,4 @@ def test_saved_sampled_distiller_predicts_the_same(blobs):
     X, codes = blobs
     distiller = KIPDistiller(SAMPLED, loss="platt", **FAST).fit(X, codes)
     copy = pickle.loads(pickle.dumps(distiller))
-    assert_array_equal(copy.predict_proba(X), distiller.predict_proba(X))
+    assert_array_equal(copy.predict_proba(X[::4]), distiller.predict_proba(X[::4]))

@@ -98,6 +98,12 @@ def test_rows_to_try_are_as_many_of_each_class():
     assert len(np.unique(rows)) == len(rows) and np.std(rows[:1666]) > 2000
 
 
+@pytest.fixture(scope="module")
+def few(digits):
+    """So few that all runs of a file take seconds, and of one shape, so that they compile once."""
+    return digits[0][:600], digits[2][:600]
+
+
 @contextmanager
 def may_warn():
     """Four steps need not lead to anything better."""
@@ -112,8 +118,8 @@ def run_by_hand(params, steps, X, y, given=()):
     return KIPDistiller(**{**params, **changed, **dict(given)}).fit(X, y)
 
 
-def test_auto_is_the_stage_that_trains_the_models_best(digits):
-    X, y = digits[0][:600], digits[2][:600]
+def test_auto_is_the_stage_that_trains_the_models_best(few):
+    X, y = few
     params = {**FAST, "max_iter": 32}
     distiller = KIPDistiller(**params)
     X_s, y_s = distiller.fit_resample(X, y)
@@ -160,9 +166,9 @@ def test_the_kernel_and_its_companions(kernel, family, digits, monkeypatch):
     "given",
     [{"kernel": ["laplace", "rbf"]}, {"init": "noise"}, {"labels": "solved"}],
 )
-def test_what_the_user_says_of_the_run_stays(given, digits):
-    X, _, y, _ = digits
-    params = {**FAST, "ipc": 1, "max_iter": 4, **given}
+def test_what_the_user_says_of_the_run_stays(given, few):
+    X, y = few
+    params = {**FAST, "ipc": 1, "max_iter": 4, "downstream": KNeighborsClassifier(1), **given}
     distiller = KIPDistiller(**params)
     with may_warn():
         distiller.fit_resample(X, y)
@@ -185,9 +191,9 @@ def test_features_in_other_units_do_no_harm():
 NONE_BETTER = "fit_resample learned no better training set. The rows returned are "
 
 
-def test_a_start_that_stays_is_told(digits):
+def test_a_start_that_stays_is_told(few):
     """Steps as short as these are lost in rounding."""
-    X, y = digits[0] + 100, digits[2]
+    X, y = few[0] + 100, few[1]
     distiller = KIPDistiller(**{**FAST, "max_iter": 2, "learning_rate": 1e-9})
     with pytest.warns(UserWarning, match=f"{NONE_BETTER}those that the run started from") as told:
         X_s, _ = distiller.fit_resample(X, y)
@@ -201,9 +207,9 @@ def test_a_start_that_stays_is_told(digits):
 
 
 @pytest.mark.parametrize("as_frame", [False, True])
-def test_random_rows_stand_where_they_are_better(as_frame, digits):
+def test_random_rows_stand_where_they_are_better(as_frame, few):
     """Noise that learned next to nothing trains no model. Oracle: the model, by hand."""
-    X, _, y, _ = digits
+    X, y = few
     given = pd.DataFrame(X, columns=[f"pixel {i}" for i in range(64)]) if as_frame else X
     model = KNeighborsClassifier(1)
     params = {**FAST, "max_iter": 2, "init": "noise", "downstream": model}
@@ -229,8 +235,8 @@ def test_random_rows_are_as_many_of_each_class():
     assert not len(random_rows(np.array([0, 0, 1]), 2, np.random.RandomState(0)))
 
 
-def test_a_class_of_one_row_has_no_random_rows(digits):
-    X, y = digits[0][:200], np.where(digits[2][:200] < 5, 0, 1)
+def test_a_class_of_one_row_has_no_random_rows(few):
+    X, y = few[0], np.where(few[1] < 5, 0, 1)
     y[0] = 2
     distiller = KIPDistiller(**{**FAST, "ipc": 3, "max_iter": 2})
     with may_warn(), pytest.warns(UserWarning, match="Fewer rows than ipc"):
@@ -238,16 +244,16 @@ def test_a_class_of_one_row_has_no_random_rows(digits):
     assert list(distiller.stage_scores_) == [0, 2]
 
 
-def test_a_short_run(digits):
-    X, _, y, _ = digits
-    distiller = KIPDistiller(**{**FAST, "max_iter": 3})
+def test_a_short_run(few):
+    X, y = few
+    distiller = KIPDistiller(**{**FAST, "max_iter": 3}, downstream=KNeighborsClassifier(1))
     with may_warn():
         distiller.fit_resample(X, y)
     assert list(distiller.stage_scores_) == [0, 2, 3, "random"]
 
 
-def test_last_is_the_fit_itself(digits):
-    X, _, y, _ = digits
+def test_last_is_the_fit_itself(few):
+    X, y = few
     distiller = KIPDistiller(**FAST, downstream="last")
     X_s, y_s = distiller.fit_resample(X, y)
     fitted = KIPDistiller(**FAST).fit(X, y)
@@ -256,8 +262,8 @@ def test_last_is_the_fit_itself(digits):
     assert not hasattr(distiller, "stage_")
 
 
-def test_a_classifier_is_the_one_that_is_tried(digits):
-    X, _, y, _ = digits
+def test_a_classifier_is_the_one_that_is_tried(few):
+    X, y = few
     names = np.array([f"digit {code}" for code in y])
     frame = pd.DataFrame(X, columns=[f"pixel {i}" for i in range(64)])
     model = KNeighborsClassifier(1)
@@ -272,33 +278,39 @@ def test_a_classifier_is_the_one_that_is_tried(digits):
         assert distiller.stage_scores_[step] == pytest.approx(score, abs=1e-12)
 
 
-def test_a_model_that_names_columns(digits):
-    X, _, y, _ = digits
-    frame = pd.DataFrame(X[:300], columns=[f"pixel {i}" for i in range(64)])
+def test_a_model_that_names_columns(few):
+    X, y = few
+    frame = pd.DataFrame(X, columns=[f"pixel {i}" for i in range(64)])
     some = ColumnTransformer([("some", "passthrough", [f"pixel {i}" for i in range(10, 50)])])
     distiller = KIPDistiller(**FAST, downstream=make_pipeline(some, KNeighborsClassifier(1)))
-    distiller.fit_resample(frame, y[:300])
+    with may_warn():
+        distiller.fit_resample(frame, y)
     assert max(distiller.stage_scores_.values()) > 0.5
 
 
-def test_an_earlier_fit_is_no_start(digits):
-    X, _, y, _ = digits
-    distiller = KIPDistiller(**FAST, warm_start=True).fit(X, y)
-    X_s, _ = distiller.fit_resample(X, y)
-    np.testing.assert_array_equal(X_s, KIPDistiller(**FAST).fit_resample(X, y)[0])
+def test_an_earlier_fit_is_no_start(few):
+    X, y = few
+    params = {**FAST, "max_iter": 8, "downstream": KNeighborsClassifier(1)}
+    distiller = KIPDistiller(**params, warm_start=True).fit(X, y)
+    with may_warn():
+        X_s, _ = distiller.fit_resample(X, y)
+        fresh = KIPDistiller(**params)
+        expected, _ = fresh.fit_resample(X, y)
+    np.testing.assert_array_equal(X_s, expected)
+    np.testing.assert_array_equal(distiller.X_s_, fresh.X_s_)
     assert distiller.warm_start
 
 
-def test_snapshots_of_the_user_stay(digits):
-    X, _, y, _ = digits
-    distiller = KIPDistiller(**FAST, snapshots=[3, 20])
+def test_snapshots_of_the_user_stay(few):
+    X, y = few
+    distiller = KIPDistiller(**FAST, snapshots=[3, 20], downstream=KNeighborsClassifier(1))
     distiller.fit_resample(X, y)
     assert list(distiller.snapshots_) == [0, 2, 3, 4, 8, 16, 20, 32, 40]
     assert set(distiller.stage_scores_) == {0, 2, 4, 8, 16, 32, 40, "random"}
 
 
-def test_a_run_that_diverges_gives_no_stage_of_infinite_loss(digits):
-    X, _, y, _ = digits
+def test_a_run_that_diverges_gives_no_stage_of_infinite_loss(few):
+    X, y = few
     distiller = KIPDistiller(**{**FAST, "kernel": ["fc1"]}, learning_rate=1e20)
     with may_warn(), pytest.warns(ConvergenceWarning, match="last finite support"):
         X_s, _ = distiller.fit_resample(X, y)
@@ -316,8 +328,8 @@ def test_with_preprocess_the_model_is_tried_in_its_units(digits):
 
 
 @pytest.mark.parametrize("downstream", ["first", None, SVC, 3, SVR()])
-def test_bad_downstream(downstream, digits):
-    X, _, y, _ = digits
+def test_bad_downstream(downstream, few):
+    X, y = few
     with pytest.raises(ValueError, match="The 'downstream' parameter of KIPDistiller must be"):
         KIPDistiller(**FAST, downstream=downstream).fit_resample(X, y)
 
@@ -337,9 +349,9 @@ class Codes(KNeighborsClassifier):
 
 
 @pytest.mark.filterwarnings("ignore:KIPDistiller.fit_resample learned no better:UserWarning")
-def test_predictions_of_another_shape_or_type(digits):
+def test_predictions_of_another_shape_or_type(few):
     """Oracle: the model that predicts one label a row."""
-    X, y = digits[0][:300], digits[2][:300]
+    X, y = few
     names = np.array([f"digit {code}" for code in y])
     params = {**FAST, "max_iter": 2}
     column, oracle = (
@@ -353,8 +365,8 @@ def test_predictions_of_another_shape_or_type(digits):
         KIPDistiller(**params, downstream=Codes(1)).fit_resample(X, names)
 
 
-def test_a_model_that_cannot_learn_the_set(digits):
-    X, y = digits[0][:400], digits[2][:400]
+def test_a_model_that_cannot_learn_the_set(few):
+    X, y = few
     search = GridSearchCV(KNeighborsClassifier(), {"n_neighbors": [1, 2]}, cv=3)
     distiller = KIPDistiller(**{**FAST, "ipc": 1, "max_iter": 1}, downstream=search)
     with pytest.raises(ValueError, match="cannot be trained on 10 rows of 10 classes: n_splits=3"):

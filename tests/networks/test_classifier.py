@@ -31,7 +31,7 @@ def scaled_digits(digits):
     return scaler.transform(X)[:300], scaler.transform(X_test), y[:300], y_test
 
 
-@pytest.mark.parametrize("activation", ["relu", "erf"])
+@pytest.mark.parametrize("activation", ["relu", pytest.param("erf", marks=pytest.mark.slow)])
 def test_wide_networks_are_kernel_ridge_regression(activation):
     """Oracle: KernelRidgeNTK with no ridge, which infinitely wide networks converge to.
 

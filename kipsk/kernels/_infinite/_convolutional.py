@@ -233,7 +233,7 @@ class Convolutional(_ExactKernel):
     >>> import numpy as np
     >>> from kipsk.kernels import Convolutional
     >>> X = np.random.default_rng(0).standard_normal((3, 64))
-    >>> Convolutional("convnet2", image_shape=(8, 8, 1))(X).shape
+    >>> Convolutional("conv2", image_shape=(8, 8, 1))(X).shape
     (3, 3)
     """
 
@@ -290,7 +290,7 @@ class ConvNet(_ExactKernel):
     >>> import numpy as np
     >>> from kipsk.kernels import ConvNet
     >>> X = np.random.default_rng(0).standard_normal((3, 64))
-    >>> ConvNet(2, image_shape=(8, 8, 1))(X, X[:2]).shape
+    >>> ConvNet(1, image_shape=(8, 8, 1))(X, X[:2]).shape
     (3, 2)
     """
 

@@ -117,12 +117,13 @@ def check_agreement(architecture, shape, kind="ntk", n=(3, 2)):
 @pytest.mark.parametrize(
     ("architecture", "kind"),
     [
-        (convnet(1, "exp"), "ntk"),
+        pytest.param(convnet(1, "exp"), "ntk", marks=pytest.mark.slow),
         pytest.param(convnet(1, "exp"), "nngp", marks=pytest.mark.slow),
         pytest.param(myrtle(5, "exp"), "ntk", marks=pytest.mark.slow),
     ],
 )
 def test_exponential_activation_agrees_with_neural_tangents(architecture, kind):
+    """Quick are its dual (test_duals.py) and the fully connected kernel (test_dot_product.py)."""
     check_agreement(architecture, (4, 4, 2), kind, n=(2, 2))
 
 

@@ -99,16 +99,30 @@ def test_fully_connected(depth, activation, estimate):
 STRIDED = (Conv(3, 2), RELU, Conv(2, 1, "VALID"), RELU, GlobalAvgPool(), Dense())
 
 
-@every_estimate
+CONVOLUTIONAL = {
+    "ConvNet": convnet(2, first_conv=True),
+    "conv vec": conv_vec(2, "erf", **OTHER),
+    "Myrtle5": myrtle(5, **OTHER),
+    "strides and VALID": Architecture(STRIDED, **OTHER),
+}
+QUICK = [
+    *[("ConvNet", estimate) for estimate in ("nngp", "ntk", "empirical ntk")],
+    ("strides and VALID", "nngp"),
+]
+
+
 @pytest.mark.parametrize(
-    "architecture",
+    ("architecture", "estimate"),
     [
-        convnet(2, first_conv=True),
-        pytest.param(conv_vec(2, "erf", **OTHER), marks=slow),
-        pytest.param(myrtle(5, **OTHER), marks=slow),
-        Architecture(STRIDED, **OTHER),
+        pytest.param(
+            architecture,
+            estimate,
+            id=f"{name}-{estimate}",
+            marks=() if (name, estimate) in QUICK else slow,
+        )
+        for name, architecture in CONVOLUTIONAL.items()
+        for estimate in ("nngp", "ntk", "empirical ntk")
     ],
-    ids=["ConvNet", "conv vec", "Myrtle5", "strides and VALID"],
 )
 def test_convolutional(architecture, estimate):
     shape, kind = (8, 8, 2), "nngp" if estimate == "nngp" else "ntk"
