@@ -66,8 +66,15 @@ def in_metric(quadratic: Quadratic, power: float) -> Quadratic:
     values, vectors = _leading(H)
     unit = values.mean()
     rest = (values[-1] / unit) ** (power - 1)
-    change = unit * (values / unit) ** power - rest * values
-    metric = rest * H + (vectors * change) @ vectors.T
+    # H multiplied from both sides with I - V d V^T: however near V is to eigenvectors, what comes
+    # out has no negative eigenvalue.
+    taken = unit * (values / unit) ** power
+    shares = 1 - np.sqrt(taken / (rest * values))
+    half = (H @ vectors) * shares - 0.5 * vectors * (shares**2 * values)
+    change = half @ vectors.T
+    metric = H - change
+    metric -= change.T
+    metric *= rest
     C_metric = metric @ best
     lost = np.sum(best * (C_metric - C), axis=0)
     return quadratic._replace(H=metric, C=C_metric, y_squares=quadratic.y_squares + lost)

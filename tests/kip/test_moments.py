@@ -303,6 +303,17 @@ def test_a_metric_has_the_same_best_model_and_error(n_features, monkeypatch):
     assert _all_rows.in_metric(given, 1.0) is given
 
 
+def test_a_metric_from_rough_eigenvectors_has_no_negative_eigenvalue(monkeypatch):
+    rng = np.random.default_rng(0)
+    Q = np.linalg.qr(rng.normal(size=(60, 60)))[0]
+    H = (Q * np.logspace(4, -2, 60)) @ Q.T
+    rough = np.linalg.qr(Q[:, ::-1][:, :20] + 0.03 * rng.normal(size=(60, 20)))[0]
+    values, turn = np.linalg.eigh(rough.T @ H @ rough)
+    monkeypatch.setattr(_all_rows, "_leading", lambda H: (values[::-1], (rough @ turn)[:, ::-1]))
+    given = Quadratic(H, np.ones((60, 1)), np.ones(1), np.zeros(1), np.float64(9))
+    assert np.linalg.eigvalsh(_all_rows.in_metric(given, 0.5).H)[0] > 0
+
+
 def test_steps_in_a_metric_come_nearer_to_ridge_regression(digits):
     """Oracle: the linear model of ridge regression on all rows, in the same few steps."""
     X, y = (digits[0] / 16).astype(np.float32), digits[2]

@@ -65,7 +65,7 @@ def test_more_rows_in_the_same_storage_predict_better(digits):
         KIPDistiller(
             kernel, ipc=1, factor=factor, image_shape=(16, 16, 1), max_iter=200, random_state=0
         )
-        .fit_moments(moments)
+        .fit_moments(moments, power=1)  # with less both reach ridge regression on all rows
         .score(X_test, digits.y_test)
         for factor in (1, 2)
     ]
