@@ -111,13 +111,13 @@ def part_workers(arguments):
     from distributed import Client, LocalCluster
 
     rng = np.random.default_rng(0)
-    n = 20_000
+    n = 50_000
     X, y = rng.normal(size=(n, N_FEATURES)).astype(np.float32), rng.integers(10, size=n)
     kernel = RandomFeatures("convnet3", 4, 32, image_shape=(32, 32, 3), resample=False)
 
     def collected():
         start = time.perf_counter()
-        found = Moments(kernel, classes=CLASSES, block_size=1000).fit(X, y)
+        found = Moments(kernel, classes=CLASSES).fit(X, y)
         return found, time.perf_counter() - start
 
     print("| where | s | of linear |\n|---|---|---|")
