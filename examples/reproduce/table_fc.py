@@ -46,7 +46,7 @@ SHORT = {"max_iter": 300, "batch_size": 5000, "reg": 1e-6}
 # Chosen on held-out training rows, at 10 images per class.
 LONG = {"batch_size": 5000, "loss": "platt", "learning_rate": 0.16, "validation_fraction": 0.02}
 LONG_STEPS = {1: 3000, 10: 6000, 50: 2000}
-BY_MOMENTS = {"n_landmarks": 4000, "max_iter": 500, "learning_rate": 0.05, "reg": 1e-3}
+BY_MOMENTS = {"n_landmarks": 4000, "max_iter": 1500, "learning_rate": 0.1, "reg": 1e-3}
 NETWORK = {"width": 1024, "centering": True, "l2": 0.0}
 
 
