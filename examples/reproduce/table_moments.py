@@ -24,9 +24,9 @@ from _common import (
     standardise_channels,
 )
 from _record import Table, conditions, table_parser
-from scipy.linalg import solve
 
 from kipsk import KIPDistiller, Moments, RegularizedZCA
+from kipsk._closed_form import _cholesky
 from kipsk._distil._all_rows import best_ridge, with_ridge
 from kipsk._distil._moments import features
 from kipsk.architectures import shallow
@@ -243,7 +243,7 @@ def ridge_accuracy(moments, X, y, ridge=None):
     quadratic = moments.quadratic()
     ridge = best_ridge(quadratic) if ridge is None else ridge
     regularised = with_ridge(quadratic, ridge)
-    W = solve(regularised.H, regularised.C, assume_a="pos", overwrite_a=True)
+    W = _cholesky.solve(_cholesky.factor(regularised.H), regularised.C)
     predicted = (all_features(moments.kernel_.function(), X) @ W).argmax(axis=1)
     return float(np.mean(moments.classes_[predicted] == y))
 

@@ -8,14 +8,13 @@ The ridge is relative, ``reg * trace(K_ss) / n_s``. All solves are in float64.
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.scipy.linalg import cho_factor, cho_solve
 
+from kipsk._closed_form import _cholesky
 from kipsk._closed_form._products import matmul
-from kipsk._jax import own_settings
 from kipsk._types import Float64s
 
 
@@ -35,9 +34,6 @@ def predict(K_st: Array, alpha: Array) -> Array:
     return matmul(K_st.T, alpha.astype(K_st.dtype))
 
 
-_solve = jax.jit(solve)
-
-
 def fit_alpha(K_ss: Float64s, y_s: Float64s, ridge: float, *, what: str = "K_ss") -> Float64s:
     """Solve ``(K_ss + ridge I) alpha = y_s`` on concrete arrays, or say why it cannot be.
 
@@ -49,8 +45,10 @@ def fit_alpha(K_ss: Float64s, y_s: Float64s, ridge: float, *, what: str = "K_ss"
     """
     check_finite_gram(K_ss, what)
     regularised = add_to_diagonal(K_ss, ridge)
-    with own_settings():
-        alpha = np.asarray(_solve(regularised, y_s))
+    try:
+        alpha = _cholesky.solve(_cholesky.factor(regularised.copy()), y_s)
+    except np.linalg.LinAlgError:
+        raise not_positive_definite(K_ss, ridge, what) from None
     # Rounding may let the factorisation of a singular matrix pass; the result then is no solution.
     error = np.abs(regularised @ alpha - y_s).max(initial=0)
     if not error <= 1e-3 * np.abs(y_s).max(initial=0):

@@ -58,11 +58,22 @@ def in_metric(quadratic: Quadratic, power: float) -> Quadratic:
         In float64, with a ridge.
     power : float
         From 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If H is singular up to rounding.
     """
     if power == 1:
         return quadratic
     H, C = quadratic.H, quadratic.C
-    best = _cholesky.solve(_cholesky.factor(H.copy()), C)
+    try:
+        best = _cholesky.solve(_cholesky.factor(H.copy()), C)
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            "The 'ridge' of fit_moments must be large enough for H to have an inverse, unless "
+            "'power' is 1. Got a ridge below the rounding of H: raise it, or give power=1."
+        ) from None
     values, vectors = _leading(H)
     unit = values.mean()
     rest = (values[-1] / unit) ** (power - 1)

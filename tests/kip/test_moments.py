@@ -363,6 +363,15 @@ def test_a_metric_needs_a_ridge(blobs, kernel, moments):
     distiller.fit_moments(moments, ridge=0, power="auto")
 
 
+def test_a_metric_needs_a_ridge_above_rounding(blobs):
+    """Fewer rows than features: H has eigenvalues of zero, and rounding makes some negative."""
+    X, y = blobs
+    moments = Moments(Polynomial(2), classes=CLASSES).fit(X[:9], y[:9])
+    distiller = KIPDistiller(Polynomial(2), ipc=1, init="noise", max_iter=2)
+    with pytest.raises(ValueError, match=r"'ridge' of fit_moments .*power=1"):
+        distiller.fit_moments(moments, ridge=1e-30)
+
+
 def test_real_targets(blobs):
     X = blobs[0]
     y = 1000 + 5 * X[:, 0] - X[:, 1] * X[:, 2]
