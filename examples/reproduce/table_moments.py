@@ -50,9 +50,10 @@ class Map(NamedTuple):
     n_networks: int = 16
     width: int = 32
     mirrored: int = 1  # 0: the map tells an image from its mirror image
-    size: int = 6  # of the filters of "shallow", as are windows and threshold
+    size: int = 6  # of the filters of "shallow", as are the next three
     windows: int = 3
     threshold: float = 0.5
+    pool: int = 3
 
     @property
     def is_whitened(self):
@@ -105,7 +106,7 @@ def kernel_of(dataset, own, resample=False):
     shape = SHAPES[dataset]
     architecture = own.architecture or ("convnet3" if shape[0] == 32 else "convnet2")
     if architecture == "shallow":
-        architecture = shallow(own.size, own.windows, own.threshold)
+        architecture = shallow(own.size, own.windows, own.threshold, pool=own.pool)
     kernel = RandomFeatures(
         architecture,
         own.n_networks,

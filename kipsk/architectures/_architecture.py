@@ -13,11 +13,11 @@ from kipsk._checks import check_integer, check_option, check_positive, refuse
 from kipsk.architectures._layers import (
     IMAGE_LAYERS,
     Activation,
-    AdaptiveAvgPool,
     AvgPool,
     Conv,
     Dense,
     Flatten,
+    GaussianPool,
     GlobalAvgPool,
     Layer,
     Normalize,
@@ -295,9 +295,14 @@ def myrtle(depth: int = 5, activation: str = "relu", **options: Unpack[Options])
 
 
 def shallow(
-    size: int = 6, windows: int = 3, threshold: float = 0.5, **options: Unpack[Options]
+    size: int = 6,
+    windows: int = 3,
+    threshold: float = 0.5,
+    *,
+    pool: int = 3,
+    **options: Unpack[Options],
 ) -> Architecture:
-    """Return Conv with contrast normalisation, TwoSided, AdaptiveAvgPool, Flatten, Dense.
+    """Return Conv with contrast normalisation, TwoSided, AvgPool, GaussianPool, Flatten, Dense.
 
     One layer of many filters (Coates & Ng 2011). It is made for filters from data,
     ``RandomFeatures("shallow", filters="patches")``, on images that are not whitened: the filters
@@ -311,6 +316,10 @@ def shallow(
         Along each side of the image the features are means over so many windows.
     threshold : float, default=0.5
         That of `TwoSided`.
+    pool : int, default=3
+        `AvgPool` takes means of ``pool`` x ``pool`` pixels before, which makes the windows cheap.
+        An image of n pixels a side has ``(n - size + 1) // pool`` such means a side, which must be
+        at least `windows`.
     **options : float or str
         ``w_std``, ``b_std`` and ``parameterization`` of `Architecture`.
 
@@ -318,8 +327,8 @@ def shallow(
     -------
     architecture : Architecture
     """
-    first = Conv(size, padding="VALID", contrast=0.1), TwoSided(threshold)
-    return Architecture((*first, AdaptiveAvgPool(windows), Flatten(), Dense()), **options)
+    first = Conv(size, padding="VALID", contrast=0.1), TwoSided(threshold), AvgPool(pool)
+    return Architecture((*first, GaussianPool(windows), Flatten(), Dense()), **options)
 
 
 class _OfDepth(Protocol):

@@ -11,14 +11,15 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from kipsk.architectures._architecture import (
+from kipsk.architectures._architecture import Architecture
+from kipsk.architectures._layers import (
     Activation,
     AdaptiveAvgPool,
-    Architecture,
     AvgPool,
     Conv,
     Dense,
     Flatten,
+    GaussianPool,
     GlobalAvgPool,
     Layer,
     Normalize,
@@ -301,6 +302,10 @@ def apply_layer(
             rows, columns = (layer.windows(n) for n in x.shape[1:3])
             means = [jnp.mean(x[:, i, j], axis=(1, 2)) for i in rows for j in columns]
             return jnp.stack(means, axis=1).reshape(len(x), layer.size, layer.size, x.shape[-1])
+        case GaussianPool():
+            rows, columns = (layer.weights(n).astype(x.dtype) for n in x.shape[1:3])
+            x = jnp.einsum("ih,nhwc->niwc", rows, x)
+            return jnp.einsum("jw,niwc->nijc", columns, x)
         case TwoSided():
             # Both of a channel stand together, so that channels of several networks stay apart.
             return jnp.stack(activated(layer, x), axis=-1).reshape(*x.shape[:-1], -1)

@@ -6,8 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import assert_never
 
+import numpy as np
+
 from kipsk._checks import check_integer, check_option, check_positive, refuse, shown
-from kipsk._types import Given
+from kipsk._types import Float64s, Given
 
 ACTIVATIONS = ("relu", "erf", "gelu", "exp")
 PADDINGS = ("SAME", "VALID")
@@ -146,6 +148,38 @@ class AdaptiveAvgPool:
 
 
 @dataclass(frozen=True)
+class GaussianPool:
+    """Means over the whole image, weighted by Gaussians around the centres of equal windows.
+
+    A side of n pixels is 1 long, and pixel i lies at ``(i + 1/2) / n``. Window k of `size` lies
+    around ``(k + 1/2) / size`` with a deviation of ``spread / size``, and the weights of a window
+    add up to 1. A detail that moves by a pixel then changes all means a little, where windows with
+    borders lose it to their neighbour. It is for networks of finite width alone.
+
+    Parameters
+    ----------
+    size : int, default=3
+        Windows along each side, at most the pixels of the shorter one.
+    spread : float, default=0.55
+        The deviation, in sides of a window; above 0.
+    """
+
+    size: int = 3
+    spread: float = 0.55
+
+    def __post_init__(self) -> None:
+        set_field(self, "size", check_integer("GaussianPool", "size", self.size, minimum=1))
+        set_field(self, "spread", check_positive("GaussianPool", "spread", self.spread))
+
+    def weights(self, n: int) -> Float64s:
+        """Return the weights of the windows of a side of n pixels, of shape (size, n)."""
+        pixels, centres = (np.arange(n) + 0.5) / n, (np.arange(self.size) + 0.5) / self.size
+        distances = (pixels - centres[:, None]) * self.size / self.spread
+        weights = np.exp(-(distances**2) / 2)
+        return weights / weights.sum(axis=1, keepdims=True)
+
+
+@dataclass(frozen=True)
 class GlobalAvgPool:
     """Mean over all pixels, which leaves one feature for each channel."""
 
@@ -171,13 +205,14 @@ Layer = (
     | TwoSided
     | AvgPool
     | AdaptiveAvgPool
+    | GaussianPool
     | GlobalAvgPool
     | Flatten
     | Normalize
 )
-IMAGE_LAYERS = (Conv, AvgPool, AdaptiveAvgPool, GlobalAvgPool, Normalize)
+IMAGE_LAYERS = (Conv, AvgPool, AdaptiveAvgPool, GaussianPool, GlobalAvgPool, Normalize)
 #: Layers that no infinite-width kernel of this package has.
-FINITE_LAYERS = (Normalize, TwoSided, AdaptiveAvgPool)
+FINITE_LAYERS = (Normalize, TwoSided, AdaptiveAvgPool, GaussianPool)
 
 
 def checked_layers(layers: Given) -> tuple[Layer, ...]:
@@ -256,7 +291,7 @@ def output_shape(number: int, layer: Layer, shape: Shape, units: int) -> Shape:
                     f"{got}: use larger images or fewer pooling layers."
                 )
             return (*(n // layer.size for n in pixels), channels)
-        case AdaptiveAvgPool():
+        case AdaptiveAvgPool() | GaussianPool():
             if min(pixels) < layer.size:
                 raise ValueError(
                     f"Layer {number}, {layer}, must get images of at least as many pixels a side "

@@ -26,6 +26,7 @@ from kipsk.architectures import (
     Conv,
     Dense,
     Flatten,
+    GaussianPool,
     GlobalAvgPool,
     Layer,
     Normalize,
@@ -239,7 +240,7 @@ class Propagation:
                     # pairs equal places, GlobalAvgPool all places.
                     cov = jax.tree.map(partial(jnp.mean, axis=tuple(range(places))), cov)
                     places = FLAT
-                case Normalize() | TwoSided() | AdaptiveAvgPool():
+                case Normalize() | TwoSided() | AdaptiveAvgPool() | GaussianPool():
                     raise ValueError(f"{layer} has no exact kernel: see check_exact.")
                 case _:
                     assert_never(layer)
