@@ -327,6 +327,7 @@ def shallow(
     -------
     architecture : Architecture
     """
+    pool = check_integer("shallow", "pool", pool, minimum=1)
     first = Conv(size, padding="VALID", contrast=0.1), TwoSided(threshold), AvgPool(pool)
     return Architecture((*first, GaussianPool(windows), Flatten(), Dense()), **options)
 

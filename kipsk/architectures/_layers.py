@@ -295,7 +295,8 @@ def output_shape(number: int, layer: Layer, shape: Shape, units: int) -> Shape:
             if min(pixels) < layer.size:
                 raise ValueError(
                     f"Layer {number}, {layer}, must get images of at least as many pixels a side "
-                    f"as it has windows. {got}: use larger images or fewer windows."
+                    f"as it has windows. {got}: use larger images, fewer windows, or less pooling "
+                    "before it."
                 )
             return (layer.size, layer.size, channels)
         case TwoSided():

@@ -16,6 +16,7 @@ from kipsk.architectures import (
     Conv,
     Dense,
     Flatten,
+    GaussianPool,
     TwoSided,
 )
 from kipsk.architectures._frozen import frozen_features
@@ -40,7 +41,7 @@ def test_gradients_are_those_of_autodiff(size, strides, padding, channels):
     check(Architecture(layers), (9, 8, channels))
 
 
-@pytest.mark.parametrize("pool", [AvgPool(2), AdaptiveAvgPool(3)])
+@pytest.mark.parametrize("pool", [AvgPool(2), AdaptiveAvgPool(3), GaussianPool(3)])
 def test_both_signs_are_pooled_as_one_after_another(pool):
     first = Conv(4, padding="VALID"), TwoSided(0.2), pool
     check(Architecture((*first, Conv(), Activation(), Flatten(), Dense())), (11, 10, 3))

@@ -19,6 +19,7 @@ from kipsk.architectures import (
     Conv,
     Dense,
     Flatten,
+    GaussianPool,
     TwoSided,
     convnet,
     shallow,
@@ -28,12 +29,13 @@ from kipsk.architectures._function import features, init
 from kipsk.kernels import Convolutional, Invariant, RandomFeatures
 
 SHAPE = (9, 8, 2)
+SMALL = shallow(4, pool=1)  # for images of few pixels
 
 
 def plain(size, windows=2, threshold=1.0, **options):
-    """`shallow` without contrast normalisation."""
-    layers = Conv(size, padding="VALID"), *shallow(size, windows, threshold).layers[1:]
-    return Architecture(layers, **options)
+    """`shallow` without contrast normalisation, and with windows that have borders."""
+    first = Conv(size, padding="VALID"), TwoSided(threshold), AdaptiveAvgPool(windows)
+    return Architecture((*first, Flatten(), Dense()), **options)
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +135,31 @@ def test_contrast_is_that_of_numpy(channels, strides, padding):
     assert_allclose(slopes[0], slopes[1], rtol=1e-3, atol=1e-4)
 
 
+def test_gaussian_windows_are_those_of_numpy():
+    """Oracle: the weights of each pixel, written out; a plain image keeps its level."""
+    pool = GaussianPool(2, 0.5)
+    x = np.random.default_rng(0).normal(size=(3, 6, 5, 4)).astype(np.float32)
+    expected = np.zeros((3, 2, 2, 4))
+    for k in range(2):
+        for m in range(2):
+            rows = np.exp(-0.5 * (((np.arange(6) + 0.5) / 6 - (k + 0.5) / 2) / 0.25) ** 2)
+            columns = np.exp(-0.5 * (((np.arange(5) + 0.5) / 5 - (m + 0.5) / 2) / 0.25) ** 2)
+            weights = np.outer(rows / rows.sum(), columns / columns.sum())
+            expected[:, k, m] = np.einsum("hw,nhwc->nc", weights, x)
+    architecture = Architecture((pool, Flatten(), Dense()))
+    assert_allclose(features(architecture, [{}] * 3, x), expected.reshape(3, -1), atol=1e-6)
+    assert_allclose(features(architecture, [{}] * 3, np.ones_like(x)), 1, rtol=1e-6)
+
+
+def test_shallow_for_images_of_32_pixels():
+    assert shallow().shapes((32, 32, 3), 7) == [
+        (32, 32, 3), (27, 27, 7), (27, 27, 14), (9, 9, 14), (3, 3, 14), (126,), (1,)
+    ]  # fmt: skip
+
+
 def test_patches_are_of_what_the_first_filters_see(X):
     """Brighter images have the same filters: contrast is normalised before."""
-    kernel = RandomFeatures(shallow(4), 1, 4, filters="patches", image_shape=SHAPE, resample=False)
+    kernel = RandomFeatures(SMALL, 1, 4, filters="patches", image_shape=SHAPE, resample=False)
     assert_allclose(
         kernel.resolve(X).filters, kernel.resolve(100 * X).filters, rtol=1e-3, atol=1e-4
     )
@@ -159,12 +183,12 @@ def test_same_seed_same_filters(X, kernel):
 def test_many_networks_are_one_after_another(X):
     """Nine networks go through a loop; a filter is that of the same network there."""
     many = RandomFeatures(
-        shallow(4), 9, 2, filters="patches", image_shape=SHAPE, resample=False
+        SMALL, 9, 2, filters="patches", image_shape=SHAPE, resample=False
     ).resolve(X)
     Phi = np.asarray(many.function().prepare(X[:2]))[:, :-1].reshape(2, 9, -1)
     for k in range(9):
         one = RandomFeatures(
-            shallow(4), 1, 2, filters=many.filters[..., 2 * k : 2 * k + 2], image_shape=SHAPE,
+            SMALL, 1, 2, filters=many.filters[..., 2 * k : 2 * k + 2], image_shape=SHAPE,
             resample=False,
         )  # fmt: skip
         own = np.asarray(one.function().prepare(X[:2]))[:, :-1]
@@ -187,9 +211,7 @@ def test_digits():
     from kipsk.datasets import load_images
 
     digits = load_images("digits")
-    kernel = RandomFeatures(
-        shallow(4), 4, 8, filters="patches", image_shape=(8, 8, 1), resample=False
-    )
+    kernel = RandomFeatures(SMALL, 4, 8, filters="patches", image_shape=(8, 8, 1), resample=False)
     model = KernelRidgeNTKClassifier(kernel, reg=1e-4).fit(digits.X_train, digits.y_train)
     assert model.score(digits.X_test, digits.y_test) > 0.97
     kernel = Invariant(kernel, image_shape=(8, 8, 1))
@@ -206,7 +228,7 @@ def refused(message, call):
 def test_bad_input(X, kernel):
     def make(architecture=None, **params):
         given = {"filters": "patches", "image_shape": SHAPE, "resample": False, **params}
-        return RandomFeatures(architecture or shallow(4), 2, 3, **given)
+        return RandomFeatures(architecture or SMALL, 2, 3, **given)
 
     refused("'filters'.*normal.*Got 'gabor'", lambda: make(filters="gabor").function())
     refused("training images.*resolve", lambda: make().function())
@@ -217,11 +239,15 @@ def test_bad_input(X, kernel):
     refused(
         r"shape \(4, 4, channels, 6\)", lambda: make(filters=kernel.filters[..., :5]).function()
     )
-    refused("at least as many pixels", lambda: make(shallow(4, 7)).resolve(X)(X[:2]))
+    refused("at least as many pixels", lambda: make(shallow(4)).resolve(X)(X[:2]))
+    refused("at least as many pixels", lambda: make(shallow(4, 6, pool=1)).resolve(X)(X[:2]))
     refused(
         "contrast=0.1.*has no exact kernel",
-        lambda: Convolutional(shallow(4), image_shape=SHAPE)(X[:2]),
+        lambda: Convolutional(SMALL, image_shape=SHAPE)(X[:2]),
     )
     refused("'threshold'.*>= 0", lambda: TwoSided(-1))
     refused("'size'.*>= 1", lambda: AdaptiveAvgPool(0))
+    refused("'size'.*>= 1", lambda: GaussianPool(0))
+    refused("'spread'.*> 0.*Got 0", lambda: GaussianPool(3, 0))
+    refused("'pool' parameter of shallow.*>= 1.*Got 0", lambda: shallow(pool=0))
     refused("'contrast'.*> 0 or None.*Got 0", lambda: Conv(3, contrast=0))
