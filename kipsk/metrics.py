@@ -7,7 +7,7 @@ their units differ.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -53,7 +53,17 @@ class Compression(NamedTuple):
     bytes: float  #: memory of the training rows and labels / that of the distilled ones
 
 
-def compression_ratio(X_s: ArrayLike, y_s: ArrayLike, X: ArrayLike, y: ArrayLike) -> Compression:
+class Stored(Protocol):
+    """A kernel that says what it keeps of the data."""
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of its arrays."""
+
+
+def compression_ratio(
+    X_s: ArrayLike, y_s: ArrayLike, X: ArrayLike, y: ArrayLike, *, kernel: Stored | None = None
+) -> Compression:
     """Return how many times smaller a distilled set is than the training set.
 
     The ratio in bytes is often smaller than the ratio in rows: a soft label is as many numbers as
@@ -69,6 +79,9 @@ def compression_ratio(X_s: ArrayLike, y_s: ArrayLike, X: ArrayLike, y: ArrayLike
         Training rows, in the dtype in which they are stored.
     y : array-like of shape (n,) or (n, n_outputs)
         Their labels or targets.
+    kernel : kernel object or None, default=None
+        ``distiller.kernel_``, to count what it keeps of the data beside the set: filters from data
+        and landmarks, ``kernel.stored_bytes``. None counts the set alone.
 
     Returns
     -------
@@ -102,6 +115,13 @@ def compression_ratio(X_s: ArrayLike, y_s: ArrayLike, X: ArrayLike, y: ArrayLike
                 f"{n_labels} instead."
             )
     size = {name: array.nbytes for name, array in arrays.items()}
+    if kernel is not None:
+        if not hasattr(kernel, "stored_bytes"):
+            raise ValueError(
+                "The 'kernel' parameter of compression_ratio must be a kernel of kipsk.kernels or "
+                f"None. Got {kernel!r} instead: pass distiller.kernel_."
+            )
+        size["X_s"] += kernel.stored_bytes
     return Compression(
         len(arrays["X"]) / len(arrays["X_s"]),
         (size["X"] + size["y"]) / (size["X_s"] + size["y_s"]),

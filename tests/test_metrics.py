@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial.distance import cdist
 
 from kipsk import metrics
+from kipsk.kernels import FullyConnected, Invariant, Landmarks, RandomFeatures
 from kipsk.metrics import (
     compression_ratio,
     distance_to_training,
@@ -236,9 +237,28 @@ def test_compression_by_hand():
     assert_allclose(images, [30, 120 * (50 + 2 * 4) / (4 * (50 * 4 + 3 * 8))])
 
 
+def test_filters_and_landmarks_count():
+    X, y = np.zeros((120, 48), np.uint8), np.zeros(120, np.uint8)
+    X_s, y_s = np.zeros((4, 48), np.float32), np.zeros((4, 3), np.float32)
+    own = 4 * (48 + 3) * 4
+    filters = np.zeros((2, 2, 3, 8), np.float32)
+    patches = RandomFeatures("convnet1", 2, 4, filters=filters, image_shape=(4, 4, 3))
+    landmarks = Landmarks("fc1", landmarks=np.zeros((5, 48), np.float32))
+    for kernel, bytes_kept in (
+        (FullyConnected(), 0),
+        (patches, 96 * 4),
+        (Invariant(patches), 96 * 4),
+        (landmarks, 5 * 48 * 4),
+    ):
+        assert kernel.stored_bytes == bytes_kept
+        found = compression_ratio(X_s, y_s, X, y, kernel=kernel)
+        assert_allclose(found, [30, 120 * 49 / (own + bytes_kept)])
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
+        ({"kernel": "fc1"}, "'kernel' parameter of compression_ratio .* Got 'fc1' instead"),
         ({"y": np.array(["a", "b"], dtype=object)}, "y must be an array .* Got dtype object"),
         ({"y": [0]}, "X and y must have equally many rows, and at least one. Got 2 and 1 instead"),
         ({"X_s": np.ones((0, 2)), "y_s": []}, "X_s and y_s must have .* Got 0 and 0 instead"),

@@ -292,6 +292,17 @@ class JaxKernel(Kernel):
         with own_settings():
             return np.array(_evaluate_diag(function, X.astype(dtype)))
 
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of the arrays that the kernel has from data, such as filters and landmarks.
+
+        They have to be kept with a distilled set that is made for this kernel, where numbers and
+        a seed take next to nothing.
+        """
+        values = self.get_params(deep=False).values()
+        arrays = sum(value.nbytes for value in values if isinstance(value, np.ndarray))
+        return arrays + sum(v.stored_bytes for v in values if isinstance(v, JaxKernel))
+
     def is_stationary(self) -> bool:
         """Return whether the kernel depends on ``x - x'`` alone.
 
