@@ -50,10 +50,11 @@ class Map(NamedTuple):
     n_networks: int = 16
     width: int = 32
     mirrored: int = 1  # 0: the map tells an image from its mirror image
-    size: int = 6  # of the filters of "shallow", as are the next three
+    size: int = 6  # of the filters of "shallow", as are the next four
     windows: int = 3
     threshold: float = 0.5
     pool: int = 3
+    depth: int = 1
 
     @property
     def is_whitened(self):
@@ -106,7 +107,7 @@ def kernel_of(dataset, own, resample=False):
     shape = SHAPES[dataset]
     architecture = own.architecture or ("convnet3" if shape[0] == 32 else "convnet2")
     if architecture == "shallow":
-        architecture = shallow(own.size, own.windows, own.threshold, pool=own.pool)
+        architecture = shallow(own.size, own.windows, own.threshold, pool=own.pool, depth=own.depth)
     kernel = RandomFeatures(
         architecture,
         own.n_networks,

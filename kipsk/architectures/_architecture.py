@@ -300,6 +300,7 @@ def shallow(
     threshold: float = 0.5,
     *,
     pool: int = 3,
+    depth: int = 1,
     **options: Unpack[Options],
 ) -> Architecture:
     """Return Conv with contrast normalisation, TwoSided, AvgPool, GaussianPool, Flatten, Dense.
@@ -320,6 +321,8 @@ def shallow(
         `AvgPool` takes means of ``pool`` x ``pool`` pixels before, which makes the windows cheap.
         An image of n pixels a side has ``(n - size + 1) // pool`` such means a side, which must be
         at least `windows`.
+    depth : int, default=1
+        Each layer beyond the first is Conv(3) and ReLU, between `AvgPool` and `GaussianPool`.
     **options : float or str
         ``w_std``, ``b_std`` and ``parameterization`` of `Architecture`.
 
@@ -328,8 +331,10 @@ def shallow(
     architecture : Architecture
     """
     pool = check_integer("shallow", "pool", pool, minimum=1)
+    depth = check_integer("shallow", "depth", depth, minimum=1)
     first = Conv(size, padding="VALID", contrast=0.1), TwoSided(threshold), AvgPool(pool)
-    return Architecture((*first, GaussianPool(windows), Flatten(), Dense()), **options)
+    more = (Conv(), Activation()) * (depth - 1)
+    return Architecture((*first, *more, GaussianPool(windows), Flatten(), Dense()), **options)
 
 
 class _OfDepth(Protocol):
@@ -337,7 +342,8 @@ class _OfDepth(Protocol):
 
 
 _NAMES = (
-    "fc1, fc2, ..., conv1, conv2, ..., convnet, convnet1, convnet2, ..., myrtle5, 7 or 10, shallow"
+    "fc1, fc2, ..., conv1, conv2, ..., convnet, convnet1, convnet2, ..., myrtle5, 7 or 10, "
+    "shallow, shallow2"
 )
 
 
@@ -351,7 +357,8 @@ def get_architecture(
     architecture : Architecture or str
         ``"fc1"`` is ``fully_connected(1)``, ``"conv3"`` is ``conv_vec(3)``, ``"convnet3"`` is
         ``convnet(3)``, ``"myrtle5"`` is ``myrtle(5)``, and other depths likewise. ``"convnet"`` is
-        ``convnet(3, first_conv=True)``, ``"shallow"`` is ``shallow()``.
+        ``convnet(3, first_conv=True)``, ``"shallow"`` is ``shallow()``, and ``"shallow2"`` is
+        ``shallow(5, 4, pool=2, depth=2)``.
     owner, also : str
         For the message: the object that has this parameter, and what else it accepts.
 
@@ -381,6 +388,8 @@ def get_architecture(
     if isinstance(architecture, str):
         if architecture == "shallow":
             return shallow()
+        if architecture == "shallow2":
+            return shallow(5, 4, pool=2, depth=2)
         if architecture == "convnet":
             return convnet(3, first_conv=True)
         match = re.fullmatch(r"(fc|conv|convnet|myrtle)([0-9]+)", architecture)

@@ -303,9 +303,8 @@ def apply_layer(
             means = [jnp.mean(x[:, i, j], axis=(1, 2)) for i in rows for j in columns]
             return jnp.stack(means, axis=1).reshape(len(x), layer.size, layer.size, x.shape[-1])
         case GaussianPool():
-            rows, columns = (layer.weights(n).astype(x.dtype) for n in x.shape[1:3])
-            x = jnp.einsum("ih,nhwc->niwc", rows, x)
-            return jnp.einsum("jw,niwc->nijc", columns, x)
+            down, across = (layer.weights(n).astype(x.dtype) for n in x.shape[1:3])
+            return jnp.einsum("jw,niwc->nijc", across, jnp.einsum("ih,nhwc->niwc", down, x))
         case TwoSided():
             # Both of a channel stand together, so that channels of several networks stay apart.
             return jnp.stack(activated(layer, x), axis=-1).reshape(*x.shape[:-1], -1)

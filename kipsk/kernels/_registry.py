@@ -12,6 +12,12 @@ from kipsk.kernels._dot_product import RBF, FullyConnected, Laplace
 from kipsk.kernels._infinite._convolutional import ConvNet, Convolutional, Myrtle
 from kipsk.kernels._random_features import RandomFeatures
 
+
+def _of_patches(deeper: str = "", **params: Given) -> RandomFeatures:
+    fixed = {"n_networks": 16, "filters": "patches", "resample": False}
+    return RandomFeatures(f"shallow{deeper}", **{**fixed, **params})
+
+
 # For each kind of name: a pattern whose named groups are keyword arguments, the names to show in
 # messages, and the function that takes these arguments.
 _ALIASES: tuple[tuple[str, str, Callable[..., JaxKernel]], ...] = (
@@ -34,6 +40,7 @@ _ALIASES: tuple[tuple[str, str, Callable[..., JaxKernel]], ...] = (
     ),
     (r"rbf", "rbf", RBF),
     (r"laplace", "laplace", Laplace),
+    (r"patches(?P<deeper>2)?", "patches, patches2", _of_patches),
     (r"rf_(?P<architecture>.+)", "rf_convnet3, rf_myrtle5, ...", RandomFeatures),
 )
 
@@ -49,7 +56,10 @@ def get_kernel(kernel: str | JaxKernel, **params: Given) -> JaxKernel:
         kernels of convolutional networks, such as ``get_kernel("convnet3", image_shape=(32, 32,
         3))``. ``"rbf"`` is `RBF` and ``"laplace"`` `Laplace`. ``"rf_"`` and the name of an
         architecture, such as ``"rf_convnet3"``, is the `RandomFeatures` of that architecture.
-        ``"_exp"`` behind a depth, as in ``"myrtle5_exp"``, is the exponential activation.
+        ``"patches"`` and ``"patches2"`` are one and two layers whose 512 first filters are patches
+        of the training images, ``RandomFeatures("shallow", 16, filters="patches",
+        resample=False)``. ``"_exp"`` behind a depth, as in ``"myrtle5_exp"``, is the exponential
+        activation.
         An object is returned as it is, or, if there are `params`, as a copy with these parameters.
     **params
         Constructor parameters of the kernel.

@@ -22,6 +22,7 @@ from kipsk.architectures import (
     GaussianPool,
     TwoSided,
     convnet,
+    get_architecture,
     shallow,
 )
 from kipsk.architectures._frozen import frozen_features
@@ -154,6 +155,9 @@ def test_gaussian_windows_are_those_of_numpy():
 def test_shallow_for_images_of_32_pixels():
     assert shallow().shapes((32, 32, 3), 7) == [
         (32, 32, 3), (27, 27, 7), (27, 27, 14), (9, 9, 14), (3, 3, 14), (126,), (1,)
+    ]  # fmt: skip
+    assert get_architecture("shallow2").shapes((28, 28, 1), 7)[-5:] == [
+        (12, 12, 7), (12, 12, 7), (4, 4, 7), (112,), (1,)
     ]  # fmt: skip
 
 

@@ -34,6 +34,8 @@ X = np.random.default_rng(0).standard_normal((4, 3))
         ("rbf", RBF()),
         ("laplace", Laplace()),
         ("rf_convnet", RandomFeatures("convnet")),
+        ("patches", RandomFeatures("shallow", 16, filters="patches", resample=False)),
+        ("patches2", RandomFeatures("shallow2", 16, filters="patches", resample=False)),
         ("rf_fc2", RandomFeatures("fc2")),
     ],
 )
