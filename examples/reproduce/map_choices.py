@@ -22,23 +22,31 @@ from kipsk.architectures import (
     Conv,
     Dense,
     Flatten,
+    GaussianPool,
     TwoSided,
     convnet,
+    shallow,
 )
 from kipsk.kernels import Invariant, RandomFeatures
 
 SHAPE = (32, 32, 3)
 
 
-def one_layer(size=6, windows=3, threshold=0.5, contrast=None, activation=None):
+def one_layer(size=6, windows=3, threshold=0.5, contrast=None, activation=None, pool=None):
     first = Conv(size, padding="VALID", contrast=contrast), activation or TwoSided(threshold)
-    return Architecture((*first, AdaptiveAvgPool(windows), Flatten(), Dense()))
+    return Architecture((*first, *(pool or (AdaptiveAvgPool(windows),)), Flatten(), Dense()))
 
 
-def two_layers():
-    first = Conv(5, contrast=0.1), TwoSided(0.5), AvgPool(2)
-    second = Conv(3), Activation("relu"), AdaptiveAvgPool(2)
-    return Architecture((*first, *second, Flatten(), Dense()))
+def soft(windows, spread):
+    return AvgPool(3), GaussianPool(windows, spread)
+
+
+def orthogonal(size, n_channels, n_filters):
+    """Return filters at right angles to each other, as long as normal ones are on average."""
+    rng, n = np.random.default_rng(0), size**2 * n_channels
+    blocks = [np.linalg.qr(rng.normal(size=(n, n)))[0] for _ in range(-(-n_filters // n))]
+    filters = np.sqrt(2) * np.concatenate(blocks, axis=1)[:, :n_filters]
+    return filters.reshape(size, size, n_channels, n_filters).astype(np.float32)
 
 
 class Line(NamedTuple):
@@ -60,6 +68,7 @@ LINES = [
     Line("ConvNet3, one network of width 128", convnet(3), 1, 128, "normal", True),
     Line("ConvNet3, filters from patches", convnet(3), 4, 32, "patches", True),
     Line("One layer, 114 normal filters", one_layer(), 3, 38, "normal", True),
+    Line("... orthogonal filters", one_layer(), 3, 38, "orthogonal", True),
     Line("... filters from patches of whitened images", one_layer(), 3, 38, "patches", True),
     Line("... of images as they are", one_layer(), 3, 38),
     Line("... contrast normalised", one_layer(contrast=0.1), 3, 38),
@@ -73,8 +82,15 @@ LINES = [
     Line("... 2 x 2 windows, 256 filters", one_layer(5, 2, contrast=0.1), 8, 32),
     Line("... 4 x 4 windows, 64 filters", one_layer(5, 4, contrast=0.1), 2, 32),
     Line("... 1 window, 1024 filters", one_layer(6, 1, contrast=0.1), 32, 32),
-    Line("... mirror images", one_layer(contrast=0.1), 3, 38, is_mirrored=True),
-    Line("Two layers, the second normal", two_layers(), 16, 32),
+    Line("... contrast 0.3", one_layer(contrast=0.3), 3, 38),
+    Line("... contrast 0.03", one_layer(contrast=0.03), 3, 38),
+    Line('Windows with soft borders: "shallow"', shallow(), 3, 38),
+    Line("... spread 0.4", one_layer(contrast=0.1, pool=soft(3, 0.4)), 3, 38),
+    Line("... spread 0.7", one_layer(contrast=0.1, pool=soft(3, 0.7)), 3, 38),
+    Line("... 2 x 2 windows, 256 filters", shallow(windows=2), 8, 32),
+    Line("... 4 x 4 windows, 64 filters", shallow(windows=4), 2, 32),
+    Line("... a second layer of 3 x 3 filters", shallow(depth=2), 7, 32),
+    Line("... mirror images", shallow(), 3, 38, is_mirrored=True),
 ]
 
 
@@ -93,11 +109,14 @@ def main(arguments):
         start, found = time.perf_counter(), []
         for seed, (as_they_are, whitened, labels) in enumerate(splits):
             Z = whitened if line.is_whitened else as_they_are
+            filters = line.filters
+            if filters == "orthogonal":
+                filters = orthogonal(6, SHAPE[-1], line.n_networks * line.width)
             kernel = RandomFeatures(
                 line.architecture,
                 line.n_networks,
                 line.width,
-                filters=line.filters,
+                filters=filters,
                 image_shape=SHAPE,
                 resample=False,
                 random_state=seed,

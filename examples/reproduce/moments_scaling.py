@@ -16,6 +16,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 from _common import provenance
+from cluster_speed import cluster_of
 
 from kipsk import KIPDistiller, Moments
 from kipsk.kernels import Landmarks, RandomFeatures
@@ -108,7 +109,7 @@ def part_pass(arguments):
 
 
 def part_workers(arguments):
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     rng = np.random.default_rng(0)
     n = 50_000
@@ -122,7 +123,7 @@ def part_workers(arguments):
 
     print("| where | s | of linear |\n|---|---|---|")
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1) as cluster,
+        cluster_of(2) as cluster,  # with one core each, and the settings of docs/cluster.md
         Client(cluster) as client,
         joblib.parallel_config("dask", client=client),
     ):

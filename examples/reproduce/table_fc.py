@@ -46,7 +46,9 @@ SHORT = {"max_iter": 300, "batch_size": 5000, "reg": 1e-6}
 # Chosen on held-out training rows, at 10 images per class.
 LONG = {"batch_size": 5000, "loss": "platt", "learning_rate": 0.16, "validation_fraction": 0.02}
 LONG_STEPS = {1: 3000, 10: 6000, 50: 2000}
-BY_MOMENTS = {"n_landmarks": 4000, "max_iter": 1500, "learning_rate": 0.1, "reg": 1e-3}
+BY_MOMENTS = {"n_landmarks": 4000, "max_iter": 1500, "learning_rate": 0.1, "reg": 1e-3, "finish": 0}
+# The finish: steps of the Platt loss on batches of the images and one copy of each.
+FINISH = {"loss": "platt", "batch_size": 5000, "learning_rate": 0.02, "validation_fraction": 0.02}
 NETWORK = {"width": 1024, "centering": True, "l2": 0.0}
 
 
@@ -156,8 +158,21 @@ def by_moments(cell, X, y, mirror):
         verbose=1,
     )
     model.fit_moments(moments)
-    print(f"ridge {model.ridge_:.2g}", flush=True)
-    return model
+    print(f"ridge {model.ridge_:.2g}, {time.perf_counter() - start:.0f} s", flush=True)
+    if not params["finish"]:
+        return model
+    own = slice(0, 2 * len(X) // (N_COPIES + 1))
+    finished = KIPDistiller(
+        moments.kernel_,
+        ipc=cell.ipc,
+        init=(model.X_s_, model.y_s_),
+        reg=params["reg"],
+        max_iter=params["finish"],
+        random_state=cell.seed,
+        verbose=1,
+        **FINISH,
+    )
+    return finished.fit(X[own], y[own])
 
 
 def main(arguments):

@@ -9,6 +9,7 @@ import math
 import subprocess
 import sys
 import time
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -142,6 +143,24 @@ def test_time_of_a_pair():
             if shape == (32, 32, 3) and name == "ConvNet3":
                 assert ratios[0] > 20
                 assert ratios[1] > 10
+
+
+def test_time_of_an_exponential_pair():
+    """The exponential activation has no arccos: it takes no longer than relu."""
+    print("\n| images | network | relu | with gradient | exponential | with gradient |")
+    print("|---|---|---|---|---|---|")
+    shape = (32, 32, 3)
+    for name, of in (("ConvNet3", partial(convnet, 3)), ("Myrtle5", partial(myrtle, 5))):
+        found = []
+        for activation in ("relu", "exp"):
+            kernel = Convolutional(of(activation), image_shape=shape).function()
+
+            def ours(X, Y, kernel=kernel):
+                return kernel.cross(kernel.prepare(X), kernel.prepare(Y))
+
+            found += of_pairs(ours, 8, 32, shape, 3)
+        print(f"| {shape} | {name} |", " | ".join(f"{ms:.3g}" for ms in found), "|", flush=True)
+        assert found[2] < 1.2 * found[0]
 
 
 # Not resource.getrusage: its peak is also that of the process that started this one.
