@@ -80,8 +80,9 @@ def compression_ratio(
     y : array-like of shape (n,) or (n, n_outputs)
         Their labels or targets.
     kernel : kernel object or None, default=None
-        ``distiller.kernel_``, to count what it keeps of the data beside the set: filters from data
-        and landmarks, ``kernel.stored_bytes``. None counts the set alone.
+        The kernel that predicts, ``distiller.predictor_.kernel_``, to count what it keeps of the
+        data beside the set: filters from data and landmarks, ``kernel.stored_bytes``. None counts
+        the set alone. A fitted ``preprocess_`` is not counted.
 
     Returns
     -------
@@ -119,7 +120,7 @@ def compression_ratio(
         if not hasattr(kernel, "stored_bytes"):
             raise ValueError(
                 "The 'kernel' parameter of compression_ratio must be a kernel of kipsk.kernels or "
-                f"None. Got {kernel!r} instead: pass distiller.kernel_."
+                f"None. Got {kernel!r} instead: pass distiller.predictor_.kernel_."
             )
         size["X_s"] += kernel.stored_bytes
     return Compression(

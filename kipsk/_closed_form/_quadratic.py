@@ -27,8 +27,10 @@ class Quadratic(NamedTuple):
         ``E[phi phi^T]``, or R with ``R R^T`` near it and fewer columns than rows.
     C : Array of shape (p, n_outputs)
         ``E[phi y^T]``.
-    y_squares, y_means : Arrays of shape (n_outputs,)
-        ``E[y^2]`` and ``E[y]`` of each output.
+    y_squares : Array of shape (n_outputs,)
+        ``E[y^2]`` of each output, or what else the error of W = 0 is.
+    variances : Array of shape (n_outputs,)
+        The variance of each output, in whose units `r2` is.
     n_rows : Array
         The number of rows, or the sum of their weights.
     """
@@ -36,7 +38,7 @@ class Quadratic(NamedTuple):
     H: PyTree
     C: PyTree
     y_squares: PyTree
-    y_means: PyTree
+    variances: PyTree
     n_rows: PyTree
 
     def times(self, W: Array) -> Array:
@@ -71,8 +73,8 @@ mean_squares.defvjp(_forward, _backward)
 
 def r2(quadratic: Quadratic, squares: Array) -> Array:
     """Return the mean over outputs of R2, from `mean_squares`; constant outputs do not count."""
-    variances = quadratic.y_squares - quadratic.y_means**2
-    varies = variances > 1e-6 * quadratic.y_squares
+    variances = quadratic.variances
+    varies = variances > 1e-6 * jnp.max(variances, initial=0)
     explained = jnp.where(varies, 1 - squares / jnp.where(varies, variances, 1), 0)
     return jnp.sum(explained) / jnp.maximum(jnp.sum(varies), 1)
 

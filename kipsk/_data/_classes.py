@@ -70,14 +70,14 @@ class ClassCoding(Coding):
             coding, _, targets = cls.encode("load_support", labels, np.float64)
             return coding, targets
         coding = cls(encode("load_support", arrays["classes"])[0])
-        unknown = np.setdiff1d(labels, coding.classes)
+        codes, unknown = codes_of(labels, coding.classes)
         if len(unknown):
             raise ValueError(
                 "The 'labels' of the file must be among its 'classes', "
                 f"{coding.classes[:10].tolist()}. Got {unknown[:5].tolist()} too: correct either "
                 "array of the file."
             )
-        return coding, coding.given(labels)
+        return coding, one_hot(codes, coding.n_outputs)
 
     def is_like(self, other: Coding) -> bool:
         """Return whether the classes are the same."""
@@ -125,9 +125,10 @@ class ClassCoding(Coding):
 
     def given(self, y_s: AnyArray, dtype: DTypeLike = np.float64) -> AnyArray:
         """Return the centred one-hot rows of class labels, and any other array as it is."""
-        if y_s.ndim == 1 and np.isin(y_s, self.classes).all():
-            return one_hot(np.searchsorted(self.classes, y_s), self.n_outputs, dtype)
-        return y_s
+        if y_s.ndim != 1:
+            return y_s
+        codes, unknown = codes_of(y_s, self.classes)
+        return y_s if len(unknown) else one_hot(codes, self.n_outputs, dtype)
 
     def strata(self, y_s: Floats) -> Ints:
         """Return the class of the largest entry of each label."""
@@ -157,3 +158,58 @@ class ClassCoding(Coding):
             f"contribute all their rows: {', '.join(scarce[:10])}"
             f"{', ...' if len(scarce) > 10 else ''}. {advice}"
         )
+
+
+def codes_of(y: AnyArray, classes: AnyArray) -> tuple[Ints, AnyArray]:
+    """Return the code of each label, and the labels that are not among the sorted classes.
+
+    No string is the label of a number: numpy, which takes both for strings, would find "10" among
+    the classes 9 and 10, and in another order.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,)
+    classes : ndarray of shape (n_classes,)
+        Sorted.
+
+    Returns
+    -------
+    codes : ndarray of shape (n,)
+        Of no meaning where a label is unknown.
+    unknown : ndarray
+        Sorted, each once.
+    """
+    if len(y) and _is_text(y) != _is_text(classes):
+        return np.zeros(len(y), np.intp), np.unique(y)
+    codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
+    return codes, np.unique(y[classes[codes] != y])
+
+
+def known_codes(y: AnyArray, classes: AnyArray, those: str) -> Ints:
+    """Return the code of each label; refuse labels that are not among the sorted classes.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,)
+    classes : ndarray of shape (n_classes,)
+        Sorted.
+    those : str
+        Where the classes come from, for the message.
+    """
+    codes, unknown = codes_of(y, classes)
+    if not len(unknown):
+        return codes
+    advice = "Name all of them there."
+    if _is_text(y) != _is_text(classes):
+        advice = (
+            f"These are such as {classes[:5].tolist()}, and no string is equal to a number: give "
+            "strings for both, or numbers."
+        )
+    raise ValueError(f"y holds labels that are not among {those}: {unknown[:5].tolist()}. {advice}")
+
+
+def _is_text(labels: AnyArray) -> bool:
+    """Return whether labels, which are of one type, are strings."""
+    return labels.dtype.kind in "UST" or (
+        labels.dtype == object and len(labels) > 0 and isinstance(labels[0], str)
+    )

@@ -70,11 +70,10 @@ def in_metric(quadratic: Quadratic, power: float) -> Quadratic:
     try:
         best = _cholesky.solve(_cholesky.factor(H.copy()), C)
     except np.linalg.LinAlgError:
-        raise ValueError(
-            "The 'ridge' of fit_moments must be large enough for H to have an inverse, unless "
-            "'power' is 1. Got a ridge below the rounding of H: raise it, or give power=1."
-        ) from None
+        raise _singular() from None
     values, vectors = _leading(H)
+    if not values[-1] > 0:
+        raise _singular()
     unit = values.mean()
     rest = (values[-1] / unit) ** (power - 1)
     # H multiplied from both sides with I - V d V^T: however near V is to eigenvectors, what comes
@@ -89,6 +88,13 @@ def in_metric(quadratic: Quadratic, power: float) -> Quadratic:
     C_metric = metric @ best
     lost = np.sum(best * (C_metric - C), axis=0)
     return quadratic._replace(H=metric, C=C_metric, y_squares=quadratic.y_squares + lost)
+
+
+def _singular() -> ValueError:
+    return ValueError(
+        "The 'ridge' of fit_moments must be large enough for H to have an inverse, unless 'power' "
+        "is 1. Got a ridge below the rounding of H: raise it, or give power=1."
+    )
 
 
 def _leading(H: Float64s) -> tuple[Float64s, Float64s]:

@@ -17,7 +17,7 @@ from kipsk._distil._targets import Change
 from kipsk._engine import current, sum_blocks
 from kipsk._engine._blas import single_threaded_blas
 from kipsk._jax import own_settings
-from kipsk._types import AnyArray, Float64s, Floats, PyTree
+from kipsk._types import AnyArray, Float64s, PyTree
 from kipsk.kernels._base import KernelFunction
 
 # Columns of one strip of the matrix of products. Each strip is computed right of the diagonal only:
@@ -49,7 +49,7 @@ class Sums(NamedTuple):
     Attributes
     ----------
     n_rows : float
-        The number of rows.
+        The number of rows of weight above zero, whatever their weights are.
     weight : float
         The sum of their weights.
     H : ndarray of shape (p, p)
@@ -90,7 +90,7 @@ class Sums(NamedTuple):
             H=self.H / n,
             C=(self.C - np.outer(self.phi, mean)) / (n * scale),
             y_squares=squares / (n * scale**2),
-            y_means=(self.y / n - mean) / scale,
+            variances=np.maximum(self.y_squares / n - (self.y / n) ** 2, 0) / scale**2,
             n_rows=np.float64(self.n_rows),
         )
 
@@ -185,7 +185,7 @@ def rows_of_block(way: Way, n_rows: int, n_features: int, block_size: int | str 
 def sums_over(
     way: Way,
     X: Rows,
-    y: Floats,
+    y: Rows,
     weight: Float64s,
     *,
     block_size: int | str = "auto",
@@ -198,8 +198,9 @@ def sums_over(
     ----------
     way : Way
     X : ndarray or Rows of shape (n, n_features)
-        Slices are read in order, once for each draw.
-    y : ndarray of shape (n, n_outputs)
+        Slices are read in order, each once.
+    y : ndarray or Rows of shape (n, n_outputs)
+        It is sliced like X.
     weight : ndarray of shape (n,)
     block_size : int or "auto"
         The most rows of a block.
@@ -212,13 +213,15 @@ def sums_over(
     size = rows_of_block(way, n, n_features, block_size)
 
     def blocks() -> Iterator[tuple[Any, ...]]:
-        for draw in range(n_draws):
-            for number, start in enumerate(range(0, n, size)):
-                s = slice(start, start + size)
-                block = X[s], y[s].astype(np.float64), weight[s] / n_draws
-                filled = [_filled(part, size) for part in block]
-                filled[2][len(block[2]) :] = 0
-                yield (*filled, np.uint32(number + draw * -(-n // size)))
+        n_blocks = -(-n // size)
+        for number, start in enumerate(range(0, n, size)):
+            s = slice(start, start + size)
+            block = X[s], y[s].astype(np.float64), weight[s] / n_draws
+            filled = [_filled(part, size) for part in block]
+            filled[2][len(block[2]) :] = 0
+            # All draws of a block, so that a file is read once.
+            for draw in range(n_draws):
+                yield (*filled, np.uint32(number + draw * n_blocks))
 
     function = Partial(_of_block, way)
     p = way.function.row_size(n_features)

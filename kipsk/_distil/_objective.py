@@ -73,7 +73,8 @@ LOSSES = {
     "mse": Loss(
         value=lambda prediction, y_t, params: mse(prediction, y_t),
         start={},
-        limit=lambda first, y_t: 1.1 * max(first, float(mse(0.0, y_t))),
+        # Noise for privacy may bring a loss below zero.
+        limit=lambda first, y_t: max(first + 0.1 * abs(first), 1.1 * float(mse(0.0, y_t))),
     ),
     "platt": Loss(
         value=lambda prediction, y_t, params: platt(prediction, y_t, params["log_scale"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -231,7 +232,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         given = check_given(settings.owner, moments, list(settings.kernels.members), own)
         check_settings(settings, held_out is not None)
         if held_out is not None:
-            check_given(settings.owner, held_out, [given[0].kernel_], own)
+            (held_out,) = check_given(settings.owner, held_out, [given[0].kernel_], own)
             check_like(given[0], held_out, "held_out")
         if rank is not None:
             check_integer(settings.owner, "rank", rank, minimum=1, also=" or None")
@@ -266,7 +267,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
             seen = [of_rank(one, rank) for one in seen]
         with own_settings(), single_threaded_blas:
             empty = Data(start.support.X[:0], coding, np.zeros(0, np.intp), start.support.y[:0])
-            objective, transformer = problem.objectives[0], given[0].preprocess
+            objective, transformer = problem.objectives[0], copy.deepcopy(given[0].preprocess)
             run = Run(settings, start, objective, empty, empty, transformer, quadratics[0])
             is_one = settings.goal.labels == "learned" and len(quadratics) == 1
             run = run._replace(solves_last=is_one and exponent < 1)

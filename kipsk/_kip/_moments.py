@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from kipsk._checks import check_integer, check_labels, check_positive, refuse
 from kipsk._closed_form._privacy import noise_deviation, noisy_sums
 from kipsk._closed_form._quadratic import Quadratic
-from kipsk._data._classes import ClassCoding
+from kipsk._data._classes import ClassCoding, known_codes
 from kipsk._data._coding import Coding
 from kipsk._data._labels import encode
 from kipsk._data._numbers import RealCoding
@@ -28,13 +28,13 @@ from kipsk._distil._targets import Change
 from kipsk._jax import own_settings
 from kipsk._kip._matching import check_left, check_noise, check_same, described_transformer
 from kipsk._kip._objectives import DRAWS, MAX_BYTES, as_it_is, way_of
-from kipsk._kip._preprocess import as_function
-from kipsk._kip._rows import Rows, weights
+from kipsk._kip._preprocess import as_function, check_function
+from kipsk._kip._rows import Rows, UnitVectors, weights
 from kipsk._storage._describe import describe
 from kipsk._storage._files import DAMAGED, write_atomically
 from kipsk._types import AnyArray, Float64s, Floats, Given, MatrixLike
 from kipsk.augment import _apply
-from kipsk.augment._augmentations import get_augmentation, without_flip
+from kipsk.augment._augmentations import get_augmentation, mixes_rows, without_flip
 from kipsk.kernels._base import PRNG, JaxKernel
 from kipsk.kernels._registry import of_images
 
@@ -67,7 +67,9 @@ class Moments(BaseEstimator):
         The images whose pixels are a row of X: for `augment`, and for a kernel that needs it.
     augment : str, callable, or list of these, default=None
         Changes of the rows that count as rows. Mirror images ("flip") are counted exactly, beside
-        the images; of any other augmentation `n_draws` are drawn for each row.
+        the images; of any other augmentation `n_draws` are drawn for each row. Those that mix
+        the targets of rows, such as `kipsk.augment.MixUp`, are refused: a pass could mix neighbours
+        alone, which often are of one class.
     n_draws : int, default=4
         How many times a random augmentation is drawn for each row.
     preprocess : transformer, default=None
@@ -99,7 +101,8 @@ class Moments(BaseEstimator):
     classes_ : ndarray of shape (n_classes,)
         The sorted classes; not for real targets.
     n_rows_ : float
-        The number of rows; with `epsilon` the noisy one.
+        The number of rows of weight above zero; with `epsilon` the noisy one. Weights do not change
+        it, and it is what generalised cross-validation counts in `KIPDistiller.fit_moments`.
     H_ : ndarray of shape (p, p)
         ``E[phi phi^T]`` over all rows, in float64.
     C_ : ndarray of shape (p, n_outputs)
@@ -119,6 +122,8 @@ class Moments(BaseEstimator):
     Memory is ``8 p^2`` bytes and one block. The products of a block are in float32, sums over
     blocks in float64 and in the order of the blocks, so that a cluster (see :doc:`/cluster`) gives
     the same bits as one process.
+
+    `KIPDistiller.fit_moments` calls no callbacks: they look at rows.
 
     Privacy: of the rows of one call the noisy H, C and class counts are kept and nothing else. They
     are the analytic Gaussian mechanism (Balle & Wang 2018, arXiv 1805.06530) of sums that one row
@@ -196,9 +201,7 @@ class Moments(BaseEstimator):
         -------
         self
         """
-        for name in [name for name in vars(self) if name.endswith("_") or name == "_sums"]:
-            delattr(self, name)
-        return self.partial_fit(X, y, sample_weight)
+        return self._become(self._emptied()._with_rows(X, y, sample_weight))
 
     def partial_fit(
         self, X: MatrixLike, y: MatrixLike, sample_weight: ArrayLike | None = None
@@ -223,8 +226,12 @@ class Moments(BaseEstimator):
         ------
         ValueError
             If a parameter breaks its rule, if the kernel has no finite features, if H would not fit
-            in memory, or for rows and labels that are not like those before.
+            in memory, or for rows and labels that are not like those before. The moments then stay
+            as they were.
         """
+        return self._become(copy.copy(self)._with_rows(X, y, sample_weight))
+
+    def _with_rows(self, X: MatrixLike, y: MatrixLike, sample_weight: ArrayLike | None) -> Self:
         is_first = not hasattr(self, "_sums")
         rows = Rows(self, X, is_first)
         targets, is_1d = self._targets(y)
@@ -249,6 +256,7 @@ class Moments(BaseEstimator):
             n_draws=n_draws,
             progress="moments" if self.verbose else None,
         )
+        self._check_sums(kernel, sums)
         if self.epsilon is not None:
             sums = self._noisy(sums)
         self._sums = sums if is_first else self._sums.plus(sums)
@@ -327,7 +335,11 @@ class Moments(BaseEstimator):
         ------
         ValueError
             If the file is damaged, or its moments are of another kernel, `preprocess` or classes.
+            This object then stays as it was.
         """
+        return self._become(self._emptied()._with_file(path))
+
+    def _with_file(self, path: str | os.PathLike[str]) -> Self:
         try:
             with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
@@ -341,14 +353,13 @@ class Moments(BaseEstimator):
                 f"({type(error).__name__}: {error}). It must be what Moments.save wrote."
             ) from error
         kernel = self._kernel()
-        if _needs_rows(kernel):
+        reason = _error_without_rows(kernel)
+        if reason is not None:
             raise ValueError(
-                f"The kernel {kernel!r} depends on training rows, of which there are none: pass "
-                "the 'kernel_' of the Moments that were saved."
-            )
-        kernel.function()
-        for name in [name for name in vars(self) if name.endswith("_")]:
-            delattr(self, name)
+                f"The kernel {kernel!r} cannot be used without training rows: {reason} Parameters "
+                "that depend on rows have their values in the 'kernel_' of the Moments that were "
+                "saved: pass it."
+            ) from reason
         self.n_features_in_ = int(facts["n_features_in"])
         if "feature_names" in arrays:
             self.feature_names_in_ = arrays["feature_names"].astype(object)
@@ -395,7 +406,7 @@ class Moments(BaseEstimator):
         mean = sums.x / sums.weight
         return mean, np.sqrt(np.maximum(sums.x_squares / sums.weight - mean**2, 0))
 
-    def _targets(self, y: MatrixLike) -> tuple[Floats, bool]:
+    def _targets(self, y: MatrixLike) -> tuple[Floats | UnitVectors, bool]:
         """Return the targets of each row, and whether y has one dimension."""
         if self.classes is None:
             y = np.asarray(y)
@@ -408,14 +419,7 @@ class Moments(BaseEstimator):
             return y.reshape(len(y), -1), y.ndim == 1
         check_labels(y)
         classes, y = self._classes(), column_or_1d(y, warn=True)
-        unknown = np.setdiff1d(y, classes)
-        if len(unknown):
-            raise ValueError(
-                f"y holds labels that are not among 'classes': {unknown[:5].tolist()}. Name all "
-                "of them there."
-            )
-        codes = np.searchsorted(classes, y)
-        return np.eye(len(classes), dtype=np.float32)[codes], True
+        return UnitVectors(known_codes(y, classes, "'classes'"), len(classes)), True
 
     def _classes(self) -> AnyArray:
         return encode("Moments", np.asarray(list(self.classes)))[0]  # type: ignore[arg-type]
@@ -426,12 +430,15 @@ class Moments(BaseEstimator):
     def _resolved(self, rows: Rows) -> JaxKernel:
         """Return the kernel with all parameters set; refuse one without finite features."""
         kernel = self._kernel()
-        if _needs_rows(kernel):
+        reason = _error_without_rows(kernel)
+        if reason is not None:
             if self.epsilon is not None:
                 rule = (
                     "resolved with public rows before private ones come: kernel.resolve(X_public)"
                 )
-                raise refuse("Moments", "kernel", rule, self.kernel)
+                raise ValueError(
+                    f"{refuse('Moments', 'kernel', rule, self.kernel)} As it is: {reason}"
+                ) from reason
             kernel = kernel.resolve(rows.seen(_RESOLVE_ROWS))
         check_finite("Moments", kernel)
         p = kernel.function().row_size(rows.n_seen)
@@ -450,17 +457,28 @@ class Moments(BaseEstimator):
     def _draws(self) -> int:
         return check_integer("Moments", "n_draws", self.n_draws, minimum=1)
 
-    def _change(self, rows: Rows, targets: Floats, rng: np.random.RandomState) -> Change | None:
+    def _change(
+        self, rows: Rows, targets: Floats | UnitVectors, rng: np.random.RandomState
+    ) -> Change | None:
         """Return what is done to raw rows, if there is an augmentation."""
         augmentation = get_augmentation("Moments", self.augment)
         if augmentation is None:
             return None
         shape = None if self.image_shape is None else tuple(int(n) for n in self.image_shape)
         with own_settings():
-            _apply.check("Moments", augmentation, rows.raw(64), targets[:64], shape)
+            X, y = rows.raw(64), targets[:64]
+            _apply.check("Moments", augmentation, X, y, shape)
+            if mixes_rows(augmentation, X, y, shape):
+                rule = (
+                    "an augmentation that leaves each row the target of its own (one that mixes "
+                    "rows, such as MixUp, would mix neighbours alone in a pass over rows in their "
+                    "order: give it to KIPDistiller, whose `fit` draws batches of rows)"
+                )
+                raise refuse("Moments", "augment", rule, self.augment)
             function = None
             if self.preprocess is not None:
                 function = as_function("Moments", self.preprocess, self.dtype)
+                check_function("Moments", function, X, rows.transformed(X))
             key = jax.random.key(int(rng.randint(2**31)), impl=PRNG)
             # Each call draws its own, whatever the seed.
             key = jax.random.fold_in(key, int(self._sums.n_rows) if hasattr(self, "_sums") else 0)
@@ -477,6 +495,16 @@ class Moments(BaseEstimator):
             rule = 'None or "flip" with epsilon: others may mix rows'
             raise refuse("Moments", "augment", rule, self.augment)
         return replace(way, max_norm=check_positive("Moments", "max_norm", self.max_norm))
+
+    def _check_sums(self, kernel: JaxKernel, sums: Sums) -> None:
+        """Refuse features that are too large to be squared and summed."""
+        if np.isfinite(np.diag(sums.H)).all() and np.isfinite(sums.C).all():
+            return
+        raise ValueError(
+            f"X must have rows whose features under {kernel!r} have finite squares in "
+            f"{self.dtype}. Got sums that are not finite instead: standardise the rows, for "
+            "instance with preprocess=StandardScaler().fit(X), or set dtype='float64'."
+        )
 
     def _noisy(self, sums: Sums) -> Sums:
         """Return the release of private sums: what it does not have is not known."""
@@ -539,6 +567,20 @@ class Moments(BaseEstimator):
             check_left(result._sums, self._sums, other._sums)
         return result
 
+    def _emptied(self) -> Self:
+        """Return a copy without the moments."""
+        return copy.copy(self)._forget()
+
+    def _forget(self) -> Self:
+        for name in [name for name in vars(self) if name.endswith("_") or name == "_sums"]:
+            delattr(self, name)
+        return self
+
+    def _become(self, other: Self) -> Self:
+        """Take over all that a copy has; what fails before leaves this object as it was."""
+        self.__dict__ = dict(vars(other))
+        return self
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_sums")
 
@@ -551,13 +593,13 @@ def _noise_generator() -> np.random.Generator:
     return np.random.default_rng()
 
 
-def _needs_rows(kernel: JaxKernel) -> bool:
-    """Return whether a kernel has parameters that are set from rows."""
+def _error_without_rows(kernel: JaxKernel) -> ValueError | None:
+    """Return why a kernel cannot be used before rows came, from which parameters may be set."""
     try:
         kernel.function()
-    except ValueError:
-        return True
-    return False
+    except ValueError as error:
+        return error
+    return None
 
 
 def check_finite(owner: str, kernel: JaxKernel) -> None:

@@ -8,9 +8,13 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from kipsk._checks import check_not_images, check_option
-from kipsk._data._containers import is_frame
+from kipsk._data._containers import is_frame, rows_like
+from kipsk._estimators._rounding import warn_of_rounding
 from kipsk._kip._preprocess import transformed
-from kipsk._types import Estimator, Float64s, Floats, MatrixLike
+from kipsk._types import Estimator, Float64s, Floats, Ints, MatrixLike
+
+# Rows that are looked at for what float32 takes from them.
+_LOOKED_AT = 1000
 
 
 class Rows:
@@ -27,6 +31,11 @@ class Rows:
         self._is_transformed = moments.preprocess is not None and moments.augment is None
         if moments.preprocess is not None:
             check_is_fitted(moments.preprocess)
+        if is_first:  # later rows would repeat it
+            given = self._slice(self._spread(_LOOKED_AT))
+            names = getattr(moments, "feature_names_in_", None)
+            part = validate_data(moments, given, dtype=moments.dtype, reset=False)
+            warn_of_rounding("Moments", given, part, names)
         self.n_seen = self.seen(1).shape[1]
         width = self.n_seen if self._is_transformed else moments.n_features_in_
         self.shape = (X.shape[0], width)
@@ -36,7 +45,7 @@ class Rows:
 
     def __getitem__(self, rows: slice) -> Floats:
         X = self.raw(rows)
-        return self._transformed(X) if self._is_transformed else X
+        return self.transformed(X) if self._is_transformed else X
 
     def raw(self, rows: slice | int) -> Floats:
         """Return rows as they came, or the first so many."""
@@ -46,15 +55,39 @@ class Rows:
 
     def seen(self, n: int) -> Floats:
         """Return at most n rows, evenly spaced, as the kernel sees them."""
-        step = max(1, -(-self._X.shape[0] // n))
-        X = self.raw(slice(0, None, step))
-        return X if self._moments.preprocess is None else self._transformed(X)
+        return self.transformed(self.raw(self._spread(n)))
+
+    def transformed(self, X: Floats) -> Floats:
+        """Return raw rows as `preprocess` makes them, which gets the names it was fitted with."""
+        transformer = self._moments.preprocess
+        if transformer is None or not len(X):
+            return X
+        rows = rows_like(self._X, X) if hasattr(transformer, "feature_names_in_") else X
+        return transformed(transformer, rows, self._moments.dtype)
+
+    def _spread(self, n: int) -> slice:
+        """Return at most n rows, evenly spaced."""
+        return slice(0, None, max(1, -(-self._X.shape[0] // n)))
 
     def _slice(self, rows: slice) -> MatrixLike:
         return self._X.iloc[rows] if hasattr(self._X, "iloc") else self._X[rows]
 
-    def _transformed(self, X: Floats) -> Floats:
-        return transformed(self._moments.preprocess, X, self._moments.dtype)
+
+class UnitVectors:
+    """The unit vector of each row's class, made when rows are sliced: all may not fit in memory."""
+
+    def __init__(self, codes: Ints, n_classes: int) -> None:
+        self._codes = codes
+        self.shape = (len(codes), n_classes)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> Float64s:
+        codes = self._codes[rows]
+        vectors = np.zeros((len(codes), self.shape[1]))
+        vectors[np.arange(len(codes)), codes] = 1
+        return vectors
 
 
 def weights(sample_weight: ArrayLike | None, n: int) -> Float64s:

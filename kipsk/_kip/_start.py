@@ -171,7 +171,10 @@ def start_of_moments(
         scale = _deviation(support.X)
     predict_kernel = kernels[0].for_prediction()
     if settings.kernels.predict is not None:
-        predict_kernel = settings.kernels.predict.resolve(support.X)
+        predict_kernel = settings.kernels.predict
+        if predict_kernel.resolve(support.X) != predict_kernel:
+            rule = "a resolved kernel in fit_moments, which sees no rows: call its resolve(X)"
+            raise refuse(owner, "predict_kernel", rule, predict_kernel)
     return Start(kernels, predict_kernel, scale, support, (0, 0))
 
 

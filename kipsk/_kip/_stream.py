@@ -20,7 +20,7 @@ from sklearn.utils import (
 from sklearn.utils.validation import validate_data
 
 from kipsk._checks import check_labels, check_not_images, refuse
-from kipsk._data._classes import ClassCoding
+from kipsk._data._classes import ClassCoding, known_codes
 from kipsk._data._coding import Data
 from kipsk._data._containers import is_frame, taken
 from kipsk._data._labels import encode, one_hot
@@ -201,14 +201,8 @@ class Reader:
         given: AnyArray = known if classes is None else encode(name, np.asarray(classes))[0]  # type: ignore[assignment]
         if known is not None and not np.array_equal(given, known):
             raise refuse(name, "classes", f"those of the first call, {known.tolist()}", classes)
-        unknown = np.setdiff1d(y, given)
-        if len(unknown):
-            raise ValueError(
-                f"y holds labels that are not among the classes of the first call of partial_fit: "
-                f"{unknown[:5].tolist()}. Name all of them there."
-            )
+        self.codes = known_codes(y, given, "the classes of the first call of partial_fit")
         self.classes = given
-        self.codes: Ints = np.asarray(np.searchsorted(given, y))
 
     @property
     def names(self) -> dict[str, Any]:

@@ -34,7 +34,9 @@ _ACTIVATIONS = {
     "erf": jax.scipy.special.erf,
     "gelu": lambda x: jax.nn.gelu(x, approximate=False),
 }
-_TINY = 1e-30  # a black image stays one
+# Added to variances of patches, so that a black image stays one. The derivative of `rsqrt` there is
+# its power -3/2, which float32 has to hold.
+_TINY = 1e-20
 _VARIANCE_FLOOR = 1e-5  # added to variances, because a channel of one colour has variance 0
 
 
@@ -250,9 +252,12 @@ def contrast_normalised(layer: Conv, x: Array, weight: Array) -> tuple[Array, Ar
     x, weight : Arrays
         Centred, if the layer normalises contrast.
     factor : Array of shape (n, H', W', 1) or None
+        In float32 at least, as all sums over pixels are: half precision is for products.
     """
     if layer.contrast is None:
         return x, weight, None
+    dtype, precise = x.dtype, jnp.promote_types(x.dtype, jnp.float32)
+    x, weight = x.astype(precise), weight.astype(precise)
     # The margins of an image have its mean.
     x = x - jnp.mean(x, axis=(1, 2, 3), keepdims=True)
     whole = jnp.mean(x**2, axis=(1, 2, 3), keepdims=True)[..., 0]
@@ -267,7 +272,8 @@ def contrast_normalised(layer: Conv, x: Array, weight: Array) -> tuple[Array, Ar
 
     variances = jnp.maximum(means(x**2) - means(x) ** 2, 0)
     factor = jax.lax.rsqrt(variances + layer.contrast * whole + _TINY)
-    return x, weight - jnp.mean(weight, axis=(0, 1, 2)), factor[..., None]
+    weight = weight - jnp.mean(weight, axis=(0, 1, 2))
+    return x.astype(dtype), weight.astype(dtype), factor[..., None]
 
 
 def apply_layer(
@@ -285,7 +291,9 @@ def apply_layer(
             weight, bias = weight_and_bias(architecture, number, layer, own, x)
             x, weight, factor = contrast_normalised(layer, x, weight)
             outputs = convolve(x, weight, layer.strides, layer.padding)
-            return (outputs if factor is None else outputs * factor) + bias
+            if factor is not None:
+                outputs = (outputs * factor).astype(outputs.dtype)
+            return outputs + bias
         case Dense():
             weight, bias = weight_and_bias(architecture, number, layer, own, x)
             return x @ weight + bias
@@ -303,8 +311,11 @@ def apply_layer(
             means = [jnp.mean(x[:, i, j], axis=(1, 2)) for i in rows for j in columns]
             return jnp.stack(means, axis=1).reshape(len(x), layer.size, layer.size, x.shape[-1])
         case GaussianPool():
-            down, across = (layer.weights(n).astype(x.dtype) for n in x.shape[1:3])
-            return jnp.einsum("jw,niwc->nijc", across, jnp.einsum("ih,nhwc->niwc", down, x))
+            # Half precision is for products of networks, not for sums over many pixels.
+            precise = jnp.promote_types(x.dtype, jnp.float32)
+            down, across = (layer.weights(n).astype(precise) for n in x.shape[1:3])
+            pooled = jnp.einsum("ih,nhwc->niwc", down, x.astype(precise))
+            return jnp.einsum("jw,niwc->nijc", across, pooled).astype(x.dtype)
         case TwoSided():
             # Both of a channel stand together, so that channels of several networks stay apart.
             return jnp.stack(activated(layer, x), axis=-1).reshape(*x.shape[:-1], -1)

@@ -8,11 +8,12 @@ from typing import cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from kipsk._checks import check_positive, refuse
-from kipsk._types import Given
-from kipsk.augment._apply import Function, check_function, check_share
+from kipsk._types import Floats, Given
+from kipsk.augment._apply import Function, _jitted, check_function, check_share
 from kipsk.augment._base import FUNCTIONS, Augmentation, Compose, OfImages
 from kipsk.augment._pixels import (
     cropped,
@@ -24,6 +25,10 @@ from kipsk.augment._pixels import (
     some,
     symmetric_beta,
 )
+
+# Rows and draws that `mixes_rows` tries an augmentation on.
+_TRIED_ROWS = 64
+_TRIES = 8
 
 
 @dataclass(frozen=True)
@@ -48,14 +53,49 @@ class Flip(OfImages):
 def without_flip(augmentation: Function | None) -> tuple[float, Function | None]:
     """Return the chance that an augmentation begins with a mirror image, and what follows.
 
-    The two cases of `Flip` can both be counted, which draws of it only estimate.
+    The two cases of `Flip` can both be counted, which draws of it only estimate. A subclass may do
+    anything else, and is drawn.
     """
-    match augmentation:
-        case Flip():
-            return augmentation.p, None
-        case Compose(augmentations=(Flip() as flip, *rest), p=1):
-            return flip.p, rest[0] if len(rest) == 1 else Compose(tuple(rest)) if rest else None
+    if type(augmentation) is Flip:
+        return augmentation.p, None
+    if type(augmentation) is Compose and augmentation.p == 1:
+        first, *rest = augmentation.augmentations
+        if type(first) is Flip:
+            return first.p, rest[0] if len(rest) == 1 else Compose(tuple(rest)) if rest else None
     return 0.0, augmentation
+
+
+def mixes_rows(
+    augmentation: Function, X: Floats, y: Floats, image_shape: tuple[int, ...] | None
+) -> bool:
+    """Return whether an augmentation gives rows a share of the targets of others.
+
+    It is tried: the targets of every other row are replaced, and the rest must not notice in a few
+    draws. An augmentation that only measures a batch, such as `Noise`, mixes nothing.
+
+    Parameters
+    ----------
+    augmentation : callable
+        From `get_augmentation`, and checked.
+    X, y : ndarrays of shapes (n, d) and (n, ...)
+        Some rows and their targets, which are repeated if they are few.
+    image_shape : tuple (H, W, C) or None
+    """
+    if not hasattr(augmentation, "with_targets"):
+        return False
+    X, y = (np.resize(rows, (_TRIED_ROWS, *rows.shape[1:])) for rows in (X, y))
+    images = X if image_shape is None else X.reshape(len(X), *image_shape)
+    replaced = y.copy()
+    replaced[1::2] += np.abs(y).max() or 1
+    for seed in range(_TRIES):
+        key = jax.random.key(seed, impl="threefry2x32")
+        own, its = (
+            np.asarray(_jitted(augmentation, key, jnp.asarray(images), jnp.asarray(targets))[1])
+            for targets in (y, replaced)
+        )
+        if not np.allclose(own[::2], its[::2], 1e-5, 1e-5 * np.abs(own).max()):
+            return True
+    return False
 
 
 @dataclass(frozen=True)

@@ -154,6 +154,15 @@ class FeatureFunction(KernelFunction):
         return A
 
 
+def not_known_yet(owner: str, name: str, value: str) -> ValueError:
+    """Return the error for the bytes of an array that is still to be taken from rows."""
+    return ValueError(
+        f"The {name!r} parameter of {owner} must be an array for its bytes to be counted. Got "
+        f"{value!r} instead, which depends on data: call kernel.resolve(X) first, or take the "
+        "kernel that predicts, distiller.predictor_.kernel_."
+    )
+
+
 def with_constant(features: Array, constant: Array | float) -> Array:
     """Return features and one more, which is the same for all rows."""
     last = jnp.broadcast_to(jnp.asarray(constant, features.dtype), (len(features), 1))
@@ -297,7 +306,8 @@ class JaxKernel(Kernel):
         """Bytes of the arrays that the kernel has from data, such as filters and landmarks.
 
         They have to be kept with a distilled set that is made for this kernel, where numbers and
-        a seed take next to nothing.
+        a seed take next to nothing. Raises ValueError if the arrays are still to be taken from
+        rows.
         """
         values = self.get_params(deep=False).values()
         arrays = sum(value.nbytes for value in values if isinstance(value, np.ndarray))

@@ -20,7 +20,7 @@ from kipsk.architectures._layers import checked_shape
 from kipsk.kernels._base import FeatureFunction, JaxKernel, KernelFunction
 from kipsk.kernels._infinite._convolutional import ConvolutionalFunction
 from kipsk.kernels._products import DotProductFunction
-from kipsk.kernels._registry import get_kernel
+from kipsk.kernels._registry import get_kernel, of_images
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,9 @@ class InvariantFeaturesFunction(FeatureFunction):
     def row_size(self, n_features: int) -> int:
         return self.base.row_size(n_features)
 
+    def is_slow(self, n_features: int) -> bool:
+        return self.base.is_slow(n_features)
+
 
 class Invariant(JaxKernel):
     r"""A kernel averaged over a transformation that leaves classes alone, such as mirroring.
@@ -176,6 +179,10 @@ class Invariant(JaxKernel):
     @property
     def recommended_dtype(self) -> str:  # type: ignore[override]
         return self._base().recommended_dtype
+
+    @property
+    def stored_bytes(self) -> int:
+        return self._base().stored_bytes
 
     def for_prediction(self) -> JaxKernel:
         """Return the mean of the kernel that `kernel` predicts with."""
@@ -240,15 +247,13 @@ class Invariant(JaxKernel):
 
     def _base(self) -> JaxKernel:
         base = get_kernel(self.kernel)
-        params = base.get_params()
-        if self.image_shape is None or "image_shape" not in params:
+        if self.image_shape is None:
             return base
-        own = params["image_shape"]
-        if own is None:
-            return get_kernel(base, image_shape=self.image_shape)
-        if tuple(own) != tuple(self.image_shape):
+        shape = checked_shape("Invariant", "image_shape", self.image_shape, n_dims=(3,))
+        own = base.get_params().get("image_shape")
+        if own is not None and tuple(own) != shape:
             raise refuse("Invariant", "image_shape", f"that of its kernel, {own}", self.image_shape)
-        return base
+        return of_images(base, shape)
 
     def _of(self, base: JaxKernel) -> Invariant:
         return Invariant(base, self.transform, self.image_shape)

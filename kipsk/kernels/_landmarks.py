@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -11,15 +12,23 @@ import numpy as np
 from jax import Array
 from jax.tree_util import register_dataclass
 from numpy.typing import ArrayLike
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import solve_triangular
 from sklearn.cluster import kmeans_plusplus
 
 from kipsk._checks import check_integer, check_option, check_rows, refuse
+from kipsk._closed_form import _cholesky
 from kipsk._closed_form._centre import centre_of
 from kipsk._closed_form._products import matmul
 from kipsk._jax import own_settings
 from kipsk._types import AnyArray, Float64s, Given, Ints, PyTree
-from kipsk.kernels._base import FeatureFunction, JaxKernel, KernelFunction, evaluate, prepare
+from kipsk.kernels._base import (
+    FeatureFunction,
+    JaxKernel,
+    KernelFunction,
+    evaluate,
+    not_known_yet,
+    prepare,
+)
 from kipsk.kernels._registry import get_kernel
 
 _WAYS = ("rpcholesky", "kmeans++", "random")
@@ -52,12 +61,16 @@ class LandmarksFunction(FeatureFunction):
     whitening: AnyArray
 
     def prepare(self, X: Array) -> Array:
+        _check_width(X.shape[1], self.landmarks)
         landmarks = self.base.prepare(jnp.asarray(self.landmarks, X.dtype))
         K = self.base.cross(self.base.prepare(X), landmarks)
         return matmul(K, jnp.asarray(self.whitening, K.dtype)).astype(X.dtype)
 
     def row_size(self, n_features: int) -> int:
         return len(self.landmarks)
+
+    def is_slow(self, n_features: int) -> bool:
+        return self.base.is_slow(n_features)
 
 
 class Landmarks(JaxKernel):
@@ -95,7 +108,8 @@ class Landmarks(JaxKernel):
     True
     """
 
-    _whitening: Float64s | None = None
+    # What it was computed from, and the whitening.
+    _whitening: tuple[object, Float64s] | None = None
     _is_resolved: bool = False
 
     def __init__(
@@ -119,6 +133,20 @@ class Landmarks(JaxKernel):
     def recommended_learning_rate(self) -> float:  # type: ignore[override]
         return get_kernel(self.kernel).recommended_learning_rate
 
+    @property
+    def recommended_batch_size(self) -> int:  # type: ignore[override]
+        return get_kernel(self.kernel).recommended_batch_size
+
+    @property
+    def recommended_dtype(self) -> str:  # type: ignore[override]
+        return get_kernel(self.kernel).recommended_dtype
+
+    @property
+    def stored_bytes(self) -> int:
+        if isinstance(self.landmarks, str):
+            raise not_known_yet("Landmarks", "landmarks", self.landmarks)
+        return np.asarray(self.landmarks).nbytes + get_kernel(self.kernel).stored_bytes
+
     def resolve(self, X: ArrayLike) -> JaxKernel:
         """Return the kernel with the landmarks that it chose among the rows of X.
 
@@ -133,9 +161,11 @@ class Landmarks(JaxKernel):
             With arrays as `landmarks`, and with fewer of them than `n_components` if X has fewer
             different rows.
         """
-        if self._is_resolved:
+        if self._is_resolved and not isinstance(self.landmarks, str):
             return self
         X = check_rows("X", X)
+        if not isinstance(self.landmarks, str):
+            _check_width(X.shape[1], _checked_landmarks(self.landmarks))
         base = get_kernel(self.kernel).resolve(X)
         landmarks = self.landmarks
         if isinstance(landmarks, str):
@@ -218,14 +248,42 @@ class Landmarks(JaxKernel):
                 f"The 'landmarks' parameter of Landmarks is {self.landmarks!r}, which depends on "
                 "data: call resolve(X) first."
             )
-        landmarks = np.asarray(self.landmarks)
-        if landmarks.ndim != 2 or not len(landmarks):
-            rule = f"one of {list(_WAYS)} or an array of shape (n_landmarks, n_features)"
-            raise refuse("Landmarks", "landmarks", rule, self.landmarks)
+        landmarks = _checked_landmarks(self.landmarks)
         base = _checked(get_kernel(self.kernel).function())
-        if self._whitening is None:  # kept, because it takes n_landmarks^3 operations
-            self._whitening = _whitening(base, landmarks)
-        return LandmarksFunction(base, landmarks, self._whitening)
+        # It is kept, because it takes n_landmarks^3 operations, and only for what it was computed
+        # from: the kernel inside and the landmarks can be changed without `set_params`.
+        origin = _description(base, landmarks)
+        if self._whitening is None or self._whitening[0] != origin:
+            self._whitening = origin, _whitening(base, landmarks)
+        return LandmarksFunction(base, landmarks, self._whitening[1])
+
+
+def _checked_landmarks(landmarks: ArrayLike) -> AnyArray:
+    array = np.asarray(landmarks)
+    if array.ndim != 2 or not len(array):
+        rule = f"one of {list(_WAYS)} or an array of shape (n_landmarks, n_features)"
+        raise refuse("Landmarks", "landmarks", rule, landmarks)
+    return array
+
+
+def _check_width(n_features: int, landmarks: AnyArray) -> None:
+    """Refuse rows that do not have as many features as the landmarks."""
+    if n_features != landmarks.shape[1]:
+        raise ValueError(
+            f"The rows that Landmarks is given must have {landmarks.shape[1]} features, as its "
+            f"landmarks do. Got rows of {n_features} features instead: pass rows like the "
+            "landmarks, or Landmarks whose 'landmarks' are rows like these."
+        )
+
+
+def _description(base: KernelFunction, landmarks: AnyArray) -> tuple[object, str]:
+    """Return what is equal for equal kernels and landmarks, and small."""
+    leaves, structure = jax.tree.flatten((base, landmarks))
+    digest = hashlib.blake2b(digest_size=16)
+    for leaf in map(np.asarray, leaves):
+        digest.update(f"{leaf.dtype} {leaf.shape}".encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return structure, digest.hexdigest()
 
 
 def _checked(base: KernelFunction) -> KernelFunction:
@@ -246,7 +304,15 @@ def _whitening(base: KernelFunction, landmarks: AnyArray) -> Float64s:
             "kernel a bias, or choose other landmarks."
         )
     K.flat[:: len(K) + 1] += _JITTER * np.trace(K) / len(K)
-    return solve_triangular(cholesky(K, lower=True), np.eye(len(K)), lower=True).T
+    try:
+        L = _cholesky.factor(K)
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            "The 'kernel' parameter of Landmarks must be positive semi-definite. Got one whose "
+            f"matrix between the {len(K)} landmarks has eigenvalues below -{_JITTER:g} of its mean "
+            f"diagonal entry, {base!r}: use another kernel, or other parameters of it."
+        ) from None
+    return solve_triangular(L, np.eye(len(K)), lower=True, check_finite=False).T
 
 
 def _rp_cholesky(base: KernelFunction, X: AnyArray, n: int, rng: np.random.RandomState) -> Ints:
@@ -260,10 +326,13 @@ def _rp_cholesky(base: KernelFunction, X: AnyArray, n: int, rng: np.random.Rando
         left = np.array(_diag(base, prepared), np.float64)
         start, chosen = left.sum(), np.zeros(0, int)
         factor = np.zeros((len(X), n))
+        size = max(1, n // _ROUNDS)
         while len(chosen) < n and left.sum() > _JITTER * start:
-            size = min(max(1, n // _ROUNDS), n - len(chosen))
-            block = np.unique(rng.choice(len(X), size, p=left / left.sum()))
-            columns = np.asarray(_columns(base, prepared, block))
+            drawn = rng.choice(len(X), min(size, n - len(chosen)), p=left / left.sum())
+            block = np.unique(drawn)
+            # Filled up with its last row, because `_columns` is compiled for each length.
+            filled = np.pad(block, (0, size - len(block)), mode="edge")
+            columns = np.asarray(_columns(base, prepared, filled))[:, : len(block)]
             k = len(chosen)
             columns = columns - factor[:, :k] @ factor[block, :k].T
             own, kept = _pivots(columns[block], left[block], rng)

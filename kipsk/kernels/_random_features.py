@@ -15,11 +15,20 @@ from jax.tree_util import register_dataclass
 from numpy.typing import ArrayLike
 
 from kipsk._checks import check_integer, check_option, refuse
+from kipsk._jax import own_settings
 from kipsk._types import AnyArray
 from kipsk.architectures import Architecture, Conv, Dense, Shape, get_architecture
 from kipsk.architectures._frozen import GROUP_BYTES, frozen_features, in_groups
 from kipsk.architectures._function import Params, apply, init, through, with_filters
-from kipsk.kernels._base import PRNG, FeatureFunction, JaxKernel, check_rows, with_constant
+from kipsk.architectures._layers import check_n_dims, output_shape
+from kipsk.kernels._base import (
+    PRNG,
+    FeatureFunction,
+    JaxKernel,
+    check_rows,
+    not_known_yet,
+    with_constant,
+)
 from kipsk.kernels._patches import MAX_IMAGES, patch_filters
 
 _KINDS = ("nngp", "ntk")
@@ -179,7 +188,8 @@ class RandomFeatures(JaxKernel):
     Notes
     -----
     Features are computed in float32. Their rounding error is far below the error of the sample, but
-    a ridge much smaller than the recommended one magnifies it.
+    a ridge much smaller than the recommended one magnifies it. They are float32 for rows of float64
+    too: ``Moments(dtype="float64")`` changes nothing for this kernel.
 
     Outside of a distiller this is one fixed kernel: in scikit-learn's SVC, KernelRidge or Nystroem
     the same networks are drawn in `fit` and in `predict`. The kernel's entries are of order one and
@@ -269,19 +279,33 @@ class RandomFeatures(JaxKernel):
         number, first = self._first_layer(architecture)
         X = check_rows("X", X)
         shape = architecture.input_shape(X.shape[1], self.image_shape, owner="RandomFeatures")
-        if first.size > min(shape[:2]):
-            rule = f"an architecture whose first filters fit into images of {shape[0]} x {shape[1]}"
+        before = architecture.layers[:number]
+        seen = shape  # by the first filters
+        for i, layer in enumerate(before):
+            seen = output_shape(i, layer, seen, units=0)  # none of them has units
+        check_n_dims(number, first, len(seen))
+        if first.size > min(seen[:2]):
+            rule = f"an architecture whose first filters fit into images of {seen[0]} x {seen[1]}"
+            rule += ", to which the layers before them bring the rows" if before else ""
             raise refuse("RandomFeatures", "architecture", rule, self.architecture)
         n_networks = check_integer("RandomFeatures", "n_networks", self.n_networks, minimum=1)
         width = check_integer("RandomFeatures", "width", self.width, minimum=1)
         seed = check_integer("RandomFeatures", "random_state", self.random_state, minimum=0)
         rng = np.random.RandomState(seed)
-        chosen = X[np.sort(rng.permutation(len(X))[:MAX_IMAGES])].reshape(-1, *shape)
-        images = np.asarray(through(architecture.layers[:number], chosen))
+        images = X[np.sort(rng.permutation(len(X))[:MAX_IMAGES])].reshape(-1, *shape)
+        if before:
+            with own_settings():  # the same filters whether the user has float64 in JAX or not
+                images = np.asarray(through(before, images))
         filters = patch_filters(images, first, n_networks * width, rng)
         kernel = type(self)(**{**self.get_params(), "filters": filters})
         kernel.function()
         return kernel
+
+    @property
+    def stored_bytes(self) -> int:
+        if self._takes_patches:
+            raise not_known_yet("RandomFeatures", "filters", "patches")
+        return super().stored_bytes
 
     @property
     def _takes_patches(self) -> bool:

@@ -101,6 +101,9 @@ def get_kernel(kernel: str | JaxKernel, **params: Given) -> JaxKernel:
 def of_images(kernel: str | JaxKernel, image_shape: Given) -> JaxKernel:
     """Return a kernel that knows the shape of images, if it asks for one and has none.
 
+    A kernel of another kernel, such as `Landmarks`, asks for it if the one inside does. One with a
+    shape of its own, such as `Invariant`, passes that on itself.
+
     Parameters
     ----------
     kernel : str or kernel object
@@ -108,6 +111,15 @@ def of_images(kernel: str | JaxKernel, image_shape: Given) -> JaxKernel:
         None leaves the kernel as it is.
     """
     resolved = get_kernel(kernel)
-    if image_shape is None or resolved.get_params().get("image_shape", 0) is not None:
+    if image_shape is None:
         return resolved
-    return get_kernel(resolved, image_shape=tuple(image_shape))
+    params = resolved.get_params()
+    if "image_shape" in params:
+        if params["image_shape"] is not None:
+            return resolved
+        return get_kernel(resolved, image_shape=tuple(image_shape))
+    if not isinstance(params.get("kernel"), str | JaxKernel):
+        return resolved
+    inside = get_kernel(params["kernel"])
+    knowing = of_images(inside, image_shape)
+    return resolved if knowing is inside else type(resolved)(**{**params, "kernel": knowing})

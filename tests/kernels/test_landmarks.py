@@ -18,8 +18,19 @@ from sklearn.base import clone
 from sklearn.kernel_approximation import Nystroem
 from sklearn.svm import SVC
 
-from kipsk import KIPDistiller
-from kipsk.kernels import RBF, FullyConnected, Landmarks, Laplace, RandomFeatures
+from kipsk import KIPDistiller, Moments
+from kipsk._closed_form import _cholesky
+from kipsk.kernels import (
+    RBF,
+    ConvNet,
+    FullyConnected,
+    Invariant,
+    Landmarks,
+    Laplace,
+    RandomFeatures,
+    StaxKernel,
+    _landmarks,
+)
 
 WAYS = ["rpcholesky", "kmeans++", "random"]
 every_way = pytest.mark.parametrize("way", WAYS)
@@ -277,6 +288,106 @@ def test_new_parameters_after_a_call():
     assert_array_equal(kernel(X), Landmarks(RBF(1.0), 5, landmarks="random")(X))
 
 
+def test_parameters_that_are_set_as_attributes():
+    """Oracle: a kernel that has never been called."""
+    inner = FullyConnected()
+    kernel = Landmarks(inner, landmarks=Z.copy())
+    kernel(X)
+    inner.depth = 3
+    assert_array_equal(kernel(X), Landmarks(FullyConnected(3), landmarks=Z)(X))
+    kernel.landmarks = X[:20].copy()
+    assert_array_equal(kernel(X), Landmarks(FullyConnected(3), landmarks=X[:20])(X))
+    kernel.landmarks[0] += 1
+    assert_array_equal(kernel(X), Landmarks(FullyConnected(3), landmarks=kernel.landmarks)(X))
+    resolved = Landmarks("fc1", 5).resolve(X)
+    resolved.landmarks = "random"
+    expected = Landmarks("fc1", 5, landmarks="random").resolve(X)
+    assert_array_equal(resolved.resolve(X).landmarks, expected.landmarks)
+
+
+def test_whitening_is_computed_once(monkeypatch):
+    calls = []
+    factor = _cholesky.factor
+    monkeypatch.setattr(_cholesky, "factor", lambda K: calls.append(len(K)) or factor(K))
+    kernel = Landmarks(FullyConnected(2), landmarks=Z).resolve(X)
+    first = kernel.function().whitening
+    kernel(X)
+    assert kernel.function().whitening is first
+    assert calls == [len(Z)]
+
+
+def test_whitening_in_strips(monkeypatch):
+    """Oracle: scipy's inverse of the Cholesky factor of the whole matrix, by numpy."""
+    monkeypatch.setattr(_cholesky, "_STRIP", 5)
+    K = FullyConnected()(Z)
+    K += 1e-6 * np.trace(K) / len(K) * np.eye(len(K))
+    expected = np.linalg.inv(np.linalg.cholesky(K)).T
+    found = Landmarks("fc1", landmarks=Z).function().whitening
+    np.testing.assert_allclose(found, expected, 1e-6, 1e-6 * largest(expected))
+
+
+def minus_distances(x1, x2):
+    return 9 - jnp.sum((x1[:, None] - x2) ** 2, axis=-1)
+
+
+def test_a_kernel_that_is_not_positive():
+    message = r"(?s)'kernel' parameter of Landmarks must be positive semi-definite.*14 landmarks"
+    with pytest.raises(ValueError, match=message):
+        Landmarks(StaxKernel(minus_distances), landmarks=Z).function()
+
+
+def test_rows_of_another_width():
+    kernel = Landmarks("fc1", landmarks=Z)
+    message = "must have 5 features, as its landmarks do. Got rows of 4 features"
+    for rows in (X[:, :4], X[:, :4] + 1000):
+        for call in (kernel, kernel.resolve, kernel.diag):
+            with pytest.raises(ValueError, match=message):
+                call(rows)
+    with pytest.raises(ValueError, match=message):
+        kernel.function().prepare(jnp.asarray(X[:, :4]))
+
+
+def test_what_the_kernel_inside_recommends():
+    images = ConvNet(1, image_shape=(4, 4, 1))
+    kernel = Landmarks(images, landmarks=np.eye(3, 16))
+    for outer in (kernel, Invariant(kernel, image_shape=(4, 4, 1)), Landmarks("convnet1")):
+        assert outer.recommended_dtype == images.recommended_dtype == "float32"
+        assert outer.recommended_batch_size == images.recommended_batch_size == 500
+    assert Landmarks("fc1").recommended_dtype == "float64"
+    assert kernel.function().is_slow(16)
+    assert Invariant(kernel, image_shape=(4, 4, 1)).function().is_slow(16)
+    assert not kernel.function().has_slow_pairs(16)
+    assert not Landmarks("fc1", landmarks=Z).function().is_slow(5)
+
+
+def test_bytes_that_are_not_known_yet(digits):
+    X = digits[0][:40]
+    patches = RandomFeatures("convnet1", 2, 4, filters="patches", resample=False)
+    shape = 8, 8, 1
+    for kernel, name in (
+        (Landmarks("fc1"), "landmarks"),
+        (Invariant(Landmarks("fc1"), image_shape=shape), "landmarks"),
+        (patches, "filters"),
+        (Landmarks(patches, landmarks=X), "filters"),
+        (Landmarks("patches", landmarks=X), "filters"),
+        (Invariant("patches", image_shape=shape), "filters"),
+    ):
+        message = rf"'{name}' parameter .*resolve\(X\) first, or take .*predictor_\.kernel_"
+        with pytest.raises(ValueError, match=message):
+            _ = kernel.stored_bytes
+    assert Landmarks("fc1", landmarks=X.tolist()).stored_bytes == 40 * 64 * 8
+    chosen = Invariant(Landmarks("fc1", 7), image_shape=shape).resolve(X)
+    assert chosen.stored_bytes == 7 * 64 * X.itemsize
+    assert RBF().stored_bytes == 0
+
+
+def test_blocks_of_pivots_are_compiled_once():
+    _landmarks._columns.clear_cache()
+    kernel = Landmarks(RBF(1.0), 60, random_state=1).resolve(clusters(300))
+    assert len(kernel.landmarks) == 60
+    assert _landmarks._columns._cache_size() == 1
+
+
 @pytest.mark.parametrize("landmarks", ["random", Z])
 def test_in_svc(landmarks, digits):
     X, X_test, y, y_test = digits
@@ -296,6 +407,24 @@ def test_in_a_distiller(digits):
     start = KIPDistiller(kernel=Landmarks("fc1", 50), **params | {"max_iter": 1}).fit(X, y)
     assert (distiller.X_s_ != start.X_s_).any()
     assert distiller.score(X_test, y_test) > max(0.7, start.score(X_test, y_test) + 0.02)
+
+
+def test_the_kernel_inside_learns_the_shape_of_images(digits):
+    """Oracle: the same kernel with the shape written out."""
+    X, _, y, _ = digits
+    X, y = X[:60], y[:60]
+
+    def make(shape=None):
+        inner = RandomFeatures("convnet1", 2, 4, resample=False, image_shape=shape)
+        return Landmarks(inner, 5)
+
+    shape = 8, 8, 1
+    params = {"ipc": 1, "max_iter": 2, "random_state": 0}
+    found = KIPDistiller(make(), image_shape=shape, **params).fit(X, y)
+    expected = KIPDistiller(make(shape), image_shape=shape, **params).fit(X, y)
+    assert_array_equal(found.X_s_, expected.X_s_)
+    found = Moments(make(), image_shape=shape, classes=range(10)).fit(X, y)
+    assert found.kernel_ == make(shape).resolve(X)
 
 
 def test_a_distiller_predicts_with_the_landmarks_of_its_fit(digits):

@@ -26,7 +26,7 @@ from kipsk.architectures import (
     shallow,
 )
 from kipsk.architectures._frozen import frozen_features
-from kipsk.architectures._function import features, init
+from kipsk.architectures._function import apply_layer, contrast_normalised, features, init
 from kipsk.kernels import Convolutional, Invariant, RandomFeatures
 
 SHAPE = (9, 8, 2)
@@ -136,6 +136,62 @@ def test_contrast_is_that_of_numpy(channels, strides, padding):
     assert_allclose(slopes[0], slopes[1], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("threshold", [0.0, 1.0])
+@pytest.mark.parametrize("is_frozen", [False, True])
+def test_gradient_of_a_black_image(is_frozen, threshold):
+    """It is finite, also beside images that are not black, whose gradient it leaves alone."""
+    architecture = shallow(4, pool=1, threshold=threshold)
+    params = init(architecture, jax.random.key(0), 5, SHAPE)
+    image = np.random.default_rng(0).normal(size=(1, *SHAPE)).astype(np.float32)
+
+    @jax.jit
+    def both(x):
+        def loss(x):
+            if is_frozen:
+                Phi = frozen_features(architecture, [params], 5, x)
+            else:
+                Phi = features(architecture, params, x)
+            return jnp.sum(jnp.sin(Phi)), Phi
+
+        return jax.grad(loss, has_aux=True)(x)
+
+    slope, Phi = both(jnp.concatenate([jnp.zeros_like(image), image]))
+    alone, _ = both(jnp.asarray(image))
+    assert np.isfinite(Phi).all() and np.isfinite(slope).all()
+    assert np.abs(alone).max() > 1e-3
+    assert_allclose(slope[1:], alone, rtol=1e-4, atol=1e-6)
+
+
+def test_sums_over_pixels_are_not_in_half_precision():
+    """Oracle: float64, of the rows as bfloat16 has rounded them."""
+    layer = Conv(3, padding="VALID", contrast=0.1)
+    x = 3 + np.random.default_rng(0).normal(size=(2, 9, 8, 3))
+    x = jnp.asarray(x, jnp.bfloat16)
+    rounded = np.asarray(x, np.float64)
+    weight = jnp.asarray(np.random.default_rng(1).normal(size=(3, 3, 3, 2)), jnp.bfloat16)
+    centred, filters, factor = contrast_normalised(layer, x, weight)
+    assert centred.dtype == filters.dtype == jnp.bfloat16
+    patches = np.lib.stride_tricks.sliding_window_view(rounded, (3, 3), axis=(1, 2))
+    variances = patches.var(axis=(-3, -2, -1)) + 0.1 * rounded.var(axis=(1, 2, 3))[:, None, None]
+    assert_allclose(factor[..., 0], variances**-0.5, rtol=1e-4)
+
+    means = apply_layer(SMALL, 0, GaussianPool(3), {}, x)
+    assert means.dtype == jnp.bfloat16
+    down, across = (GaussianPool(3).weights(n) for n in (9, 8))
+    expected = np.einsum("ih,jw,nhwc->nijc", down, across, rounded)
+    assert_allclose(np.asarray(means, np.float64), expected, rtol=2**-8)
+
+
+def test_bfloat16_with_contrast(X):
+    """Oracle: float32, of the same filters."""
+    given = {"filters": "patches", "image_shape": SHAPE, "resample": False}
+    full = RandomFeatures(SMALL, 2, 8, **given).resolve(X)
+    low = RandomFeatures(**{**full.get_params(), "dtype": "bfloat16"})
+    Phi, rounded = (np.asarray(kernel.function().prepare(X[:9])) for kernel in (full, low))
+    assert rounded.dtype == np.float32
+    assert 1e-5 < np.linalg.norm(rounded - Phi) / np.linalg.norm(Phi) < 3e-2
+
+
 def test_gaussian_windows_are_those_of_numpy():
     """Oracle: the weights of each pixel, written out; a plain image keeps its level."""
     pool = GaussianPool(2, 0.5)
@@ -168,6 +224,24 @@ def test_patches_are_of_what_the_first_filters_see(X):
         kernel.resolve(X).filters, kernel.resolve(100 * X).filters, rtol=1e-3, atol=1e-4
     )
     assert_allclose(kernel.resolve(X)(X[:5]), kernel.resolve(X)(100 * X[:5]), rtol=1e-3, atol=1e-4)
+
+
+def test_layers_before_the_first_filters(X):
+    """Oracle: filters of images that numpy has pooled. JAX's float64 does not matter to them."""
+    behind = (Conv(3, padding="VALID"), TwoSided(), Flatten(), Dense())
+    given = {"filters": "patches", "resample": False}
+    double = X.astype(np.float64) + np.random.default_rng(1).normal(size=X.shape)
+    pooled = double.reshape(-1, *SHAPE)[:, :8].reshape(-1, 4, 2, 4, 2, 2).mean(axis=(2, 4))
+    expected = RandomFeatures(Architecture(behind), 1, 4, image_shape=(4, 4, 2), **given).resolve(
+        pooled.reshape(len(X), -1)
+    )
+    kernel = RandomFeatures(Architecture((AvgPool(2), *behind)), 1, 4, image_shape=SHAPE, **given)
+    found = []
+    for has_float64 in (False, True):
+        with jax.enable_x64(has_float64):
+            found.append(kernel.resolve(double).filters)
+    assert_array_equal(found[0], found[1])
+    assert_allclose(found[0], expected.filters, rtol=1e-5, atol=1e-6)
 
 
 def test_same_seed_same_filters(X, kernel):
@@ -240,6 +314,19 @@ def test_bad_input(X, kernel):
     refused("'kind'.*nngp", lambda: make(kind="ntk").resolve(X))
     refused("begins with Conv", lambda: make("fc1").resolve(X))
     refused("first filters fit into images of 9 x 8", lambda: make(shallow(9)).resolve(X))
+    behind = (Conv(), TwoSided(), Flatten(), Dense())
+    refused(
+        "first filters fit into images of 2 x 2, to which the layers before them",
+        lambda: make(Architecture((AvgPool(4), *behind))).resolve(X),
+    )
+    refused(
+        "Layer 0, .*at least as large as its window",
+        lambda: make(Architecture((AvgPool(9), *behind))).resolve(X),
+    )
+    refused(
+        "Layer 1, .*must get images",
+        lambda: make(Architecture((Flatten(), *behind))).resolve(X),
+    )
     refused(
         r"shape \(4, 4, channels, 6\)", lambda: make(filters=kernel.filters[..., :5]).function()
     )

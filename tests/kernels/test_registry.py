@@ -10,11 +10,14 @@ from kipsk.kernels import (
     RBF,
     ConvNet,
     FullyConnected,
+    Invariant,
+    Landmarks,
     Laplace,
     Myrtle,
     RandomFeatures,
     get_kernel,
 )
+from kipsk.kernels._registry import of_images
 
 X = np.random.default_rng(0).standard_normal((4, 3))
 
@@ -57,6 +60,36 @@ def test_kernel_object_is_returned_as_it_is_or_copied():
     other = get_kernel(kernel, kind="nngp")
     assert other == FullyConnected(2, "nngp")
     assert kernel == FullyConnected(2)
+
+
+def test_the_shape_of_images_reaches_the_kernel_inside():
+    shape, other = (8, 8, 3), (4, 4, 1)
+    for kernel in ("convnet3", ConvNet(3), ConvNet(3, image_shape=shape)):
+        assert of_images(kernel, list(shape)) == ConvNet(3, image_shape=shape)
+        found = of_images(Landmarks(kernel, 7, random_state=2), shape)
+        assert found == Landmarks(ConvNet(3, image_shape=shape), 7, random_state=2)
+    twice = of_images(Landmarks(Landmarks("patches")), shape)
+    assert twice.kernel.kernel == get_kernel("patches", image_shape=shape)
+    # What knows its shape, asks for none, or passes its own on is left as it is.
+    for kernel in (
+        Landmarks("fc1"),
+        Landmarks(ConvNet(3, image_shape=other)),
+        Invariant("convnet3", image_shape=other),
+    ):
+        assert of_images(kernel, shape) is kernel
+    assert of_images(Landmarks("convnet3"), None).kernel == "convnet3"
+
+
+def test_invariant_passes_its_shape_on_through_landmarks():
+    """Oracle: the same kernel with the shape written out."""
+    rows, shape = np.random.default_rng(1).standard_normal((6, 16)), (4, 4, 1)
+    kernel = Invariant(
+        Landmarks(RandomFeatures("convnet1", 2, 4, resample=False), landmarks=rows[:3]),
+        image_shape=shape,
+    )
+    inner = RandomFeatures("convnet1", 2, 4, resample=False, image_shape=shape)
+    expected = Invariant(Landmarks(inner, landmarks=rows[:3]), image_shape=shape)
+    np.testing.assert_array_equal(kernel(rows), expected(rows))
 
 
 @pytest.mark.parametrize(
