@@ -39,7 +39,8 @@ ROWS = {
 }
 FLIPPED = ("cifar10", "cifar100")
 HELD_OUT = 5000
-STEPS = {1: 1000, 10: 300, 50: 150}
+STEPS = {1: 1000, 10: 150, 50: 80}
+REGS = {1: 0.1}  # else 0.01
 
 
 class Map(NamedTuple):
@@ -67,8 +68,8 @@ class Run(NamedTuple):
 
     max_iter: int = 0  # 0: as STEPS says
     learning_rate: float = 0.2
-    power: float = 0.5
-    reg: float = 1e-2
+    power: float = 0.25
+    reg: float = 0  # 0: as REGS says
     factor: int = 1
 
 
@@ -85,6 +86,8 @@ def params_of(arguments, row, dataset, ipc, seed, changes=()):
     run = Run(**given)
     if not run.max_iter:
         run = run._replace(max_iter=STEPS[ipc])
+    if not run.reg:
+        run = run._replace(reg=REGS.get(ipc, 0.01))
     return {**own._asdict(), **run._asdict(), **conditions(arguments, timed=True)}
 
 

@@ -32,7 +32,7 @@ class Quadratic(NamedTuple):
     variances : Array of shape (n_outputs,)
         The variance of each output, in whose units `r2` is.
     n_rows : Array
-        The number of rows, or the sum of their weights.
+        The number of rows whose weight is above zero.
     """
 
     H: PyTree

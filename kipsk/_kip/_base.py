@@ -186,7 +186,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
 
         A step costs the same however many rows there were. Where `fit` would look at rows,
         ``init="sample"`` stands for "noise" here, and ``reg="auto"`` for the kernel's recommended
-        value: `ridge` keeps the support set from following noise.
+        value: `ridge` keeps the support set from following noise. Callbacks are those of `fit`.
 
         Parameters
         ----------

@@ -79,7 +79,11 @@ def _diverged(
 
 def _targets_of(batch: Batch) -> Array:
     """Return the targets of a batch; of moments one row with the mean squares of all."""
-    return jnp.sqrt(jnp.maximum(batch.y_squares, 0))[None] if isinstance(batch, Quadratic) else batch.y_t
+    return (
+        jnp.sqrt(jnp.maximum(batch.y_squares, 0))[None]
+        if isinstance(batch, Quadratic)
+        else batch.y_t
+    )
 
 
 def _losses_at_start(problem: Problem, batches: Sequence[Batch]) -> list[float]:

@@ -21,7 +21,7 @@ from kipsk._kip._parameters import ALL_ROWS, Settings
 from kipsk._kip._start import Start
 from kipsk._types import Floats, PyTree
 from kipsk.augment import _apply
-from kipsk.augment._augmentations import without_flip
+from kipsk.augment._augmentations import mixes_rows, without_flip
 from kipsk.kernels._base import PRNG, KernelFunction
 
 #: label_reg="auto" is learned from here.
@@ -141,6 +141,13 @@ def moments_of(settings: Settings, problem: Problem, data: Data) -> list[Quadrat
     ways = [way_of(objective.function, problem.form.change) for objective in problem.objectives]
     progress = "moments" if settings.looking.verbose else None
     n_outputs = data.coding.n_outputs
+    augmentation, shape = settings.rows.augmentation, settings.rows.image_shape
+    if augmentation is not None and mixes_rows(augmentation, data.X[:64], data.y[:64], shape):
+        rule = (
+            'an augmentation that leaves each row its own target with batch_size="all", where rows '
+            "come in their order: give a number as 'batch_size'"
+        )
+        raise refuse(settings.owner, "augment", rule, augmentation)
     found = []
     for way, n_draws in ways:
         sums = sums_over(
