@@ -46,7 +46,14 @@ SHORT = {"max_iter": 300, "batch_size": 5000, "reg": 1e-6}
 # Chosen on held-out training rows, at 10 images per class.
 LONG = {"batch_size": 5000, "loss": "platt", "learning_rate": 0.16, "validation_fraction": 0.02}
 LONG_STEPS = {1: 3000, 10: 6000, 50: 2000}
-BY_MOMENTS = {"n_landmarks": 4000, "max_iter": 1500, "learning_rate": 0.1, "reg": 1e-3, "finish": 0}
+BY_MOMENTS = {
+    "n_landmarks": 4000,
+    "max_iter": 1500,
+    "learning_rate": 0.1,
+    "reg": 1e-3,
+    "power": 0.5,
+    "finish": 0,
+}
 # The finish: steps of the Platt loss on batches of the images and one copy of each.
 FINISH = {"loss": "platt", "batch_size": 5000, "learning_rate": 0.02, "validation_fraction": 0.02}
 NETWORK = {"width": 1024, "centering": True, "l2": 0.0}
@@ -157,7 +164,7 @@ def by_moments(cell, X, y, mirror):
         random_state=cell.seed,
         verbose=1,
     )
-    model.fit_moments(moments)
+    model.fit_moments(moments, power=params["power"])
     print(f"ridge {model.ridge_:.2g}, {time.perf_counter() - start:.0f} s", flush=True)
     if not params["finish"]:
         return model

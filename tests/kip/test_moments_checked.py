@@ -186,6 +186,11 @@ def test_augmentations_that_mix_rows(augmentation, mixes):
     if mixes:
         moments = collected(augment=augmentation, image_shape=SHAPE)
         refused("'augment'.*of its own.*MixUp", lambda: moments.fit(X, Y))
+        distiller = KIPDistiller(
+            FullyConnected(depth=0), ipc=1, batch_size="all", max_iter=1, augment=augmentation,
+            image_shape=SHAPE,
+        )  # fmt: skip
+        refused("'augment'.*batch_size.*MixUp", lambda: distiller.fit(X, Y))
 
 
 class Doubled(Flip):
