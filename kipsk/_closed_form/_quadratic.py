@@ -74,7 +74,7 @@ mean_squares.defvjp(_forward, _backward)
 def r2(quadratic: Quadratic, squares: Array) -> Array:
     """Return the mean over outputs of R2, from `mean_squares`; constant outputs do not count."""
     variances = quadratic.variances
-    varies = variances > 1e-6 * jnp.max(variances, initial=0)
+    varies = variances > 1e-6 * quadratic.y_squares
     explained = jnp.where(varies, 1 - squares / jnp.where(varies, variances, 1), 0)
     return jnp.sum(explained) / jnp.maximum(jnp.sum(varies), 1)
 

@@ -86,8 +86,9 @@ def in_metric(quadratic: Quadratic, power: float) -> Quadratic:
     metric -= change.T
     metric *= rest
     C_metric = metric @ best
-    lost = np.sum(best * (C_metric - C), axis=0)
-    return quadratic._replace(H=metric, C=C_metric, y_squares=quadratic.y_squares + lost)
+    squares = quadratic.y_squares + np.sum(best * (C_metric - C), axis=0)
+    # R2 tells how much of the distance from no model at all is left.
+    return quadratic._replace(H=metric, C=C_metric, y_squares=squares, variances=squares)
 
 
 def _singular() -> ValueError:

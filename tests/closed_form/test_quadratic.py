@@ -39,7 +39,7 @@ def quadratic_of(Phi, y=Y, rank=None, dtype=np.float64):
         _, values, rows = np.linalg.svd(Phi, full_matrices=False)
         H = (values * rows.T)[:, :rank] / np.sqrt(N)
     H, C = (jnp.asarray(part, dtype) for part in (H, Phi.T @ y / N))
-    others = np.mean(y**2, axis=0), np.mean(y, axis=0), float(N)
+    others = np.mean(y**2, axis=0), np.var(y, axis=0), float(N)
     return Quadratic(H, C, *(jnp.asarray(part, jnp.float64) for part in others))
 
 
