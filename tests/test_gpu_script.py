@@ -116,7 +116,7 @@ def test_exact_kernels_equal_those_of_neural_tangents(rows):
 
 @pytest.mark.slow  # all parts take two minutes to compile
 def test_what_is_learned_is_scored_on_digits(rows):
-    for part in ("sampled", "exact", "labels"):
+    for part in ("moments", "sampled", "exact", "labels"):
         accuracies = values(rows, part, unit="%")
         assert accuracies
         assert all(20 < value <= 100 for value in accuracies.values()), accuracies

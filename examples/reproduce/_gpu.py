@@ -46,6 +46,9 @@ class Size(NamedTuple):
     block_size: int  # targets of a block of an exact kernel
     difference: float  # seconds, at least, between two fits; more steps otherwise
     fit_seconds: float
+    moments_networks: int
+    moments_width: int
+    moments_steps: tuple[int, int]
 
 
 FULL = Size(
@@ -53,12 +56,14 @@ FULL = Size(
     image_shape=(32, 32, 3), depth=3, pairs=(32, 64), pairs_of_others=(4, 8), n_networks=8,
     width=256, batch_size=5120, images=50000, sampled_steps=(2, 12), exact_steps=(1, 2),
     equal_steps=40, block_size=128, difference=2, fit_seconds=120,
+    moments_networks=28, moments_width=32, moments_steps=(4, 24),
 )  # fmt: skip
 SMALL = Size(
     product=128, copy=2**16, targets=200, support=20, features=64, fc1_steps=(32, 64),
     image_shape=(8, 8, 1), depth=1, pairs=(4, 6), pairs_of_others=(2, 2), n_networks=1,
     width=4, batch_size=100, images=200, sampled_steps=(1, 3), exact_steps=(1, 2),
     equal_steps=5, block_size=64, difference=0, fit_seconds=1,
+    moments_networks=1, moments_width=4, moments_steps=(2, 4),
 )  # fmt: skip
 
 

@@ -35,6 +35,7 @@ from _gpu import (
     seconds_of,
 )
 from _gpu_agreement import quantities, reference
+from _gpu_moments import moments
 from sklearn.base import clone
 
 from kipsk import KernelRidgeNTKClassifier, KIPDistiller, LabelSolver, RegularizedZCA
@@ -464,6 +465,7 @@ PARTS = {
     "agreement": Part(agreement, 0.8, 1),
     "fc1": Part(fc1, 0.4, 1),
     "pairs": Part(pairs, 1, 4),
+    "moments": Part(moments, 2, 8),
     "sampled": Part(sampled, 3, 8),
     "exact": Part(exact, 3, 5),
     "labels": Part(labels, 1, 5),
