@@ -178,7 +178,7 @@ class Smooth(Noise):
         (Flip() >> Shift(0.4) >> Noise(), False),
         (lambda key, images: 2 * images, False),
     ],
-    ids=repr,
+    ids=["MixUp", "Flip, MixUp", "Flip", "Smooth", "Flip, Shift, Noise", "function"],
 )
 def test_augmentations_that_mix_rows(augmentation, mixes):
     for rows in (X, X[:1], 1e6 * X):
