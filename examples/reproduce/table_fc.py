@@ -52,10 +52,7 @@ BY_MOMENTS = {
     "learning_rate": 0.1,
     "reg": 1e-3,
     "power": 0.5,
-    "finish": 0,
 }
-# The finish: steps of the Platt loss on batches of the images and one copy of each.
-FINISH = {"loss": "platt", "batch_size": 5000, "learning_rate": 0.02, "validation_fraction": 0.02}
 NETWORK = {"width": 1024, "centering": True, "l2": 0.0}
 
 
@@ -166,20 +163,7 @@ def by_moments(cell, X, y, mirror):
     )
     model.fit_moments(moments, power=params["power"])
     print(f"ridge {model.ridge_:.2g}, {time.perf_counter() - start:.0f} s", flush=True)
-    if not params["finish"]:
-        return model
-    own = slice(0, 2 * len(X) // (N_COPIES + 1))
-    finished = KIPDistiller(
-        moments.kernel_,
-        ipc=cell.ipc,
-        init=(model.X_s_, model.y_s_),
-        reg=params["reg"],
-        max_iter=params["finish"],
-        random_state=cell.seed,
-        verbose=1,
-        **FINISH,
-    )
-    return finished.fit(X[own], y[own])
+    return model
 
 
 def main(arguments):

@@ -186,7 +186,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
 
         A step costs the same however many rows there were. Where `fit` would look at rows,
         ``init="sample"`` stands for "noise" here, and ``reg="auto"`` for the kernel's recommended
-        value: `ridge` keeps the support set from following noise. Callbacks are those of `fit`.
+        value: `ridge` keeps the support set from following noise. No callbacks are called.
 
         Parameters
         ----------
@@ -208,7 +208,8 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
             The steps measure the distance of w to the w* of ridge regression on all rows by
             ``(w - w*)^T H^power (w - w*)``. With 1 it is the error over all rows, in which a few
             directions count a thousand times as much as the others; with 0.5 a support set comes
-            near w* in a fifth of the steps. "auto" is 0.5, and 1 without a ridge. `loss_curve_` is
+            near w* in a fifth of the steps; 0.25 is better yet for thousands of features of
+            images (:doc:`/million`). "auto" is 0.5, and 1 without a ridge. `loss_curve_` is
             this distance and the error of w*, halved. Below 1 learned labels are solved once more
             at the end, for the error itself.
         rank : int, default=None

@@ -47,8 +47,8 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
         Relative ridge of the prediction. "auto" is, of 1e-6, 1e-4, 1e-3, ..., 1, the one of the
         smallest leave-one-out error of kernel ridge regression on (at most 1000) training rows, so
         that noise is not learned; 1e-6 for exact convolutional kernels and 5e-3 for sampled
-        networks. Published as ``reg_``. In `fit_moments`, which
-        sees no rows, "auto" is the kernel's own, 1e-6 or 5e-3.
+        networks. Published as ``reg_``. In `fit_moments`, which sees no rows, "auto" is the
+        kernel's own, 1e-6 or 5e-3.
     labels : {"learned", "fixed", "solved"}, default="learned"
         Targets of the support: learned with the rows; fixed where they start; or solved in closed
         form.

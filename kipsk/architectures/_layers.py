@@ -174,8 +174,9 @@ class GaussianPool:
     def weights(self, n: int) -> Float64s:
         """Return the weights of the windows of a side of n pixels, of shape (size, n)."""
         pixels, centres = (np.arange(n) + 0.5) / n, (np.arange(self.size) + 0.5) / self.size
-        distances = (pixels - centres[:, None]) * self.size / self.spread
-        weights = np.exp(-(distances**2) / 2)
+        squares = ((pixels - centres[:, None]) * self.size / self.spread) ** 2
+        # From the nearest pixel on: with a small spread all weights would be zero.
+        weights = np.exp((squares.min(axis=1, keepdims=True) - squares) / 2)
         return weights / weights.sum(axis=1, keepdims=True)
 
 

@@ -208,6 +208,11 @@ def test_gaussian_windows_are_those_of_numpy():
     assert_allclose(features(architecture, [{}] * 3, np.ones_like(x)), 1, rtol=1e-6)
 
 
+def test_narrow_gaussian_windows_are_their_nearest_pixels():
+    np.testing.assert_array_equal(GaussianPool(2, 1e-4).weights(5).argmax(axis=1), [1, 3])
+    assert_allclose(GaussianPool(2, 1e-4).weights(4), [[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]])
+
+
 def test_shallow_for_images_of_32_pixels():
     assert shallow().shapes((32, 32, 3), 7) == [
         (32, 32, 3), (27, 27, 7), (27, 27, 14), (9, 9, 14), (3, 3, 14), (126,), (1,)

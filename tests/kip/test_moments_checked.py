@@ -243,6 +243,16 @@ def test_a_block_is_read_once_for_all_draws():
 # --- kernels, files, other moments ---------------------------------------------------------------
 
 
+def test_a_kernel_to_predict_with_is_not_resolved_on_noise():
+    moments = Moments(FullyConnected(depth=0), classes=[0, 1]).fit(X, Y)
+    model = KIPDistiller(moments.kernel_, ipc=1, max_iter=2, random_state=0)
+    for unresolved in (RBF(), Landmarks("fc1", 3)):
+        model.set_params(predict_kernel=unresolved)
+        refused("'predict_kernel'.*resolve", lambda: model.fit_moments(moments))
+    model.set_params(predict_kernel=RBF().resolve(X)).fit_moments(moments)
+    assert model.predictor_.kernel_.length_scale == RBF().resolve(X).length_scale
+
+
 def test_why_a_kernel_needs_rows_is_said(tmp_path):
     kernel = Landmarks(RBF(3.0), 5)
     path = tmp_path / "moments.npz"
