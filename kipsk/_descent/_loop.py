@@ -11,6 +11,7 @@ from jax import Array
 from tqdm.auto import tqdm
 
 from kipsk._descent._step import State
+from kipsk._interrupts import noted_interrupts
 from kipsk._types import Floats
 
 #: Compiled code that takes some steps: ``(turn, state, rates, n_steps) -> (state, (losses,
@@ -134,9 +135,8 @@ def run(
     """
     turn, early, done, n_all = None, False, plan.done, len(plan.rates)
     error: BaseException | None = None
-    with tqdm(
-        total=n_all, initial=done, disable=not bar.is_shown, desc=bar.name, unit="step"
-    ) as progress:
+    shown = {"disable": not bar.is_shown, "desc": bar.name, "unit": "step"}
+    with noted_interrupts() as interrupts, tqdm(total=n_all, initial=done, **shown) as progress:
         try:
             for end, turn in zip(plan.ends(), source, strict=False):
                 before, n_steps = state, end - done
@@ -146,12 +146,16 @@ def run(
                 # tqdm returns True a few times a second: only then the numbers are waited for.
                 if progress.update(n_steps) or (bar.is_shown and done == n_all):
                     progress.set_postfix(_shown(bar, history, n_steps))
+                if interrupts:  # one that was raised where Python drops it
+                    raise KeyboardInterrupt
                 if before.failed:
                     break
                 if look is not None and look(state, done):
                     early = True
                     break
             jax.block_until_ready(state)  # here, where Ctrl-C is caught
+            if interrupts:
+                raise KeyboardInterrupt
         except KeyboardInterrupt as raised:
             error = raised.with_traceback(None)  # its frames hold the turn
         except Exception as raised:

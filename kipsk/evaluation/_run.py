@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from time import perf_counter
-from types import FrameType
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +14,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.base import clone
 
 from kipsk._checks import check_predictions
+from kipsk._interrupts import noted_interrupts
 from kipsk._types import AnyArray, Estimator, MatrixLike
 from kipsk.evaluation._jobs import Job, Row
 
@@ -146,20 +144,9 @@ def _interrupt_is_final() -> Iterator[None]:
     At Ctrl-C `KIPDistiller` and scikit-learn's networks stop and keep what they have reached. A
     comparison must not write that down as a result.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield
-        return
-    interrupts = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        interrupts.append(number)
-        before(number, frame)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if interrupts:
-            raise KeyboardInterrupt
+    with noted_interrupts() as interrupts:
+        try:
+            yield
+        finally:
+            if interrupts:
+                raise KeyboardInterrupt

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import signal
 from dataclasses import dataclass, field
 from itertools import repeat
 
@@ -187,6 +189,32 @@ def test_an_error_of_the_source_ends_the_run_with_all_that_was_done(error):
     ended, losses, _ = run(QUADRATIC, np.full(9, 0.01), source=source(), per_call=1)
     assert isinstance(ended.error, error)
     assert ended.done == ended.state.n_steps == len(losses) == 2
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("at", [2, 9])
+def test_an_interrupt_that_the_garbage_collector_drops_ends_the_run(at):
+    """JAX has a callback in it; Python goes on after what is raised there."""
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def interrupted(phase, info):
+        gc.callbacks.remove(interrupted)
+        signal.raise_signal(signal.SIGINT)
+
+    def source():
+        for i in range(9):
+            if i == at - 1:
+                gc.callbacks.append(interrupted)
+                gc.collect()
+            yield BATCH
+
+    try:
+        ended, losses, _ = run(QUADRATIC, np.full(9, 0.01), source=source(), per_call=1)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, inherited)
+    assert isinstance(ended.error, KeyboardInterrupt)
+    assert ended.done == ended.state.n_steps == len(losses) == at
 
 
 def test_no_more_than_two_turns_are_alive():
