@@ -24,6 +24,7 @@ from _common import (
     standardise_channels,
 )
 from _record import Table, conditions, table_parser
+from sklearn.base import clone
 
 from kipsk import KIPDistiller, Moments, RegularizedZCA
 from kipsk._closed_form import _cholesky
@@ -35,12 +36,16 @@ from kipsk.kernels import Invariant, RandomFeatures
 ROWS = {
     "moments": "KIP by moments",
     "batches": "KIP on batches, new networks at every step, for the same minutes",
+    "cached": "KIP on batches, the map of the moments, Platt loss, for the same minutes",
+    "finish": "KIP by moments, then steps of the Platt loss on batches, in the same map",
     "ridge": "Ridge regression on all rows, in the map of the moments",
 }
 FLIPPED = ("cifar10", "cifar100")
 HELD_OUT = 5000
 STEPS = {1: 1000, 10: 150, 50: 80}
 REGS = {1: 0.1}  # else 0.01
+PLATT = {"platt_steps": 200, "platt_rate": 0.01}  # of "finish"
+CACHED = {"rate": 0.05, "batch": 500}
 
 
 class Map(NamedTuple):
@@ -76,6 +81,10 @@ class Run(NamedTuple):
 def params_of(arguments, row, dataset, ipc, seed, changes=()):
     """Return the settings that a row depends on."""
     given = {"mirrored": int(dataset in FLIPPED), **dict(changes)}
+    extra = {"finish": PLATT, "cached": CACHED}.get(row, {})
+    extra = {name: given.pop(name, value) for name, value in extra.items()}
+    for name in (*PLATT, *CACHED):
+        given.pop(name, None)
     own = Map(**{name: given.pop(name) for name in Map._fields if name in given})
     if row == "ridge":  # one for all sizes
         return (
@@ -88,7 +97,7 @@ def params_of(arguments, row, dataset, ipc, seed, changes=()):
         run = run._replace(max_iter=STEPS[ipc])
     if not run.reg:
         run = run._replace(reg=REGS.get(ipc, 0.01))
-    return {**own._asdict(), **run._asdict(), **conditions(arguments, timed=True)}
+    return {**own._asdict(), **run._asdict(), **extra, **conditions(arguments, timed=True)}
 
 
 @lru_cache(maxsize=1)
@@ -177,6 +186,30 @@ def on_batches(dataset, ipc, X, y, seed):
     )
 
 
+def on_cached_features(model, params):
+    """Return the distiller for batches whose features are computed once, not fitted."""
+    return model.set_params(
+        loss="platt",
+        learning_rate=params["rate"],
+        batch_size=params["batch"],
+        validation_fraction=0.02,
+        max_iter=20_000,
+    )
+
+
+def finished(model, params, X, y):
+    """Return a distiller that went on from the set of another, by the Platt loss on batches."""
+    goes_on = clone(model).set_params(
+        init=(model.X_s_, model.y_s_),
+        loss="platt",
+        learning_rate=params["platt_rate"],
+        batch_size=2500,
+        validation_fraction=0.02,
+        max_iter=params["platt_steps"],
+    )
+    return goes_on.fit(X, y)
+
+
 def main(arguments):
     table = Table("table_moments", ROWS, arguments)
     spent = {}
@@ -195,14 +228,20 @@ def main(arguments):
             table.record(cell, accuracy, seconds + pass_seconds + time.perf_counter() - start)
             continue
         run = Run(*(cell.params[name] for name in Run._fields))
-        if cell.row == "moments":
+        if cell.row in ("moments", "finish"):
             model = by_moments(moments, run, X_train, y_train, cell.ipc, cell.seed)
-            if arguments.curve:
+            if arguments.curve and cell.row == "moments":
                 model.set_params(snapshots=snapshots(model.max_iter))
             model.fit_moments(moments, ridge=ridge, power=run.power)
+            if cell.row == "finish":
+                model = finished(model, cell.params, X_train, y_train)
             seconds += pass_seconds
         else:
-            model = on_batches(cell.dataset, cell.ipc, X_train, y_train, cell.seed)
+            if cell.row == "cached":
+                model = by_moments(moments, run, X_train, y_train, cell.ipc, cell.seed)
+                model = on_cached_features(model, cell.params)
+            else:
+                model = on_batches(cell.dataset, cell.ipc, X_train, y_train, cell.seed)
             table.arguments.budget = (spent[cell.ipc] - seconds) / 60
             model.set_params(max_iter=table.max_iter(cell, model, X_train, y_train))
             table.arguments.budget = None

@@ -34,6 +34,15 @@ from kipsk.kernels._registry import get_kernel
 _PRECOMPUTED_REG = 1e-6
 _DTYPES = (np.float64, np.float32)  # every other dtype becomes float64
 _REG_ALSO = ', "auto" or a sequence of such numbers'
+# Relative ridges among which "auto" chooses, besides what the kernel recommends, and of how many
+# rows, whose matrix needs an eigendecomposition. How much of y is noise does not depend on n.
+_REGS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+_LEAVE_ONE_OUT_ROWS = 2000
+
+
+def searched_regs(recommended: float) -> list[float]:
+    """Return the relative ridges among which the leave-one-out error chooses."""
+    return sorted({recommended, *_REGS})
 
 
 @jax.jit
@@ -62,8 +71,13 @@ class _BaseKernelRidge(BaseEstimator):
         self.dtype = dtype
         self.verbose = verbose
 
-    def _fit_targets(self, X: AnyArray, Y: Float64s, sample_weight: ArrayLike | None) -> None:
-        """Fit validated rows (or a precomputed kernel matrix) and targets (n, n_outputs)."""
+    def _fit_targets(
+        self, X: AnyArray, Y: Float64s, sample_weight: ArrayLike | None, may_be_learned: bool
+    ) -> None:
+        """Fit validated rows (or a precomputed kernel matrix) and targets (n, n_outputs).
+
+        `may_be_learned` tells whether the targets may be the soft labels of a distilled set.
+        """
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         used = np.flatnonzero(weight)
         if not len(used):
@@ -76,7 +90,7 @@ class _BaseKernelRidge(BaseEstimator):
         root = np.sqrt(weight[used])
         if sample_weight is not None:
             K = K[np.ix_(used, used)] * np.outer(root, root)
-        alpha = self._solve(K, Y[used] * root[:, None], mean, root)
+        alpha = self._solve(K, Y[used] * root[:, None], mean, root, self._regs(may_be_learned))
         self.X_fit_ = X
         self.dual_coef_ = np.zeros_like(Y)
         self.dual_coef_[used] = root[:, None] * alpha
@@ -93,7 +107,9 @@ class _BaseKernelRidge(BaseEstimator):
         _ridge.check_finite_gram(K, "K_ss")
         return K
 
-    def _solve(self, K: Float64s, targets: Float64s, mean: float, root: Float64s) -> Float64s:
+    def _solve(
+        self, K: Float64s, targets: Float64s, mean: float, root: Float64s, regs: Float64s
+    ) -> Float64s:
         """Return the dual coefficients under the best ridge; set ``reg_`` and ``loo_errors_``.
 
         Parameters
@@ -104,29 +120,37 @@ class _BaseKernelRidge(BaseEstimator):
             What the ridges are relative to.
         root : ndarray of shape (n,)
             The roots of the weights.
+        regs : ndarray of shape (n_regs,)
         """
-        regs = self._regs()
         self.__dict__.pop("loo_errors_", None)  # of an earlier fit
+        rows: slice | Ints = slice(None)
+        if isinstance(self.reg, str) and len(K) > _LEAVE_ONE_OUT_ROWS:
+            rows = np.random.RandomState(0).permutation(len(K))[:_LEAVE_ONE_OUT_ROWS]
         if len(regs) == 1:
             self.reg_ = float(regs[0])
             return _ridge.fit_alpha(K, targets, regs[0] * mean)
-        residuals, alphas = _ridge.leave_one_out(K, targets, regs * mean)
-        self.loo_errors_ = np.sum(residuals**2, axis=(1, 2)) / (root @ root) / targets.shape[1]
+        residuals, alphas = _ridge.leave_one_out(K[rows][:, rows], targets[rows], regs * mean)
+        total = np.sum(root[rows] ** 2) * targets.shape[1]
+        self.loo_errors_ = np.sum(residuals**2, axis=(1, 2)) / total
         best = int(np.argmin(self.loo_errors_))
-        if not np.isfinite(self.loo_errors_[best]):
-            raise _ridge.not_positive_definite(K, regs.max() * mean, "K_ss")
+        # "auto" does not hide with a large ridge that a matrix is no kernel's.
+        needed = np.argmin(regs) if isinstance(self.reg, str) else np.argmax(regs)
+        if not np.isfinite(self.loo_errors_[needed]):
+            raise _ridge.not_positive_definite(K, regs[needed] * mean, "K_ss")
         self.reg_ = float(regs[best])
+        if len(residuals[best]) < len(K):
+            return _ridge.fit_alpha(K, targets, self.reg_ * mean)
         return alphas[best]
 
-    def _regs(self) -> Float64s:
+    def _regs(self, may_be_learned: bool) -> Float64s:
         """Return the relative ridges among which the best is taken."""
         name = type(self).__name__
         if isinstance(self.reg, str):
             check_option(name, "reg", self.reg, ("auto",), also=", a number or a sequence of them")
             kernel = self.kernel_
-            return np.array(
-                [kernel.recommended_reg if isinstance(kernel, JaxKernel) else _PRECOMPUTED_REG]
-            )
+            own = kernel.recommended_reg if isinstance(kernel, JaxKernel) else _PRECOMPUTED_REG
+            # Learned rows do not predict each other, so leaving one out tells nothing of others.
+            return np.array([own] if may_be_learned else searched_regs(own))
         grid = [self.reg] if np.ndim(self.reg) == 0 else list(self.reg)  # type: ignore[arg-type]
         values = [check_positive(name, "reg", reg, zero=True, also=_REG_ALSO) for reg in grid]
         if not values:
@@ -200,9 +224,12 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
         the kernel matrix, (n, n) in `fit` and (n_test, n) in `predict`.
     reg : float, "auto" or sequence of float, default="auto"
         The relative ridge: the matrix is regularised by ``reg`` times its mean diagonal entry.
-        "auto" is the value that the kernel recommends, 1e-6, or 5e-3 for sampled networks. Of a
-        sequence, the value with the smallest leave-one-out error is taken; one eigendecomposition
-        serves all values.
+        Of a sequence, the value with the smallest leave-one-out error is taken; one
+        eigendecomposition serves all values. "auto" does so with what the kernel recommends (1e-6,
+        or 5e-3 for sampled networks) and 1e-4, 1e-3, ..., 1, on at most 2000 of the rows, drawn
+        from a fixed seed. Where y has several columns, which may be the soft labels of learned
+        rows, "auto" is what the kernel recommends. For rows that were learned, pass the ridge that
+        they were learned with, ``distiller.reg_``.
     block_size : int or "auto", default="auto"
         The number of rows that are predicted at a time. "auto" bounds the memory.
     dtype : {"auto", "float64", "float32"}, default="auto"
@@ -224,7 +251,8 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
     reg_ : float
         The relative ridge that was used.
     loo_errors_ : ndarray of shape (n_regs,)
-        The mean squared leave-one-out error of each ridge; only if `reg` is a sequence.
+        The mean squared leave-one-out error of each ridge, in the order of `reg`, or from the
+        smallest of "auto" on; only where there is a choice.
     n_features_in_ : int
         The number of features of X.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -262,7 +290,7 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
             Any real targets, and so also the soft labels of a distilled set.
         sample_weight : array-like of shape (n,), default=None
             The weight of each row. A row of weight 2 counts as a row that is given twice, with two
-            exceptions: a leave-one-out error (of a sequence in `reg`) leaves out both copies, and
+            exceptions: a leave-one-out error (of "auto" or a sequence as `reg`) leaves out both, and
             ``length_scale="auto"`` counts the row once.
 
         Returns
@@ -282,7 +310,8 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
         X, y = validate_data(self, X, y, dtype=_DTYPES, multi_output=True, y_numeric=True)
         self._check_square(X)
         targets = np.asarray(y, dtype=np.float64)
-        self._fit_targets(X, targets.reshape(len(X), -1), sample_weight)
+        columns = targets.reshape(len(X), -1)
+        self._fit_targets(X, columns, sample_weight, may_be_learned=columns.shape[1] > 1)
         if targets.ndim == 1:
             self.dual_coef_ = self.dual_coef_[:, 0]
         return self
@@ -396,6 +425,6 @@ class KernelRidgeNTKClassifier(OneHotClassifierMixin, _BaseKernelRidge):
         X, y = validate_data(self, X, y, dtype=_DTYPES, multi_output=is_matrix)
         self._check_square(X)
         classes, targets = class_targets(type(self).__name__, y, self.classes, is_matrix)
-        self._fit_targets(X, targets, sample_weight)
+        self._fit_targets(X, targets, sample_weight, may_be_learned=is_matrix)
         self.classes_ = classes
         return self

@@ -14,7 +14,7 @@ from sklearn.metrics import r2_score
 from kipsk._checks import refuse
 from kipsk._data._coding import Data
 from kipsk._data._numbers import RealCoding
-from kipsk._estimators._kernel_ridge import KernelRidgeNTK
+from kipsk._estimators._kernel_ridge import KernelRidgeNTK, searched_regs
 from kipsk._kip._base import BaseKIP
 from kipsk._kip._parameters import Settings
 from kipsk._kip._start import Start
@@ -23,7 +23,6 @@ from kipsk.kernels._base import JaxKernel
 
 # An eigendecomposition of their matrix, once a fit.
 _LEAVE_ONE_OUT_ROWS = 1000
-_REGS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
 class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
@@ -262,4 +261,5 @@ def _best_reg(kernel: JaxKernel, rows: Data) -> float:
     function = kernel.function()
     if function.is_slow(rows.X.shape[1]):  # the matrix of so many rows is too dear
         return kernel.recommended_reg
-    return KernelRidgeNTK(kernel, reg=[kernel.recommended_reg, *_REGS]).fit(rows.X, rows.y).reg_
+    regs = searched_regs(kernel.recommended_reg)
+    return KernelRidgeNTK(kernel, reg=regs).fit(rows.X, rows.y).reg_

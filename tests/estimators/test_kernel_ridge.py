@@ -16,6 +16,7 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from kipsk import KernelRidgeNTK, KernelRidgeNTKClassifier
+from kipsk._estimators import _kernel_ridge
 from kipsk.kernels import RBF, FullyConnected
 
 INDEFINITE = "the check hands an indefinite matrix as the kernel, which fit refuses"
@@ -23,13 +24,24 @@ EXPECTED_FAILURES = {
     "check_estimators_dtypes": INDEFINITE,
     "check_positive_only_tag_during_fit": INDEFINITE,
 }
+COPIES = "a leave-one-out error leaves out all the copies that a weight stands for"
+
+
+def expected_failures(estimator):
+    found = {"check_sample_weight_equivalence_on_dense_data": COPIES}
+    found = found if estimator.reg == "auto" else {}
+    return found | (EXPECTED_FAILURES if estimator.kernel == "precomputed" else {})
 
 
 @parametrize_with_checks(
-    [KernelRidgeNTK(), KernelRidgeNTKClassifier(), KernelRidgeNTK(kernel="precomputed")],
-    expected_failed_checks=lambda estimator: (
-        EXPECTED_FAILURES if estimator.kernel == "precomputed" else {}
-    ),
+    [
+        KernelRidgeNTK(),
+        KernelRidgeNTKClassifier(),
+        KernelRidgeNTK(reg=1e-2),
+        KernelRidgeNTKClassifier(reg=1e-2),
+        KernelRidgeNTK(kernel="precomputed"),
+    ],
+    expected_failed_checks=expected_failures,
 )
 def test_sklearn_checks(estimator, check):
     check(estimator)
@@ -149,6 +161,46 @@ def test_reg_sequence_takes_the_smallest_leave_one_out_error(weighted, data, clo
     close(model.predict(X_test), alone.predict(X_test))
     assert not hasattr(alone, "loo_errors_")
     assert not hasattr(model.set_params(reg=best).fit(X, Y), "loo_errors_")
+
+
+REGS = [1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]
+
+
+@pytest.mark.parametrize("n_rows", [2000, 20])
+@pytest.mark.parametrize("kernel", ["fc1", "precomputed"])
+def test_auto_takes_the_smallest_leave_one_out_error(n_rows, kernel, data, close, monkeypatch):
+    """Oracle: the sequence, on all rows or on those that the seed draws."""
+    monkeypatch.setattr(_kernel_ridge, "_LEAVE_ONE_OUT_ROWS", n_rows)
+    X, X_test, Y = data
+    if kernel == "precomputed":
+        X, X_test = FullyConnected()(X), FullyConnected()(X_test, X)
+    y = Y[:, 0]
+    model = KernelRidgeNTK(kernel).fit(X, y)
+    drawn = slice(None)
+    if n_rows < len(X):
+        drawn = np.random.RandomState(0).permutation(len(X))[:n_rows]
+        mean = np.mean(FullyConnected().diag(data[0]))
+        drawn_mean = np.mean(FullyConnected().diag(data[0][drawn]))
+        regs = np.array(REGS) * mean / drawn_mean  # the ridge of the fit, not that of the draw
+    else:
+        regs = REGS
+    rows = X[drawn][:, drawn] if kernel == "precomputed" else X[drawn]
+    searched = KernelRidgeNTK(kernel, reg=regs).fit(rows, y[drawn])
+    close(model.loo_errors_, searched.loo_errors_, times=10)
+    assert model.reg_ == REGS[np.argmin(searched.loo_errors_)] > 1e-6
+    alone = KernelRidgeNTK(kernel, reg=model.reg_).fit(X, y)
+    close(model.predict(X_test), alone.predict(X_test))
+
+
+def test_auto_knows_noisy_labels_and_leaves_learned_rows_alone(classes):
+    X, _, y, _ = classes
+    rng = np.random.default_rng(0)
+    noisy = np.where(rng.uniform(size=len(y)) < 0.4, rng.permutation(y), y)
+    assert KernelRidgeNTKClassifier().fit(X, y).reg_ < 1e-1
+    assert KernelRidgeNTKClassifier().fit(X, noisy).reg_ >= 1e-1
+    learned = KernelRidgeNTKClassifier(classes=np.unique(y)).fit(X, centred(noisy))
+    assert learned.reg_ == KernelRidgeNTK().fit(X, centred(noisy)).reg_ == 1e-6
+    assert not hasattr(learned, "loo_errors_")
 
 
 def test_reg_sequence_passes_over_a_ridge_too_small():
