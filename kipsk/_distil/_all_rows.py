@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
-from scipy.linalg import eigh
+from scipy.linalg import eigh, qr
 from scipy.optimize import minimize_scalar
 
 from kipsk._closed_form import _cholesky, _label_solve, _ridge
@@ -21,9 +21,8 @@ _LEAST_LEFT = 0.01
 _WORST = 1e30
 # How far below zero, in units of trace(H), float32 may bring an eigenvalue.
 _ROUNDING = 1e-6
-# So many of the largest eigenvalues are taken to a power; up to so many features all are.
-_LEADING = 512
-_MORE, _ITERATIONS = 16, 2  # columns beside them, and how often they go through H once more
+# The largest eigenvalues are taken to a power, one of so many; up to so many features all are.
+_LEADING = 4
 _FEW_FEATURES = 2048
 
 
@@ -71,16 +70,16 @@ def in_metric(quadratic: Quadratic, power: float) -> Quadratic:
         best = _cholesky.solve(_cholesky.factor(H.copy()), C)
     except np.linalg.LinAlgError:
         raise _singular() from None
-    values, vectors = _leading(H)
+    values, vectors, of_vectors = _leading(H)
     if not values[-1] > 0:
         raise _singular()
     unit = values.mean()
     rest = (values[-1] / unit) ** (power - 1)
-    # H multiplied from both sides with I - V d V^T: however near V is to eigenvectors, what comes
-    # out has no negative eigenvalue.
+    # H multiplied from both sides with I - V d V^T, where V^T H V is diagonal: however near V is to
+    # eigenvectors, what comes out has no negative eigenvalue.
     taken = unit * (values / unit) ** power
     shares = 1 - np.sqrt(taken / (rest * values))
-    half = (H @ vectors) * shares - 0.5 * vectors * (shares**2 * values)
+    half = of_vectors * shares - 0.5 * vectors * (shares**2 * values)
     change = half @ vectors.T
     metric = H - change
     metric -= change.T
@@ -98,19 +97,25 @@ def _singular() -> ValueError:
     )
 
 
-def _leading(H: Float64s) -> tuple[Float64s, Float64s]:
-    """Return the largest eigenvalues, from the largest on, and their eigenvectors."""
+def _leading(H: Float64s) -> tuple[Float64s, Float64s, Float64s]:
+    """Return the largest eigenvalues, from the largest on, their eigenvectors V, and ``H V``."""
     if len(H) <= _FEW_FEATURES:
         values, vectors = eigh(H)
-        return values[::-1], vectors[:, ::-1]
-    # Subspace iteration (Halko et al. 2011, algorithm 4.4).
+        values, vectors = values[::-1], vectors[:, ::-1]
+        return values, vectors, vectors * values
+    # Subspace iteration (Halko et al. 2011, algorithm 4.4), in float32. The last of so many
+    # eigenvectors are near the ridge, where it makes no difference which of them are found.
+    single = H.astype(np.float32)
     rng = np.random.RandomState(0)
-    vectors = H @ rng.standard_normal((len(H), _LEADING + _MORE))
-    for _ in range(_ITERATIONS):
-        vectors = H @ np.linalg.qr(vectors)[0]
-    vectors = np.linalg.qr(vectors)[0]
-    values, turn = eigh(vectors.T @ (H @ vectors))
-    return values[: _MORE - 1 : -1], vectors @ turn[:, : _MORE - 1 : -1]
+    found = rng.standard_normal((len(H), len(H) // _LEADING)).astype(np.float32)
+    for _ in range(2):
+        found = qr(single @ found, mode="economic", overwrite_a=True, check_finite=False)[0]
+    del single
+    vectors = found.astype(np.float64)
+    of_vectors = H @ vectors
+    values, turn = eigh(vectors.T @ of_vectors, driver="evd", check_finite=False)
+    turn = turn[:, ::-1]
+    return values[::-1], vectors @ turn, of_vectors @ turn
 
 
 def positive_part(quadratic: Quadratic) -> Quadratic:
