@@ -251,8 +251,9 @@ def rendered(lines):
     for ipc in sorted(set(means["ipc"]) - {0}):
         part = means[means["ipc"].isin([0, ipc])]
         here = [line for line in lines if line["ipc"] in ("0", str(ipc))]
-        n_seeds = len({line["seed"] for line in here})
-        yield f"## {ipc} rows per class: tables {part['table'].nunique()}, seeds {n_seeds}"
+        seeds = pd.DataFrame(here).groupby("table")["seed"].nunique()
+        n_seeds = " to ".join(dict.fromkeys([str(seeds.min()), str(seeds.max())]))
+        yield f"## {ipc} rows per class: tables {len(seeds)}, seeds {n_seeds}"
         if not part["regret"].isna().all():
             yield "Regret: means over the tables"
             yield markdown(list(regret_rows(part, learners)))
