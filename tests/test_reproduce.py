@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from argparse import Namespace
 from pathlib import Path
 
@@ -163,3 +164,125 @@ def test_results_page_is_rendered():
     render = importlib.import_module("render")
     page = render.PAGE.read_text()
     assert render.rendered(page) == page
+
+
+@pytest.fixture
+def mixed_table(tmp_path):
+    """Return the path of 200 rows: a number that tells the classes apart, and categories."""
+    rng = np.random.RandomState(0)
+    y = rng.permutation(200) % 2
+    numbers = 3 * y + rng.standard_normal(200)
+    rows = zip(numbers, rng.choice(["a", "b", "?"], 200), y, strict=True)
+    path = tmp_path / "tables" / "mixed.csv"
+    path.parent.mkdir()
+    path.write_text("".join(f"{x:.3f}, {name}, class {code}\n" for x, name, code in rows))
+    return path
+
+
+def test_regret():
+    """Oracle: by hand."""
+    script = importlib.import_module("_tables")
+    found = script.regret(np.array([0.9, 0.7, 0.8, 0.95]), np.full(4, 0.9), np.full(4, 0.7))
+    np.testing.assert_allclose(found, [0, 1, 0.5, -0.25], atol=1e-12)
+    assert np.isnan(script.regret(0.5, 0.9, 0.895))
+    assert np.isnan(script.regret(0.5, 0.8, 0.9))
+    lines = [
+        {"table": table, "learner": "NN", "method": method, "ipc": ipc, "value": value}
+        for table, method, ipc, values in [
+            ("a", "all", "0", (0.9, 0.8)),
+            ("a", "random", "10", (0.6, 0.7)),
+            ("a", "k-means", "20", (0.8, 0.7)),
+            ("b", "all", "0", (0.9, 0.8)),
+            ("b", "random", "10", (0.9, 0.8)),
+            ("b", "k-means", "20", (0.8, 0.7)),
+        ]
+        for value in values
+    ]
+    lines += [{**lines[0], "learner": "itself", "method": "kip-end", "ipc": "20", "value": 0.75}]
+    means = script.with_regrets(lines).set_index(["table", "method"])["regret"]
+    np.testing.assert_allclose(means["a", "k-means"], (0.85 - 0.75) / (0.85 - 0.65))
+    np.testing.assert_allclose(means["a", "distiller"], (0.85 - 0.75) / (0.85 - 0.65))
+    assert np.isnan(means["b", "k-means"])
+
+
+def test_table_with_categories_and_missing_values(tmp_path):
+    script = importlib.import_module("_tables")
+    path = tmp_path / "table.dat"
+    path.write_text("@relation x\n1.5, b, 2, yes\n?, a, 3, no\n2.5, , 4, yes\n3, b, 5, ?\n")
+    table = script.tables(tmp_path)["table"]()
+    np.testing.assert_array_equal(table.X, [[1.5, 1, 2], [np.nan, 0, 3], [2.5, np.nan, 4]])
+    assert (table.y.tolist(), table.categories) == ([1, 0, 1], [1])
+
+
+def test_split_of_a_table(mixed_table):
+    script = importlib.import_module("_tables")
+    table = script.read_table(mixed_table)
+    X, X_test, y, y_test = script.split(table, 0, 50)
+    assert X.shape == (50, 4) and X_test.shape == (60, 4)  # a number, "a", "b" and missing
+    np.testing.assert_allclose([X[:, 0].mean(), X[:, 0].std()], [0, 1], atol=1e-12)
+    np.testing.assert_array_equal(X[:, 1:].sum(axis=1), 1)
+    assert (np.bincount(y).tolist(), np.bincount(y_test).tolist()) == ([25, 25], [30, 30])
+
+
+def test_tables_are_measured_once_and_rendered(mixed_table, tmp_path, capsys, monkeypatch):
+    script, record = importlib.import_module("tables"), importlib.import_module("_record")
+    monkeypatch.setattr(script, "speed_of_products", lambda: 1)
+    path = tmp_path / "results.csv"
+
+    def run(text):
+        given = f"--folder {mixed_table.parent} --results {path} --ipc 20 --max-rows 100 {text}"
+        script.main(script.options().parse_args(given.split()))
+        return capsys.readouterr().out
+
+    run("--methods all random --learners 1-NN")
+    lines = record.read(path)
+    assert [(line["method"], line["ipc"]) for line in lines] == [
+        ("all", "0"), ("random", "10"), ("random", "20"),
+    ]  # fmt: skip
+    assert [line["n_rows"] for line in lines] == ["100", "20", "40"]
+    assert all(0.8 < float(line["value"]) <= 1 for line in lines)
+    text = run("--methods all agglomerative --learners 1-NN logistic")
+    assert record.read(path)[:3] == lines and len(record.read(path)) == 6
+    assert "## 20 rows per class: tables 1, seeds 1" in text
+    assert "| agglomerative (Ward) |" in text
+    assert run("--render") == text[text.index("\n\n") + 1 :] and len(record.read(path)) == 6
+
+
+def test_a_failed_fit_is_a_line_and_tried_again(mixed_table, tmp_path, monkeypatch):
+    script, record = importlib.import_module("tables"), importlib.import_module("_record")
+    monkeypatch.setattr(script, "speed_of_products", lambda: 1)
+    path = tmp_path / "results.csv"
+
+    class Broken(BaseEstimator):
+        def fit(self, X, y):
+            raise ValueError("no\ngood")
+
+    def run():
+        given = f"--folder {mixed_table.parent} --results {path} --learners 1-NN logistic"
+        script.main(script.options().parse_args([*given.split(), "--methods", "random"]))
+        return [(line["learner"], line["error"]) for line in record.read(path)]
+
+    with monkeypatch.context() as patch:
+        learners = script.learners(2)
+        patch.setattr(script, "learners", lambda *_: {**learners, "1-NN": Broken()})
+        assert run() == [("1-NN", "ValueError: no good"), ("logistic", "")]
+    assert run()[2:] == [("1-NN", "")]
+
+
+def test_fit_resample_chooses_for_each_learner():
+    """Oracle: `fit_resample` without a checkpoint."""
+    script = importlib.import_module("tables")
+    X, y = np.random.RandomState(0).standard_normal((60, 2)), np.arange(60) % 2
+    X[:, 0] += y
+    kip = script.KIPDistiller(["rbf", "laplace"], ipc=3, max_iter=4, random_state=0)
+    with script.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sets = script.sets_of("fit_resample", script.clone(kip), X, y, Path(folder) / "run")
+        for name in ("1-NN", "naive Bayes"):
+            model = script.learners()[name]
+            expected = script.clone(kip).set_params(downstream=model)
+            X_s, y_s = expected.fit_resample(X, y)
+            made = sets(model)
+            np.testing.assert_array_equal(made.X, X_s)
+            np.testing.assert_array_equal(made.y, y_s)
+            assert made.reducer.stage_scores_ == expected.stage_scores_
