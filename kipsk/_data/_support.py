@@ -171,9 +171,15 @@ def centres_of(
     n_clusters = min(len(spare), len(np.unique(points, axis=0)))
     if not n_clusters:
         return spare
-    kmeans = KMeans(n_clusters, n_init=1, random_state=rng).fit(points)
-    centres = kmeans.cluster_centers_
-    if features is not None:
-        found = np.unique(kmeans.labels_)  # fewer, if features differ by rounding alone
-        centres = np.array([rows[kmeans.labels_ == c].mean(axis=0) for c in found])
+    labels = KMeans(n_clusters, n_init=1, random_state=rng).fit(points).labels_
+    found = np.unique(labels)  # fewer, if features differ by rounding alone
+    centres = np.array([mean_within(rows[labels == c]) for c in found])
     return np.concatenate([centres, spare[len(centres) :]])
+
+
+def mean_within(rows: Floats) -> Floats:
+    """Return the mean of rows, which rounding does not put outside of them.
+
+    Where rows agree their mean has their value to the bit: trees split on any difference.
+    """
+    return np.clip(rows.mean(axis=0), rows.min(axis=0), rows.max(axis=0))

@@ -203,6 +203,16 @@ def test_warning_lists_ten_classes_at_most():
     assert "10 (1)" not in str(record[0].message)
 
 
+def test_kmeans_keeps_a_value_that_a_cluster_shares_to_the_bit():
+    """Rounding of the centres would be a difference between them that trees split on."""
+    rng = np.random.default_rng(0)
+    shared = rng.choice([0.1, 0.7, -7.3], size=(400, 1)) * [1, 1 / 3, 30]
+    X = np.concatenate([rng.normal(size=(400, 2)) / 9, shared], axis=1)
+    centres = _support.centres_of(X, X[:25], np.random.RandomState(0))
+    assert set(map(tuple, centres[:, 2:])) == set(map(tuple, shared))
+    assert len(np.unique(centres[:, :2], axis=0)) == 25
+
+
 def test_kmeans_with_fewer_distinct_rows_than_centres_fills_up_with_rows():
     rng = np.random.default_rng(0)
     distinct = np.array([[0.0, 1.0], [7.0, 2.0]])
