@@ -378,7 +378,9 @@ def test_bad_parameters(params, message, blobs):
 def test_soft_labels_are_refused(as_list, blobs):
     soft = np.eye(3)[np.searchsorted(NAMES, blobs[1])] - 1 / 3
     given = soft.tolist() if as_list else soft
-    message = r"class labels: .* Got soft labels of shape \(120, 3\) instead: pass .*argmax"
+    message = (
+        r"1d array of class labels.* Got an array of shape \(120, 3\) instead: .*pass .*argmax"
+    )
     with pytest.raises(ValueError, match=message):
         make("herding").fit_resample(blobs[0], given)
     assert not hasattr(CoresetSampler, "fit_distill")
