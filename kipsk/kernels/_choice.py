@@ -112,7 +112,7 @@ def kernel_herding(base: KernelFunction, X: AnyArray, n: int, rng: np.random.Ran
 def _mean(base: KernelFunction, prepared: PyTree, rows: Ints, pair_size: int) -> Float64s:
     """Return the mean over some rows of each row's kernel with them, in blocks of columns."""
     n_all = len(jax.tree.leaves(prepared)[0])
-    size = max(1, min(len(rows), _MAX_ENTRIES // (n_all * pair_size)))
+    size = max(1, min(n_all, _MAX_ENTRIES // (n_all * pair_size)))
     total = np.zeros(n_all)
     for start in range(0, len(rows), size):
         block = rows[start : start + size]

@@ -28,7 +28,20 @@ from kipsk.baselines import CoresetSampler
 from kipsk.kernels import RBF, FullyConnected, RandomFeatures
 from kipsk.networks import FiniteNetworkClassifier
 
-METHODS = ["random", "herding", "k_center", "k_means", "k_medoids", "forgetting"]
+METHODS = [
+    "random",
+    "herding",
+    "kernel_herding",
+    "k_center",
+    "k_means",
+    "k_medoids",
+    "agglomerative",
+    "agglomerative_medoids",
+    "rp_cholesky",
+    "forgetting",
+]
+CENTRES = ("k_means", "agglomerative")
+WITHOUT_DRAWS = ("herding", "kernel_herding", "k_center", *METHODS[6:8])
 NAMES = np.array(["ant", "bee", "cat"])
 NETWORK = FiniteNetworkClassifier(
     width=16, max_iter=12, batch_size=30, loss="cross_entropy", learning_rate=1.0
@@ -59,7 +72,8 @@ def test_ipc_rows_of_each_class(method, blobs):
     assert_array_equal(y_s, np.repeat(NAMES, 4))
     assert y_s.dtype == y.dtype and X_s.shape == (12, 5) and X_s.dtype == X.dtype
     assert_array_equal(sampler.classes_, NAMES)
-    if method == "k_means":
+    assert sampler.sampling_strategy_ == {"ant": 4, "bee": 4, "cat": 4}
+    if method in CENTRES:
         assert not hasattr(sampler, "sample_indices_")
     else:
         assert len(set(sampler.sample_indices_)) == 12
@@ -73,7 +87,7 @@ def test_determined_by_the_random_state(method, blobs):
         return make(method, random_state=seed).fit_resample(*blobs)[0]
 
     assert_array_equal(fit(0), fit(0))
-    assert np.array_equal(fit(0), fit(1)) == (method in ("herding", "k_center"))
+    assert np.array_equal(fit(0), fit(1)) == (method in WITHOUT_DRAWS)
 
 
 @pytest.mark.parametrize(
@@ -105,8 +119,7 @@ def test_scarce_classes_give_all_their_rows_and_a_warning_at_the_call(method, bl
         X_s, y_s = make(method, ipc=35).fit_resample(X, y)
     assert record[0].filename == __file__
     assert_array_equal(np.unique(y_s, return_counts=True)[1], [35, 35, 30])
-    if method != "k_means":
-        assert_array_equal(sorted_rows(X_s[y_s == "cat"]), sorted_rows(X[y == "cat"]))
+    assert_array_equal(sorted_rows(X_s[y_s == "cat"]), sorted_rows(X[y == "cat"]))
 
 
 class Positions(TransformerMixin, BaseEstimator):
@@ -134,7 +147,7 @@ def test_rows_are_compared_in_the_space_of_features(method, features, blobs):
     sampler = make(method, features=features)
     X_s, _ = sampler.fit_resample(X, y)
     assert X_s.shape == (12, 5)
-    if method == "k_means":
+    if method in CENTRES:
         assert_allclose(X_s[:, :1], X_first, rtol=1e-6)
     else:
         assert_array_equal(sampler.sample_indices_, expected.sample_indices_)
@@ -212,7 +225,7 @@ def test_dataframes_and_series_keep_their_index(blobs):
         assert isinstance(y_s, pd.Series) and y_s.name == "kind"
         assert_array_equal(X_s.to_numpy(), expected)
         assert_array_equal(y_s.to_numpy(), labels)
-        rows = np.arange(12) if method == "k_means" else index[sampler.sample_indices_]
+        rows = np.arange(12) if method in CENTRES else index[sampler.sample_indices_]
         assert_array_equal(X_s.index, rows)
         assert_array_equal(y_s.index, rows)
         assert_array_equal(sampler.feature_names_in_, list("abcde"))
@@ -326,7 +339,7 @@ def test_last_in_an_imbalanced_pipeline(blobs):
         assert_array_equal(X_s, expected)
         assert_array_equal(y_s, labels)
         fitted = clone(pipeline).fit(X, y)["few"]
-        if method != "k_means":
+        if method not in CENTRES:
             assert_array_equal(fitted.sample_indices_, oracle.sample_indices_)
 
 
