@@ -209,6 +209,9 @@ class KIPDistiller(ClassDistiller, BaseKIP):
     stage_scores_ : dict of int or str to float
         Likewise: by step, and of the random rows, the mean balanced accuracy of the models that
         `fit_resample` tried, on rows it learned from, so higher than on new ones.
+    sampling_strategy_ : dict
+        How many rows of each class the support has, by the largest entries of `y_s_`; after
+        `fit_resample` how many it returned.
     predictor_ : KernelRidgeNTK
         Fitted on `X_s_` and `y_s_`; what `predict` uses.
     n_features_in_ : int

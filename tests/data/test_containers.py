@@ -8,7 +8,13 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from kipsk import KIPDistiller, LabelSolver
-from kipsk._data._containers import labels_like, list_like, rows_like, taken
+from kipsk._data._containers import (
+    labels_like,
+    list_like,
+    rows_like,
+    taken,
+    with_dense_columns,
+)
 from kipsk.baselines import CoresetSampler
 
 NAMES = ["cat", "ant", "bee"] * 8
@@ -46,6 +52,18 @@ def test_labels_have_name_and_dtype_of_y(y):
     expected = y.iloc[rows].reset_index(drop=True)
     compare = pd.testing.assert_frame_equal if y.ndim == 2 else pd.testing.assert_series_equal
     compare(found, expected)
+
+
+def test_columns_that_are_sparse_stay_sparse():
+    """Oracle: pandas' own conversion; whole numbers would be rounded."""
+    dense = pd.DataFrame({"a": [0.0, 1.5], "b": [2, 0]})
+    given = dense.astype({"a": pd.SparseDtype(float, 0), "b": pd.SparseDtype(int, 0)})
+    rows = np.array([[0.0, 0.5], [2.5, 1.0], [0.0, 0.0]])
+    found = rows_like(given, rows)
+    assert found.dtypes.tolist() == [pd.SparseDtype(float, 0), np.dtype(float)]
+    assert_array_equal(found, rows)
+    pd.testing.assert_frame_equal(with_dense_columns(given), dense)
+    assert with_dense_columns(dense) is dense
 
 
 def test_lists_stay_lists():
