@@ -179,6 +179,15 @@ def test_k_means_for_many_centres_sees_ten_rows_for_each(blobs, monkeypatch):
     assert sizes == [30, 10, 30]  # "cat" has no more
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_class_may_be_left_out(method, blobs):
+    X, y = blobs
+    X_s, y_s = make(method, sampling_strategy={"bee": 0, "ant": 1}).fit_resample(X, y)
+    assert_array_equal(y_s, np.repeat(["ant", "cat"], [1, 30]))
+    assert X_s.shape == (31, 5)
+    assert_array_equal(sorted_rows(X_s[1:]), sorted_rows(X[y == "cat"]))
+
+
 class Positions(TransformerMixin, BaseEstimator):
     """The first feature alone, times a fitted sign."""
 
