@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 
 from kipsk._checks import check_labels
 from kipsk._data._coding import Coding, Data
-from kipsk._data._labels import encode, one_hot
+from kipsk._data._labels import encode, one_hot, refuse_matrix
 from kipsk._types import AnyArray, Floats, Given, Ints
 from kipsk._warn import warn
 
@@ -36,7 +36,8 @@ class ClassCoding(Coding):
 
     @staticmethod
     def check(y: Given) -> None:
-        """Refuse missing labels, and objects other than strings."""
+        """Refuse several columns, missing labels, and objects other than strings."""
+        refuse_matrix(y)
         check_labels(y)
 
     @classmethod

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import kmeans_plusplus
 from sklearn.metrics import pairwise_distances_chunked
-from sklearn.metrics.pairwise import euclidean_distances
 
 # Distances to a medoid are summed over at most so many rows: the error of such a sum is smaller
 # than the difference between the sums of neighbouring rows.
@@ -72,7 +71,18 @@ def medoids(rows: NDArray[np.float64], n: int, rng: np.random.RandomState) -> li
 
 
 def _nearest(rows: NDArray[np.float64], medoids: NDArray[np.float64]) -> NDArray[np.intp]:
-    return np.argmin(euclidean_distances(rows, medoids, squared=True), axis=1)
+    def first(distances: NDArray[np.float64], start: int) -> NDArray[np.intp]:
+        return np.argmin(distances, axis=1)
+
+    blocks = pairwise_distances_chunked(
+        rows,
+        medoids,
+        reduce_func=first,
+        working_memory=_BLOCK_MIB,
+        metric="euclidean",
+        squared=True,
+    )
+    return np.concatenate(list(blocks))
 
 
 def _sums_of_distances(

@@ -28,14 +28,47 @@ def encode(owner: str, y: MatrixLike) -> tuple[AnyArray, Ints]:
     return classes, codes
 
 
+def single_labels(y: MatrixLike) -> MatrixLike:
+    """Return the column of the 1 in each row of one-vs-all labels; any other y as it is.
+
+    One-vs-all labels, as scikit-learn's `label_binarize` returns them, are a matrix of a column for
+    each class.
+    """
+    shape = _shape(y)
+    if len(shape) != 2 or shape[1] < 2:
+        return y
+    values = np.asarray(y)
+    is_one = values == 1
+    is_binary = values.dtype.kind in "biuf" and bool(np.all(is_one | (values == 0)))
+    return is_one.argmax(axis=1) if is_binary and (is_one.sum(axis=1) == 1).all() else y
+
+
+def refuse_matrix(y: MatrixLike) -> None:
+    """Refuse a matrix of labels: soft ones, several outputs."""
+    shape = _shape(y)
+    if len(shape) == 2 and shape[1] > 1:
+        raise ValueError(  # in the words that imbalanced-learn's checks of estimators ask for
+            "y should be a 1d array of class labels, one a row. Multilabel and multioutput targets "
+            f"are not supported. Got an array of shape {tuple(shape)} instead: of soft labels pass "
+            "classes[numpy.argmax(y, axis=1)]."
+        )
+
+
+def _shape(y: MatrixLike) -> tuple[int, ...]:
+    """Return the shape of an array, a DataFrame or a list; () of anything else."""
+    if isinstance(y, list | tuple):
+        return np.shape(y)
+    shape: tuple[int, ...] = getattr(y, "shape", ())
+    return shape
+
+
 def is_target_matrix(y: MatrixLike, classes: ArrayLike | None) -> bool:
     """Return whether y is a matrix with a column for each of the `classes`, not labels.
 
     A matrix without `classes` is refused. Anything that is neither an array nor a list is left to
     scikit-learn's own validation.
     """
-    is_sequence = isinstance(y, list | tuple)
-    shape: tuple[int, ...] = np.shape(y) if is_sequence else getattr(y, "shape", ())
+    shape = _shape(y)
     if classes is None and len(shape) == 2 and shape[1] > 1:
         raise ValueError(
             f"y should be a 1d array of class labels. Got an array of shape {shape} instead: "

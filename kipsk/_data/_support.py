@@ -110,10 +110,16 @@ def rows_per_stratum(
     codes: Ints, coding: Coding, size: int, rng: np.random.RandomState
 ) -> list[Ints]:
     """Draw `size` different rows of each stratum; with a warning all rows, where it has fewer."""
-    members = [np.flatnonzero(codes == code) for code in range(coding.n_strata)]
-    drawn = [rng.permutation(own)[:size] for own in members]
-    coding.warn_of_scarce(np.array([len(own) for own in members]), size)
+    drawn = rows_of_strata(codes, np.full(coding.n_strata, size), rng)
+    coding.warn_of_scarce(np.bincount(codes, minlength=coding.n_strata), size)
     return drawn
+
+
+def rows_of_strata(codes: Ints, sizes: Ints, rng: np.random.RandomState) -> list[Ints]:
+    """Draw so many different rows of each stratum; all of one that has fewer."""
+    return [
+        rng.permutation(np.flatnonzero(codes == code))[:size] for code, size in enumerate(sizes)
+    ]
 
 
 def gaussian_noise(X: Floats, n: int, rng: np.random.RandomState) -> Floats:
@@ -159,13 +165,17 @@ def centres_of(
     spare: Floats,
     rng: np.random.RandomState,
     features: Floats | None = None,
+    rows_per_centre: int = 0,
 ) -> Floats:
     """Return a centre of k-means for each spare row; where rows repeat, spare rows fill up.
 
-    With `features` (n, n_other) clusters are made of these: a centre is the mean of its rows.
+    With `features` (n, n_other) clusters are made of these: a centre is the mean of its rows. Of
+    more than 2000 rows k-means sees a random 2000, or `rows_per_centre` for each centre if these
+    are more.
     """
-    if len(rows) > _MAX_KMEANS_ROWS:
-        some = rng.choice(len(rows), _MAX_KMEANS_ROWS, replace=False)
+    most = max(_MAX_KMEANS_ROWS, rows_per_centre * len(spare))
+    if len(rows) > most:
+        some = rng.choice(len(rows), most, replace=False)
         rows, features = rows[some], None if features is None else features[some]
     points = rows if features is None else features
     n_clusters = min(len(spare), len(np.unique(points, axis=0)))

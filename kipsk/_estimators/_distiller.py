@@ -17,13 +17,15 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from kipsk._checks import check_auto, check_integer, check_not_images, check_option, refuse
 from kipsk._data._classes import ClassCoding
 from kipsk._data._coding import Coding, Data
-from kipsk._data._containers import labels_like, rows_like
+from kipsk._data._containers import labels_like, list_like, rows_like
+from kipsk._data._labels import single_labels
 from kipsk._data._support import Support
 from kipsk._estimators import _support_file, _support_table
 from kipsk._estimators._kernel_ridge import KernelRidgeNTK
 from kipsk._estimators._one_hot import OneHotClassifierMixin
 from kipsk._estimators._pictures import thumbnails
 from kipsk._estimators._rounding import warn_of_rounding
+from kipsk._estimators._sampler import SamplerMixin, rows_of_classes
 from kipsk._types import AnyArray, Float64s, Floats, Given, MatrixLike
 from kipsk.architectures._layers import checked_shape
 from kipsk.kernels._base import JaxKernel
@@ -398,8 +400,8 @@ class BaseDistiller(BaseEstimator):
         }
 
 
-class ClassDistiller(OneHotClassifierMixin, BaseDistiller):
-    """A classifier that is a small support set."""
+class ClassDistiller(SamplerMixin, OneHotClassifierMixin, BaseDistiller):
+    """A classifier that is a small support set, and a sampler in imbalanced-learn's sense."""
 
     _coding = ClassCoding
 
@@ -415,18 +417,49 @@ class ClassDistiller(OneHotClassifierMixin, BaseDistiller):
         X : array-like of shape (n_samples, n_features)
             Training rows, images flattened.
         y : array-like of shape (n_samples,)
-            Class labels of any type.
+            Class labels of any type; or one-vs-all, of shape (n_samples, n_classes), as
+            `sklearn.preprocessing.label_binarize` returns them.
 
         Returns
         -------
         X_s : ndarray of shape (n_support, n_features)
-            A DataFrame with the columns of X if X is one.
+            A DataFrame with the columns of X if X is one, a list if it is one.
         y_hard : ndarray of shape (n_support,)
             The class of each label's largest entry; a Series of the same name and dtype if y is
-            one.
+            one, a list if it is one, one-vs-all if it is that.
         """
-        X_s, labels = self._resampled(X, *self.fit_distill(X, y))
-        return X_s, labels_like(y, labels)
+        X_s, labels = self._resampled(X, *self.fit_distill(X, single_labels(y)))
+        return list_like(X, X_s), labels_like(y, labels)
+
+    def get_feature_names_out(self, input_features: MatrixLike | None = None) -> AnyArray:
+        """Return the names of the columns of the rows that `fit_resample` returns.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            The names of the features of X. None stands for ``feature_names_in_``, or for "x0",
+            "x1" and so on.
+
+        Returns
+        -------
+        names : ndarray of str objects of shape (n_features_out,)
+            Those of X, or what a `preprocess` makes of them.
+        """
+        names: AnyArray = super().get_feature_names_out(input_features)
+        transformer = getattr(self, "preprocess_", None)
+        return names if transformer is None else transformer.get_feature_names_out(names)
+
+    def _fitted(
+        self,
+        support: Support,
+        coding: Coding,
+        members: Sequence[Member],
+        predict_kernel: JaxKernel | None = None,
+    ) -> dict[str, Any]:
+        attributes = super()._fitted(support, coding, members, predict_kernel)
+        classes = attributes["classes_"]
+        labels = classes[np.argmax(attributes["y_s_"], axis=1)]
+        return attributes | {"sampling_strategy_": rows_of_classes(classes, labels)}
 
     def _resampled(self, X: MatrixLike, X_s: Floats, y_s: Floats) -> tuple[MatrixLike, AnyArray]:
         """Return rows, as a DataFrame if X is one, and the class of each label's largest entry."""

@@ -92,6 +92,8 @@ class LabelSolver(ClassDistiller):
         The kernel with its data-dependent parameters set.
     reg_, label_reg_ : float
         What "auto" stood for.
+    sampling_strategy_ : dict
+        How many rows of each class the support has, by the largest entries of `y_s_`.
     predictor_ : KernelRidgeNTK
         Fitted on `X_s_` and `y_s_`; what `predict` uses.
     n_features_in_ : int

@@ -13,9 +13,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from kipsk._closed_form._temperature import best_temperature
-from kipsk._data._containers import labels_like
+from kipsk._data._containers import labels_like, list_like
+from kipsk._data._labels import single_labels
 from kipsk._distil._history import Params
 from kipsk._estimators._distiller import ClassDistiller
+from kipsk._estimators._sampler import rows_of_classes
 from kipsk._kip._base import BaseKIP
 from kipsk._kip._result import Run
 from kipsk._kip._stages import best_of, check_downstream, run_for_others
@@ -207,6 +209,9 @@ class KIPDistiller(ClassDistiller, BaseKIP):
     stage_scores_ : dict of int or str to float
         Likewise: by step, and of the random rows, the mean balanced accuracy of the models that
         `fit_resample` tried, on rows it learned from, so higher than on new ones.
+    sampling_strategy_ : dict
+        How many rows of each class the support has, by the largest entries of `y_s_`; after
+        `fit_resample` how many it returned.
     predictor_ : KernelRidgeNTK
         Fitted on `X_s_` and `y_s_`; what `predict` uses.
     n_features_in_ : int
@@ -344,16 +349,17 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         X : array-like of shape (n_samples, n_features)
             Training rows, images flattened.
         y : array-like of shape (n_samples,)
-            Class labels of any type.
+            Class labels of any type; or one-vs-all, of shape (n_samples, n_classes), as
+            `sklearn.preprocessing.label_binarize` returns them.
 
         Returns
         -------
         X_s : ndarray of shape (n_support, n_features)
-            A DataFrame with the columns of X if X is one; an array if there is a `preprocess`,
-            whose units these rows have.
+            A DataFrame with the columns of X if X is one, a list if it is one; an array instead of
+            a DataFrame if there is a `preprocess`, whose units these rows have.
         y_hard : ndarray of shape (n_support,)
             The class of each label's largest entry; a Series of the same name and dtype if y is
-            one.
+            one, a list if it is one, one-vs-all if it is that.
 
         Raises
         ------
@@ -363,6 +369,7 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         downstream = check_downstream(type(self).__name__, self.downstream)
         if isinstance(downstream, str) and downstream == "last":
             return super().fit_resample(X, y)
+        given, y = y, single_labels(y)
         run = run_for_others(self)
         run.fit(X, y)
         # The estimator becomes all that the run learned, with parameters of its own and nothing of
@@ -372,7 +379,8 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         best = best_of(self, X, y, downstream)
         self.stage_, self.stage_scores_ = best.step, best.scores
         X_s, labels = best.rows
-        return X_s, labels_like(y, labels)
+        self.sampling_strategy_ = rows_of_classes(self.classes_, labels)
+        return list_like(X, X_s), labels_like(given, labels)
 
     @available_if(_can_stream)
     def partial_fit(self, X: MatrixLike, y: MatrixLike, classes: ArrayLike | None = None) -> Self:

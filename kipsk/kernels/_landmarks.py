@@ -20,15 +20,15 @@ from kipsk._closed_form import _cholesky
 from kipsk._closed_form._centre import centre_of
 from kipsk._closed_form._products import matmul
 from kipsk._jax import own_settings
-from kipsk._types import AnyArray, Float64s, Given, Ints, PyTree
+from kipsk._types import AnyArray, Float64s, Given
 from kipsk.kernels._base import (
     FeatureFunction,
     JaxKernel,
     KernelFunction,
     evaluate,
     not_known_yet,
-    prepare,
 )
+from kipsk.kernels._choice import rp_cholesky
 from kipsk.kernels._registry import get_kernel
 
 _WAYS = ("rpcholesky", "kmeans++", "random")
@@ -37,8 +37,6 @@ _CANDIDATES = 8
 # Added to the diagonal of K_mm, in units of its mean: where its eigenvalues are smaller, features
 # would be the rounding of float32 products.
 _JITTER = 1e-6
-# Blocks that landmarks are drawn in, at least: with more of them fewer are drawn in vain.
-_ROUNDS = 20
 
 
 @register_dataclass
@@ -232,7 +230,7 @@ class Landmarks(JaxKernel):
                 rows = candidates if centre is None else candidates - centre.astype(X.dtype)
                 chosen = kmeans_plusplus(rows, n, random_state=rng)[1]
             case _:
-                chosen = _rp_cholesky(_checked(base.function()), candidates, n, rng)
+                chosen = rp_cholesky(_checked(base.function()), candidates, n, rng)
         return candidates[np.sort(np.asarray(chosen, np.intp))]
 
     def function(self) -> LandmarksFunction:
@@ -313,56 +311,3 @@ def _whitening(base: KernelFunction, landmarks: AnyArray) -> Float64s:
             f"diagonal entry, {base!r}: use another kernel, or other parameters of it."
         ) from None
     return solve_triangular(L, np.eye(len(K)), lower=True, check_finite=False).T
-
-
-def _rp_cholesky(base: KernelFunction, X: AnyArray, n: int, rng: np.random.RandomState) -> Ints:
-    """Return the numbers of n rows, or of fewer if these are all that differ.
-
-    Algorithm 1 of arXiv 2207.06503, a few pivots at a time: of a block of rows drawn by what is
-    left of the diagonal, each is taken with the share of it that the others of the block leave.
-    """
-    with own_settings():
-        prepared = prepare(base, jnp.asarray(X, np.float64))
-        left = np.array(_diag(base, prepared), np.float64)
-        start, chosen = left.sum(), np.zeros(0, int)
-        factor = np.zeros((len(X), n))
-        size = max(1, n // _ROUNDS)
-        while len(chosen) < n and left.sum() > _JITTER * start:
-            drawn = rng.choice(len(X), min(size, n - len(chosen)), p=left / left.sum())
-            block = np.unique(drawn)
-            # Filled up with its last row, because `_columns` is compiled for each length.
-            filled = np.pad(block, (0, size - len(block)), mode="edge")
-            columns = np.asarray(_columns(base, prepared, filled))[:, : len(block)]
-            k = len(chosen)
-            columns = columns - factor[:, :k] @ factor[block, :k].T
-            own, kept = _pivots(columns[block], left[block], rng)
-            part = solve_triangular(own, columns[:, kept].T, lower=True).T
-            factor[:, k : k + len(kept)] = part
-            left = np.maximum(left - np.sum(part**2, axis=1), 0)
-            chosen = np.append(chosen, block[kept])
-            left[chosen] = 0
-    return chosen
-
-
-def _pivots(K: Float64s, diagonal: Float64s, rng: np.random.RandomState) -> tuple[Float64s, Ints]:
-    """Return the Cholesky factor of the rows of a block that are taken, and their numbers."""
-    left = K.copy()
-    kept: list[int] = []
-    L = np.zeros_like(K)
-    for i in range(len(K)):
-        if left[i, i] > rng.uniform() * diagonal[i]:
-            column = left[:, i] / np.sqrt(left[i, i])
-            L[:, len(kept)] = column
-            left -= np.outer(column, column)
-            kept.append(i)
-    return L[kept, : len(kept)], np.array(kept, int)
-
-
-@jax.jit
-def _columns(base: KernelFunction, prepared: PyTree, rows: Array) -> Array:
-    return base.cross(prepared, jax.tree.map(lambda leaf: leaf[rows], prepared))
-
-
-@jax.jit
-def _diag(base: KernelFunction, prepared: PyTree) -> Array:
-    return base.diag(prepared)

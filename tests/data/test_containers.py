@@ -8,7 +8,13 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from kipsk import KIPDistiller, LabelSolver
-from kipsk._data._containers import labels_like, rows_like, taken
+from kipsk._data._containers import (
+    labels_like,
+    list_like,
+    rows_like,
+    taken,
+    with_dense_columns,
+)
 from kipsk.baselines import CoresetSampler
 
 NAMES = ["cat", "ant", "bee"] * 8
@@ -48,12 +54,26 @@ def test_labels_have_name_and_dtype_of_y(y):
     compare(found, expected)
 
 
-def test_arrays_and_lists_become_arrays():
+def test_columns_that_are_sparse_stay_sparse():
+    """Oracle: pandas' own conversion; whole numbers would be rounded."""
+    dense = pd.DataFrame({"a": [0.0, 1.5], "b": [2, 0]})
+    given = dense.astype({"a": pd.SparseDtype(float, 0), "b": pd.SparseDtype(int, 0)})
+    rows = np.array([[0.0, 0.5], [2.5, 1.0], [0.0, 0.0]])
+    found = rows_like(given, rows)
+    assert found.dtypes.tolist() == [pd.SparseDtype(float, 0), np.dtype(float)]
+    assert_array_equal(found, rows)
+    pd.testing.assert_frame_equal(with_dense_columns(given), dense)
+    assert with_dense_columns(dense) is dense
+
+
+def test_lists_stay_lists():
     labels = np.array(["ant", "cat"])
-    for y in (NAMES, np.array(NAMES), tuple(NAMES)):
+    for y in (np.array(NAMES), tuple(NAMES)):
         assert labels_like(y, labels) is labels
-    assert_array_equal(taken(NAMES, [1, 3]), ["ant", "cat"])
-    assert_array_equal(taken([[1, 2], [3, 4]], [1]), [[3, 4]])
+    assert labels_like(NAMES, labels) == taken(NAMES, [1, 3]) == ["ant", "cat"]
+    assert taken([["a", 2.5], [3, None]], np.array([1])) == [[3, None]]
+    assert list_like([[0.0, 1.0]], np.eye(2)) == [[1.0, 0.0], [0.0, 1.0]]
+    assert list_like(np.zeros(2), labels) is labels
 
 
 @pytest.mark.filterwarnings("ignore:KIPDistiller.fit_resample learned no better:UserWarning")

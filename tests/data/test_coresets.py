@@ -50,6 +50,14 @@ def test_farthest_first_is_at_most_twice_the_best_radius():
         assert best <= D[:, farthest_first(rows, 3)].min(axis=1).max() <= 2 * best
 
 
+def test_nearest_medoids_in_blocks(monkeypatch):
+    """Oracle: all distances."""
+    rows, few = rows_of(500), rows_of(40, 1)
+    monkeypatch.setattr(_coresets, "_BLOCK_MIB", 0.01)  # 32 rows
+    expected = np.linalg.norm(rows[:, None] - few, axis=2).argmin(axis=1)
+    assert_array_equal(_coresets._nearest(rows, few), expected)
+
+
 def run_medoids(rows, n, seed=0):
     return medoids(rows, n, np.random.RandomState(seed))
 

@@ -29,7 +29,7 @@ from kipsk.kernels import (
     Laplace,
     RandomFeatures,
     StaxKernel,
-    _landmarks,
+    _choice,
 )
 
 WAYS = ["rpcholesky", "kmeans++", "random"]
@@ -382,10 +382,10 @@ def test_bytes_that_are_not_known_yet(digits):
 
 
 def test_blocks_of_pivots_are_compiled_once():
-    _landmarks._columns.clear_cache()
+    _choice._columns.clear_cache()
     kernel = Landmarks(RBF(1.0), 60, random_state=1).resolve(clusters(300))
     assert len(kernel.landmarks) == 60
-    assert _landmarks._columns._cache_size() == 1
+    assert _choice._columns._cache_size() == 1
 
 
 @pytest.mark.parametrize("landmarks", ["random", Z])

@@ -208,7 +208,7 @@ def test_shapes(distiller, blobs):
     refused(clone(distiller), X[0], y, "Expected 2D array, got 1D array")
     refused(clone(distiller), X, y[:-1], "inconsistent numbers of samples: [30, 29]")
     refused(clone(distiller), X[:0], y[:0], "Found array with 0 sample(s)")
-    refused(clone(distiller), X, np.eye(3)[y], "y should be a 1d array, got an array of shape")
+    refused(clone(distiller), X, np.eye(3)[y], "y should be a 1d array of class labels", "argmax")
     with pytest.raises(ValueError, match=r"X has 3 features, but .* is expecting 4 features"):
         clone(distiller).fit(X, y).predict(X[:, :3])
 

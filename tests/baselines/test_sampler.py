@@ -11,7 +11,7 @@ from imblearn.pipeline import Pipeline
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.cluster import KMeans
+from sklearn.cluster import AgglomerativeClustering, KMeans
 from sklearn.decomposition import PCA
 from sklearn.kernel_approximation import Nystroem, RBFSampler
 from sklearn.linear_model import LogisticRegression
@@ -26,9 +26,23 @@ from kipsk._data._coresets import farthest_first, forgetting_events
 from kipsk._data._labels import one_hot
 from kipsk.baselines import CoresetSampler
 from kipsk.kernels import RBF, FullyConnected, RandomFeatures
+from kipsk.kernels._choice import kernel_herding, rp_cholesky
 from kipsk.networks import FiniteNetworkClassifier
 
-METHODS = ["random", "herding", "k_center", "k_means", "k_medoids", "forgetting"]
+METHODS = [
+    "random",
+    "herding",
+    "kernel_herding",
+    "k_center",
+    "k_means",
+    "k_medoids",
+    "agglomerative",
+    "agglomerative_medoids",
+    "rp_cholesky",
+    "forgetting",
+]
+CENTRES = ("k_means", "agglomerative")
+WITHOUT_DRAWS = ("herding", "kernel_herding", "k_center", *METHODS[6:8])
 NAMES = np.array(["ant", "bee", "cat"])
 NETWORK = FiniteNetworkClassifier(
     width=16, max_iter=12, batch_size=30, loss="cross_entropy", learning_rate=1.0
@@ -59,7 +73,8 @@ def test_ipc_rows_of_each_class(method, blobs):
     assert_array_equal(y_s, np.repeat(NAMES, 4))
     assert y_s.dtype == y.dtype and X_s.shape == (12, 5) and X_s.dtype == X.dtype
     assert_array_equal(sampler.classes_, NAMES)
-    if method == "k_means":
+    assert sampler.sampling_strategy_ == {"ant": 4, "bee": 4, "cat": 4}
+    if method in CENTRES:
         assert not hasattr(sampler, "sample_indices_")
     else:
         assert len(set(sampler.sample_indices_)) == 12
@@ -73,7 +88,7 @@ def test_determined_by_the_random_state(method, blobs):
         return make(method, random_state=seed).fit_resample(*blobs)[0]
 
     assert_array_equal(fit(0), fit(0))
-    assert np.array_equal(fit(0), fit(1)) == (method in ("herding", "k_center"))
+    assert np.array_equal(fit(0), fit(1)) == (method in WITHOUT_DRAWS)
 
 
 @pytest.mark.parametrize(
@@ -105,8 +120,72 @@ def test_scarce_classes_give_all_their_rows_and_a_warning_at_the_call(method, bl
         X_s, y_s = make(method, ipc=35).fit_resample(X, y)
     assert record[0].filename == __file__
     assert_array_equal(np.unique(y_s, return_counts=True)[1], [35, 35, 30])
-    if method != "k_means":
-        assert_array_equal(sorted_rows(X_s[y_s == "cat"]), sorted_rows(X[y == "cat"]))
+    assert_array_equal(sorted_rows(X_s[y_s == "cat"]), sorted_rows(X[y == "cat"]))
+
+
+@pytest.mark.parametrize("method", ["agglomerative", "agglomerative_medoids"])
+def test_clusters_are_made_within_each_class(method, blobs):
+    """Oracle: scikit-learn's clusters of each class."""
+    X, y = blobs
+    X_s, _ = make(method).fit_resample(X, y)
+    expected = []
+    for name in NAMES:
+        own = X[y == name]
+        labels = AgglomerativeClustering(4, linkage="ward").fit(own).labels_
+        for c in range(4):
+            centre = own[labels == c].mean(axis=0)
+            nearest = own[np.argmin(np.linalg.norm(own - centre, axis=1))]
+            expected.append(centre if method == "agglomerative" else nearest)
+    assert_allclose(X_s, expected)
+
+
+@pytest.mark.parametrize("kernel", ["rbf", FullyConnected(depth=2), RandomFeatures("fc1", width=8)])
+@pytest.mark.parametrize("method", ["kernel_herding", "rp_cholesky"])
+def test_the_kernel_sees_each_class_by_itself(method, kernel, blobs):
+    """Oracle: the choice among the rows of each class, under the kernel that is published."""
+    X, y = blobs
+    sampler = make(method, kernel=kernel)
+    sampler.fit_resample(X, y)
+    rng = np.random.RandomState(0)
+    for name in NAMES:  # what is drawn before the choice
+        rng.permutation(np.sum(y == name))
+    choose = {"kernel_herding": kernel_herding, "rp_cholesky": rp_cholesky}[method]
+    for found, name in zip(sampler.sample_indices_.reshape(3, 4), NAMES, strict=True):
+        members = np.flatnonzero(y == name)
+        expected = choose(sampler.kernel_.function(), X[members], 4, rng)
+        assert_array_equal(found, members[expected])
+    if kernel == "rbf":
+        assert sampler.kernel_ == RBF().resolve(X)
+
+
+def test_pivots_of_rows_that_repeat_are_filled_up(blobs):
+    X = np.repeat(blobs[0][:6], 10, axis=0)
+    y = np.repeat([0, 1], 30)
+    sampler = make("rp_cholesky", ipc=8)
+    X_s, _ = sampler.fit_resample(X, y)
+    assert len(set(sampler.sample_indices_)) == 16
+    for code in (0, 1):
+        own = X[y == code]
+        assert_array_equal(np.unique(X_s[8 * code : 8 * code + 8], axis=0), np.unique(own, axis=0))
+
+
+def test_k_means_for_many_centres_sees_ten_rows_for_each(blobs, monkeypatch):
+    """Oracle: the rows that KMeans is fitted on."""
+    monkeypatch.setattr(_support, "_MAX_KMEANS_ROWS", 8)
+    sizes = []
+    fit = KMeans.fit
+    monkeypatch.setattr(KMeans, "fit", lambda self, X: sizes.append(len(X)) or fit(self, X))
+    make("k_means", sampling_strategy={"ant": 3, "bee": 1, "cat": 7}).fit_resample(*blobs)
+    assert sizes == [30, 10, 30]  # "cat" has no more
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_class_may_be_left_out(method, blobs):
+    X, y = blobs
+    X_s, y_s = make(method, sampling_strategy={"bee": 0, "ant": 1}).fit_resample(X, y)
+    assert_array_equal(y_s, np.repeat(["ant", "cat"], [1, 30]))
+    assert X_s.shape == (31, 5)
+    assert_array_equal(sorted_rows(X_s[1:]), sorted_rows(X[y == "cat"]))
 
 
 class Positions(TransformerMixin, BaseEstimator):
@@ -134,7 +213,7 @@ def test_rows_are_compared_in_the_space_of_features(method, features, blobs):
     sampler = make(method, features=features)
     X_s, _ = sampler.fit_resample(X, y)
     assert X_s.shape == (12, 5)
-    if method == "k_means":
+    if method in CENTRES:
         assert_allclose(X_s[:, :1], X_first, rtol=1e-6)
     else:
         assert_array_equal(sampler.sample_indices_, expected.sample_indices_)
@@ -212,7 +291,7 @@ def test_dataframes_and_series_keep_their_index(blobs):
         assert isinstance(y_s, pd.Series) and y_s.name == "kind"
         assert_array_equal(X_s.to_numpy(), expected)
         assert_array_equal(y_s.to_numpy(), labels)
-        rows = np.arange(12) if method == "k_means" else index[sampler.sample_indices_]
+        rows = np.arange(12) if method in CENTRES else index[sampler.sample_indices_]
         assert_array_equal(X_s.index, rows)
         assert_array_equal(y_s.index, rows)
         assert_array_equal(sampler.feature_names_in_, list("abcde"))
@@ -309,8 +388,10 @@ def test_another_fit_leaves_nothing_of_the_last(blobs):
     sampler = make("forgetting", features=PCA(2))
     sampler.fit_resample(*blobs)
     assert hasattr(sampler, "network_") and hasattr(sampler, "features_")
+    sampler.set_params(method="rp_cholesky").fit_resample(*blobs)
+    assert hasattr(sampler, "kernel_") and not hasattr(sampler, "network_")
     sampler.set_params(method="k_means", features=None).fit_resample(*blobs)
-    for attribute in ("sample_indices_", "forgetting_events_", "network_", "features_"):
+    for attribute in ("sample_indices_", "forgetting_events_", "network_", "features_", "kernel_"):
         assert not hasattr(sampler, attribute)
 
 
@@ -326,7 +407,7 @@ def test_last_in_an_imbalanced_pipeline(blobs):
         assert_array_equal(X_s, expected)
         assert_array_equal(y_s, labels)
         fitted = clone(pipeline).fit(X, y)["few"]
-        if method != "k_means":
+        if method not in CENTRES:
             assert_array_equal(fitted.sample_indices_, oracle.sample_indices_)
 
 
@@ -357,6 +438,7 @@ def test_clone_and_pickle(blobs):
         ({"ipc": 0}, "'ipc' .* an integer >= 1. Got 0"),
         ({"features": 3}, "'features' .* a kernel or its name, a transformer or a callable. Got 3"),
         ({"features": "fc"}, "Unknown kernel name 'fc'"),
+        ({"method": "rp_cholesky", "kernel": "fc"}, "Unknown kernel name 'fc'"),
         ({"features": lambda X: X[1:]}, "a row for each of the 120 rows of X. Got .*119, 5"),
         ({"method": "forgetting", "network": "fc1"}, "'network' .* a FiniteNetworkClassifier"),
         (
@@ -378,7 +460,9 @@ def test_bad_parameters(params, message, blobs):
 def test_soft_labels_are_refused(as_list, blobs):
     soft = np.eye(3)[np.searchsorted(NAMES, blobs[1])] - 1 / 3
     given = soft.tolist() if as_list else soft
-    message = r"class labels: .* Got soft labels of shape \(120, 3\) instead: pass .*argmax"
+    message = (
+        r"1d array of class labels.* Got an array of shape \(120, 3\) instead: .*pass .*argmax"
+    )
     with pytest.raises(ValueError, match=message):
         make("herding").fit_resample(blobs[0], given)
     assert not hasattr(CoresetSampler, "fit_distill")
