@@ -290,7 +290,7 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
             Any real targets, and so also the soft labels of a distilled set.
         sample_weight : array-like of shape (n,), default=None
             The weight of each row. A row of weight 2 counts as a row that is given twice, with two
-            exceptions: a leave-one-out error (of "auto" or a sequence as `reg`) leaves out both, and
+            exceptions: a leave-one-out error ("auto" or a sequence as `reg`) leaves out both, and
             ``length_scale="auto"`` counts the row once.
 
         Returns
