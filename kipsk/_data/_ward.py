@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.cluster import AgglomerativeClustering
 
+from kipsk._data._support import mean_within
 from kipsk._types import Float64s, Ints
 
 # Ward's method keeps the distances of all pairs, and takes as many operations for each feature. It
@@ -34,7 +35,7 @@ def ward_centres(
         For more clusters than distances fit into memory for.
     """
     clusters = ward(rows if features is None else features, n, rng)
-    return np.array([rows[own].mean(axis=0) for own in clusters]).reshape(n, rows.shape[1])
+    return np.array([mean_within(rows[own]) for own in clusters]).reshape(n, rows.shape[1])
 
 
 def ward_medoids(features: Float64s, n: int, rng: np.random.RandomState) -> list[int]:

@@ -203,11 +203,11 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         With `early_stopping`: after how many steps the published support was reached.
     snapshots_ : dict of int to tuple (X_s, y_s)
         With `snapshots`, and after `fit_resample`: the support after so many steps.
-    stage_ : int or "random"
+    stage_ : int, "agglomerative" or "random"
         After `fit_resample`, unless ``downstream="last"``: the step of what it returned, or
-        "random" for random rows of X.
+        "agglomerative" for centres of Ward's clusters, or "random" for random rows of X.
     stage_scores_ : dict of int or str to float
-        Likewise: by step, and of the random rows, the mean balanced accuracy of the models that
+        Likewise: by step, and of these two, the mean balanced accuracy of the models that
         `fit_resample` tried, on rows it learned from, so higher than on new ones.
     sampling_strategy_ : dict
         How many rows of each class the support has, by the largest entries of `y_s_`; after
@@ -334,10 +334,12 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         - a classifier is the one model, and a clone of it is trained on each stage;
         - "last" no model is tried, and the result is that of `fit` with class labels.
 
-        The start stays unless another stage is better by more than one standard error of the
-        difference. What is best by then is compared, in the same way, with as many random rows of
-        X. So the result is never knowingly worse than its start or than random rows, and a warning
-        says if it is one of these two. :doc:`/results` has what was measured.
+        Beside the stages stand the centres of Ward's clusters within each class, if the run starts
+        from those of k-means. The start stays unless another one of these is better by more than
+        one standard error of the difference. What is best by then is compared, in the same way,
+        with as many random rows of X. So the result is never knowingly worse than its start, than
+        these centres or than random rows, and a warning says if it is one of the three.
+        :doc:`/results` has what was measured.
 
         The estimator itself is fitted by the same run, and predicts with what this led to.
         ``stage_`` and ``stage_scores_`` say which stage was taken, ``snapshots_`` has all of them.

@@ -26,6 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from kipsk._checks import check_predictions, refuse
 from kipsk._data._containers import is_frame
+from kipsk._data._ward import ward_centres
 from kipsk._estimators._distiller import is_same_kernel
 from kipsk._types import AnyArray, Estimator, Floats, Given, Ints, MatrixLike
 from kipsk._warn import warn
@@ -36,14 +37,17 @@ Stage = tuple[MatrixLike, AnyArray]
 #: Steps after which models are tried: the start, and powers of two.
 STAGES = (0, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
-#: What random rows are called among the stages.
-RANDOM = "random"
+#: What random rows, and the centres of Ward's clusters, are called among the stages.
+RANDOM, WARD = "random", "agglomerative"
 
 #: Kernels of such a run beside the distiller's own.
 COMPANIONS = ("fc3", "rbf", "laplace")
 
 #: Rows that models are tried on, at most.
 MAX_ROWS = 5000
+
+#: Rows of a class that Ward's clusters are made of, at most, unless more of it are returned.
+MAX_ROWS_OF_CLUSTERS = 2000
 
 #: The most accuracy that any of the models may lose for what the others win.
 MAX_LOSS = 0.01
@@ -191,7 +195,7 @@ class Choice(NamedTuple):
     Attributes
     ----------
     step : int or str
-        The stage, or `RANDOM`.
+        The stage, `RANDOM` or `WARD`.
     scores : dict of int or str to float
         As `best_stage` returns them.
     rows : tuple (X_s, y_s)
@@ -212,6 +216,8 @@ def best_of(distiller: Estimator, X: MatrixLike, y: MatrixLike, downstream: Give
     rng = check_random_state(distiller.random_state)
     rows, stages, models = rows_to_try(codes, rng), stages_of(distiller, X), models_of(downstream)
     start = next(iter(stages))
+    if isinstance(distiller.init, str) and distiller.init == "sample":
+        stages[WARD] = ward_stage(distiller, X, codes, stages[start][1], rng)
     step, scores = best_stage(stages, models, _as_models_see(distiller, X, rows), y[rows])
     drawn = random_rows(codes, len(distiller.X_s_), rng)
     rest = np.setdiff1d(rows, drawn)
@@ -223,9 +229,24 @@ def best_of(distiller: Estimator, X: MatrixLike, y: MatrixLike, downstream: Give
         # On other rows than those drawn, which a model that saw them would get right.
         step, of_two = best_stage(two, models, _as_models_see(distiller, X, rest), y[rest])
         scores[RANDOM] = of_two[RANDOM]
-    if step in (start, RANDOM):
+    if step in (start, RANDOM, WARD):
         _warn_of_none_learned(distiller, step, downstream)
     return Choice(step, scores, stages[step])
+
+
+def ward_stage(
+    distiller: Estimator, X: MatrixLike, codes: Ints, labels: AnyArray, rng: np.random.RandomState
+) -> Stage:
+    """Return the centres of Ward's clusters, as many of each class as there are labels of it."""
+    counts = np.bincount(np.searchsorted(distiller.classes_, labels))
+    centres = []
+    for code, n in enumerate(counts):
+        own = rng.permutation(np.flatnonzero(codes == code))[: max(MAX_ROWS_OF_CLUSTERS, n)]
+        rows = _in_space(distiller, X, np.sort(own)).astype(np.float64)
+        centres.append(ward_centres(rows, int(n), rng))
+    X_s = np.concatenate(centres).astype(distiller.dtype)
+    of_rows = np.eye(len(counts))[np.repeat(np.arange(len(counts)), counts)]
+    return distiller._resampled(X, X_s, of_rows)
 
 
 def random_rows(codes: Ints, n_support: int, rng: np.random.RandomState) -> Ints:
@@ -257,9 +278,13 @@ def _as_models_see(distiller: Estimator, X: MatrixLike, rows: Ints) -> MatrixLik
 
 def _warn_of_none_learned(distiller: Estimator, step: int | str, downstream: Given) -> None:
     """Warn that what is returned was not learned."""
+    made: dict[int | str, str] = {
+        RANDOM: "random rows of X",
+        WARD: "the centres of Ward's clusters (CoresetSampler('agglomerative') makes such centres)",
+    }
     what = (
-        "random rows of X, which trained the models better than every stage of the run"
-        if step == RANDOM
+        f"{made[step]}, which trained the models better than every stage of the run"
+        if step in made
         else "those that the run started from: no later stage trained the models better by more "
         "than chance"
     )

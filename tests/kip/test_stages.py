@@ -23,7 +23,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC, SVR
 
 from kipsk import KIPDistiller, RegularizedZCA
-from kipsk._kip._stages import best_stage, models_of, random_rows, rows_to_try
+from kipsk._kip import _stages
+from kipsk._kip._stages import best_stage, models_of, random_rows, rows_to_try, ward_stage
+from kipsk.baselines import CoresetSampler
 from kipsk.kernels import RBF
 
 FAST = {"ipc": 2, "max_iter": 40, "random_state": 0, "kernel": ["rbf", "laplace"]}
@@ -227,6 +229,38 @@ def test_random_rows_stand_where_they_are_better(as_frame, few):
     assert distiller.stage_scores_["random"] == pytest.approx(score, abs=1e-12)
 
 
+@pytest.mark.parametrize("as_frame", [False, True])
+def test_wards_clusters_stand_beside_the_stages(as_frame, few):
+    """Oracles: the sampler's centres of the same clusters, and the model, by hand."""
+    X, y = few
+    given = pd.DataFrame(X, columns=[f"pixel {i}" for i in range(64)]) if as_frame else X
+    model = KNeighborsClassifier(1)
+    params = {**FAST, "max_iter": 2, "learning_rate": 1e-9, "downstream": model}
+    distiller = KIPDistiller(**params)
+    with may_warn():
+        y_s = distiller.fit_resample(given, y)[1]
+    centres, labels = CoresetSampler("agglomerative", ipc=2).fit_resample(X, y)
+    trained = clone(model).fit(np.float32(centres), labels)
+    score = balanced_accuracy_score(y, trained.predict(np.float32(X)))
+    assert distiller.stage_scores_["agglomerative"] == pytest.approx(score, abs=1e-12)
+    found = ward_stage(distiller, given, y, y_s, np.random.RandomState(0))
+    np.testing.assert_allclose(np.asarray(found[0]), centres, atol=1e-5)
+    np.testing.assert_array_equal(found[1], labels)
+    assert isinstance(found[0], pd.DataFrame) == as_frame
+    with may_warn():
+        distiller.set_params(init="kmeans").fit_resample(given, y)
+    assert "agglomerative" not in distiller.stage_scores_  # the user has chosen the start
+
+
+def test_wards_clusters_are_returned_where_they_are_better(few, monkeypatch):
+    X, y = few
+    monkeypatch.setattr(_stages, "ward_stage", lambda *given: (np.float32(X), y))  # all rows
+    distiller = KIPDistiller(**{**FAST, "ipc": 1}, downstream=KNeighborsClassifier(1))
+    with pytest.warns(UserWarning, match=f"{NONE_BETTER}the centres of Ward's clusters"):
+        X_s, _ = distiller.fit_resample(X, y)
+    assert distiller.stage_ == "agglomerative" and len(X_s) == len(X)
+
+
 def test_random_rows_are_as_many_of_each_class():
     codes = np.repeat([0, 1, 2], [50, 5, 40])
     rows = random_rows(codes, 30, np.random.RandomState(0))
@@ -241,7 +275,7 @@ def test_a_class_of_one_row_has_no_random_rows(few):
     distiller = KIPDistiller(**{**FAST, "ipc": 3, "max_iter": 2})
     with may_warn(), pytest.warns(UserWarning, match="Fewer rows than ipc"):
         distiller.fit_resample(X, y)
-    assert list(distiller.stage_scores_) == [0, 2]
+    assert list(distiller.stage_scores_) == [0, 2, "agglomerative"]
 
 
 def test_a_short_run(few):
@@ -249,7 +283,7 @@ def test_a_short_run(few):
     distiller = KIPDistiller(**{**FAST, "max_iter": 3}, downstream=KNeighborsClassifier(1))
     with may_warn():
         distiller.fit_resample(X, y)
-    assert list(distiller.stage_scores_) == [0, 2, 3, "random"]
+    assert list(distiller.stage_scores_) == [0, 2, 3, "agglomerative", "random"]
 
 
 def test_last_is_the_fit_itself(few):
@@ -306,7 +340,7 @@ def test_snapshots_of_the_user_stay(few):
     distiller = KIPDistiller(**FAST, snapshots=[3, 20], downstream=KNeighborsClassifier(1))
     distiller.fit_resample(X, y)
     assert list(distiller.snapshots_) == [0, 2, 3, 4, 8, 16, 20, 32, 40]
-    assert set(distiller.stage_scores_) == {0, 2, 4, 8, 16, 32, 40, "random"}
+    assert set(distiller.stage_scores_) == {0, 2, 4, 8, 16, 32, 40, "agglomerative", "random"}
 
 
 def test_a_run_that_diverges_gives_no_stage_of_infinite_loss(few):
