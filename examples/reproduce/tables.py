@@ -38,8 +38,7 @@ import numpy as np
 from _common import provenance, speed_of_products
 from _record import read
 from _tables import ALL, ITSELF, KIP, METHODS, RANDOM, REFERENCE, rendered, split, tables
-from sklearn.base import BaseEstimator, clone
-from sklearn.cluster import AgglomerativeClustering
+from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -83,35 +82,11 @@ def learners(n_classes=2, seed=0):
     return result
 
 
-class Ward(BaseEstimator):
-    """The centres of Ward's clusters of each class: those of TDBench's agglomerative clustering.
-
-    Memory grows with the square of the rows of a class, of which at most 5000 random ones are used.
-    """
-
-    def __init__(self, ipc=10, random_state=None):
-        self.ipc = ipc
-        self.random_state = random_state
-
-    def fit_resample(self, X, y):
-        rng, centres, labels = np.random.RandomState(self.random_state), [], []
-        for label in np.unique(y):
-            rows = X[rng.permutation(np.flatnonzero(y == label))[:5000]]
-            n = min(self.ipc, len(rows))
-            clusters = (
-                AgglomerativeClustering(n).fit_predict(rows) if n > 1 else np.zeros(len(rows))
-            )
-            centres += [rows[clusters == cluster].mean(axis=0) for cluster in range(n)]
-            labels += [label] * n
-        return np.array(centres), np.array(labels)
-
-
 def reducer(method, ipc, seed):
     """Return what makes the sets of a method; None for all rows."""
     given = {"ipc": ipc, "random_state": seed}
     reducers = {
         ALL: lambda: None,
-        "agglomerative": lambda: Ward(**given),
         "label-solve": lambda: LabelSolver("fc1", **given),
         "kip-start": lambda: KIPDistiller(
             init="kmeans", labels="fixed", max_iter=1, learning_rate=1e-12, downstream="last",
