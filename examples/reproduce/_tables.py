@@ -216,7 +216,7 @@ def table_rows(part):
 
 
 def stage_rows(lines, learners):
-    """Yield how often `fit_resample` took its start, other rows that were not learned, and a stage."""
+    """Yield how often `fit_resample` took its start, other rows not learned, and a later stage."""
     titles = {"0": "the start", "agglomerative": "Ward's centres", "random": "random rows"}
     kinds = [titles.get(line["stage"], "later") for line in lines]
     counts = pd.crosstab(kinds, [line["learner"] for line in lines])
