@@ -7,7 +7,9 @@ are made from the whole training set: by the moments of a fixed sample of networ
 mirror images where a mirror image is of the same class, and by new networks on a batch at every
 step, for as many seconds as the moments took with their pass. Minutes include that pass, which is
 made once for all sizes and seeds. `--rows ridge` is ridge regression on all rows in the same map.
-`--curve` prints the accuracy on the way.
+`--rows cached finish` are two ways to use the Platt loss in that map: on batches of features that
+are kept, and for some steps from where the moments ended. `--set rank=500` keeps so many leading
+eigenvectors of H. `--curve` prints the accuracy on the way.
 """
 
 import time
@@ -83,7 +85,9 @@ def params_of(arguments, row, dataset, ipc, seed, changes=()):
     given = {"mirrored": int(dataset in FLIPPED), **dict(changes)}
     extra = {"finish": PLATT, "cached": CACHED}.get(row, {})
     extra = {name: given.pop(name, value) for name, value in extra.items()}
-    for name in (*PLATT, *CACHED):
+    if "rank" in given and row in ("moments", "finish"):
+        extra["rank"] = given["rank"]
+    for name in ("rank", *PLATT, *CACHED):
         given.pop(name, None)
     own = Map(**{name: given.pop(name) for name in Map._fields if name in given})
     if row == "ridge":  # one for all sizes
@@ -232,7 +236,8 @@ def main(arguments):
             model = by_moments(moments, run, X_train, y_train, cell.ipc, cell.seed)
             if arguments.curve and cell.row == "moments":
                 model.set_params(snapshots=snapshots(model.max_iter))
-            model.fit_moments(moments, ridge=ridge, power=run.power)
+            rank = cell.params.get("rank")
+            model.fit_moments(moments, ridge=ridge, power=run.power, rank=rank)
             if cell.row == "finish":
                 model = finished(model, cell.params, X_train, y_train)
             seconds += pass_seconds
