@@ -106,7 +106,7 @@ html_static_path = ["_static"]
 html_css_files = ["kipsk.css"]
 html_copy_source = False
 html_show_sourcelink = False
-html_sidebars = {"index": [], "results": [], "results_tables": [], "architecture": []}
+html_sidebars = {"index": [], "results": [], "results/*": [], "architecture": []}
 html_theme_options = {
     "navbar_align": "left",
     "navbar_end": ["theme-switcher"],

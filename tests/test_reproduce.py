@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import warnings
 from argparse import Namespace
@@ -142,28 +143,135 @@ def test_rendered_table(tmp_path):
         "B,digits,1,,9.0,0.5,3,,,,--rows b,M,\n"
     )
     page = tmp_path / "page.md"
+    other = tmp_path / "other.md"
+    other.write_text("No table\n")
     page.write_text("Before\n<!-- begin t -->\nold\n<!-- end t -->\nAfter\n")
 
     def run(*given):
         render.main(render.options().parse_args(
-            [*given, "--page", str(page), "--folder", str(tmp_path)]
+            [*given, "--pages", str(tmp_path), "--folder", str(tmp_path)]
         ))  # fmt: skip
 
-    with pytest.raises(SystemExit, match="run it"):
+    with pytest.raises(SystemExit, match=r"page\.md: not what render\.py writes: run it"):
         run("--check")
     run()
     text = page.read_text()
     assert RENDERED in text
+    assert other.read_text() == "No table\n"
     assert text.startswith("Before\n") and text.endswith("<!-- end t -->\nAfter\n")
     with pytest.raises(SystemExit) as stopped:
         run("--check")
     assert not stopped.value.code
 
 
-def test_results_page_is_rendered():
+def lines_of(*figures):
+    """Return lines of a CSV of (row, dataset, ipc, seed, value, machine)."""
+    names = ("row", "dataset", "ipc", "seed", "value", "machine")
+    rest = {"deviation": "", "n_seeds": "1", "minutes": "", "steps": "", "settings": ""}
+    return [
+        {
+            **rest,
+            "command": f"--seeds {figure[3] + 1}",
+            **dict(zip(names, map(str, figure), strict=True)),
+        }
+        for figure in figures
+    ]
+
+
+@pytest.fixture
+def rendered(monkeypatch):
+    """Return a function: the table of these lines, and of (row, dataset, ipc, value) published."""
     render = importlib.import_module("render")
-    page = render.PAGE.read_text()
-    assert render.rendered(page) == page
+
+    def make(lines, published=()):
+        names = ("table", "row", "dataset", "ipc", "value")
+        cells = [("t", *map(str, figure)) for figure in published]
+        found = {
+            "t": lines,
+            "published": [dict(zip(names, values, strict=True)) for values in cells],
+        }
+        monkeypatch.setattr(render, "read", lambda path: found[path.stem])
+        return "\n".join(render.table("t"))
+
+    return make
+
+
+def test_empty_columns_are_left_out(rendered):
+    text = rendered(lines_of(("A", "digits", 1, 0, 50, "M")))
+    assert "| row | data set | images per class | measured | options |" in text
+
+
+def test_the_command_of_several_seeds_measures_all(rendered):
+    """The lines may stand in any order. 81.35, which no binary number is, is shown as 81.4."""
+    text = rendered(
+        lines_of(*(("A", "digits", 1, seed, 81.35, "M") for seed in (1, 2, 0))),
+        [("A", "digits", 1, 80.0)],
+    )
+    assert "| A | digits | 1 | 80.0 | 81.4 ± 0.0 (3 seeds) | +1.4 | `--seeds 3` |" in text
+
+
+def test_machines_are_told_by_what_differs(rendered):
+    figures = [("A", "digits", 1, n, 50, f"{n + 1} cores, Python 3, jax 1") for n in range(2)]
+    assert "Machine: 1 cores, Python 3, jax 1." in rendered(lines_of(figures[0]))
+    text = rendered(lines_of(*figures))
+    assert "Machines: 1 cores; 2 cores; each with Python 3, jax 1." in text
+
+
+def test_sets_without_figures_stand_apart(rendered):
+    """But those of which something was measured, and those that every reader has, do not."""
+    text = rendered(
+        lines_of(("A", "mnist", 1, 0, 50, "M")),
+        [("A", name, ipc, 60.0) for name in ("svhn", "cifar10", "mnist") for ipc in (1, 10)],
+    )
+    table, own = text.split("<details>")
+    assert "| A | CIFAR-10 | 1 / 10 | 60.0 / 60.0 | not run |" in table
+    assert "| A | MNIST | 1 | 60.0 | 50.0 |" in table
+    assert "SVHN" not in table and "CIFAR-10" not in own
+    assert "<summary>With your own files: MNIST, SVHN</summary>" in own
+    assert "    python examples/reproduce/t.py --data DIR --dataset mnist svhn\n" in own
+    assert "| A | SVHN | 1 / 10 | 60.0 / 60.0 |" in own and "| A | MNIST | 10 | 60.0 |" in own
+
+
+def test_results_pages_are_rendered():
+    """Every table stands on one page, as render.py writes it."""
+    render = importlib.import_module("render")
+    names = []
+    for path in render.PAGES.glob("*.md"):
+        page = path.read_text()
+        assert render.rendered(page) == page, path.name
+        names += re.findall(r"<!-- begin (\w+) -->", page)
+    assert sorted(names) == sorted(f"table_{name}" for name in TABLES)
+
+
+def test_points_of_the_picture(tmp_path):
+    plot = importlib.import_module("plot_results")
+    head = ",".join(importlib.import_module("_record").COLUMNS)
+    (tmp_path / "t.csv").write_text(
+        f"{head}\n"
+        "A,cifar10,1,0,40.0,,1,1.0,7,n=1 m=2,,M,\nA,cifar10,1,1,50.0,,1,3.0,7,n=1 m=2,,M,\n"
+        "A,cifar10,1,0,60.0,,1,0.5,7,n=1 m=3,,M,\nA,cifar10,1,0,70.0,,1,1.0,7,n=10,,M,\n"
+        "A,cifar10,10,0,80.0,,1,1.0,7,n=1,,M,\nB,cifar10,1,0,90.0,,1,1.0,7,n=1,,M,\n"
+    )
+    (tmp_path / "curves.csv").write_text(
+        "row,dataset,ipc,seconds,accuracy,command\nC,cifar10,1,5,20.0,\nC,cifar10,1,6,30.0,\n"
+        "C,cifar10,10,7,99.0,\nD,cifar10,1,8,98.0,\n"
+    )
+    part = plot.Figures("t", ("A",), ("n=1",), "C")
+    assert plot.figures(part, 1, tmp_path) == [(30.0, 60.0), (120.0, 45.0)]
+    assert plot.curve(part, 1, tmp_path) == [(5.0, 20.0), (6.0, 30.0)]
+
+
+def test_picture_is_drawn(tmp_path):
+    """Each colour has points of the CSVs."""
+    plot = importlib.import_module("plot_results")
+    path = tmp_path / "picture.svg"
+    plot.main(plot.options().parse_args(["--out", str(path)]))
+    drawn = path.read_text()
+    for series in plot.SERIES:
+        assert series.colour in drawn
+        assert any(plot.figures(part, ipc) for part in series.parts for ipc in plot.IPCS)
+        for part in series.parts:
+            assert not part.curve or any(plot.curve(part, ipc) for ipc in plot.IPCS)
 
 
 @pytest.fixture
