@@ -53,7 +53,7 @@ numpydoc_use_plots = False
 numpydoc_validation_checks = {"GL07", "PR01", "PR02", "PR03", "PR07", "RT01", "SA04"}
 numpydoc_validation_exclude = {
     # Comments describe the fields of named tuples.
-    r"\.(Compression|DistanceToTraining|Images|Worth)$",
+    r"\.(Compression|DistanceToTraining|Folder|Images|Worth)$",
     # The base classes of kernels and augmentations describe these methods.
     r"^kipsk\.kernels\.\w+\.(for_prediction|function|is_stationary|resolve)$",
     r"^kipsk\.augment\.\w+\.(change|needs_images|with_targets)$",

@@ -301,6 +301,7 @@ class Moments(BaseEstimator):
         Parameters
         ----------
         path : str or path-like
+            The file, which is replaced if there is one.
         """
         check_is_fitted(self, "_sums")
         facts = {
@@ -381,6 +382,12 @@ class Moments(BaseEstimator):
         owner : str
             The estimator that is to learn from the moments, for the message.
         kernel : JaxKernel
+            Its kernel, resolved or not.
+
+        Raises
+        ------
+        ValueError
+            If it is another one.
         """
         check_is_fitted(self)
         if describe(kernel) not in (describe(self.kernel_), describe(self._kernel())):
@@ -390,7 +397,13 @@ class Moments(BaseEstimator):
             )
 
     def coding(self) -> Coding:
-        """Return what the targets stand for."""
+        """Return what the targets stand for.
+
+        Returns
+        -------
+        coding : Coding
+            Of class labels, or of numbers with their means and deviations.
+        """
         check_is_fitted(self, "_sums")
         if self.classes is not None:
             return ClassCoding(self.classes_)
@@ -401,7 +414,13 @@ class Moments(BaseEstimator):
         return RealCoding(mean, np.where(is_constant, 1.0, np.sqrt(variance)), self._is_1d)
 
     def features_seen(self) -> tuple[Float64s, Float64s]:
-        """Return mean and deviation of each feature as the kernel sees it; NaN if private."""
+        """Return mean and deviation of each feature as the kernel sees it; NaN if private.
+
+        Returns
+        -------
+        mean, deviation : ndarrays of shape (n_features,)
+            In the units after `preprocess`.
+        """
         sums = self._sums
         mean = sums.x / sums.weight
         return mean, np.sqrt(np.maximum(sums.x_squares / sums.weight - mean**2, 0))
@@ -538,7 +557,13 @@ class Moments(BaseEstimator):
         return positive_part(found) if self._sums.noise else found
 
     def least_ridge(self) -> float:
-        """Return the relative ridge that is as large as the noise of H; 0 without noise."""
+        """Return the relative ridge that is as large as the noise of H; 0 without noise.
+
+        Returns
+        -------
+        ridge : float
+            In units of ``trace(H) / p``.
+        """
         sums = self._sums
         return float(np.sqrt(sums.noise * len(sums.H)) * len(sums.H) / max(np.trace(sums.H), 1e-12))
 

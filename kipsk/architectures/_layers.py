@@ -143,7 +143,18 @@ class AdaptiveAvgPool:
         set_field(self, "size", check_integer("AdaptiveAvgPool", "size", self.size, minimum=1))
 
     def windows(self, n: int) -> list[slice]:
-        """Return the windows of a side of n pixels."""
+        """Return the windows of a side.
+
+        Parameters
+        ----------
+        n : int
+            The pixels of the side.
+
+        Returns
+        -------
+        windows : list of slice
+            `size` of them.
+        """
         return [slice(i * n // self.size, -(-(i + 1) * n // self.size)) for i in range(self.size)]
 
 
@@ -172,7 +183,18 @@ class GaussianPool:
         set_field(self, "spread", check_positive("GaussianPool", "spread", self.spread))
 
     def weights(self, n: int) -> Float64s:
-        """Return the weights of the windows of a side of n pixels, of shape (size, n)."""
+        """Return the weights of the windows of a side.
+
+        Parameters
+        ----------
+        n : int
+            The pixels of the side.
+
+        Returns
+        -------
+        weights : ndarray of shape (size, n)
+            Each row adds up to 1.
+        """
         pixels, centres = (np.arange(n) + 0.5) / n, (np.arange(self.size) + 0.5) / self.size
         squares = ((pixels - centres[:, None]) * self.size / self.spread) ** 2
         # From the nearest pixel on: with a small spread all weights would be zero.
