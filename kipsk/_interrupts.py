@@ -11,11 +11,12 @@ from types import FrameType
 
 @contextmanager
 def noted_interrupts() -> Iterator[list[int]]:
-    """Yield a list that gets the number of each SIGINT in the block; its handler is called as ever.
+    """Yield a list that gets the number of each SIGINT of the block that interrupts it.
 
     A `KeyboardInterrupt` that is raised in a callback of Python's garbage collector, of which JAX
-    has one, is dropped there, and code in the block may catch one and go on. Signals are handled
-    in the main thread: in others, and where SIGINT has no handler in Python, the list stays empty.
+    has one, is dropped there, and code in the block may catch one and go on. The handler is called
+    as ever; one that does not raise `KeyboardInterrupt` interrupts nothing. Signals are handled in
+    the main thread: in others, and where SIGINT has no handler in Python, the list stays empty.
     """
     interrupts: list[int] = []
     before = signal.getsignal(signal.SIGINT)
@@ -24,8 +25,11 @@ def noted_interrupts() -> Iterator[list[int]]:
         return
 
     def note(number: int, frame: FrameType | None) -> None:
-        interrupts.append(number)
-        before(number, frame)
+        try:
+            before(number, frame)
+        except KeyboardInterrupt:
+            interrupts.append(number)
+            raise
 
     signal.signal(signal.SIGINT, note)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
+from scipy.sparse import issparse
 from sklearn.utils.multiclass import check_classification_targets
 
 from kipsk._checks import refuse
@@ -35,7 +36,7 @@ def single_labels(y: MatrixLike) -> MatrixLike:
     each class.
     """
     shape = _shape(y)
-    if len(shape) != 2 or shape[1] < 2:
+    if len(shape) != 2 or shape[1] < 2 or issparse(y):
         return y
     values = np.asarray(y)
     is_one = values == 1

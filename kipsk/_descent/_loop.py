@@ -146,20 +146,18 @@ def run(
                 # tqdm returns True a few times a second: only then the numbers are waited for.
                 if progress.update(n_steps) or (bar.is_shown and done == n_all):
                     progress.set_postfix(_shown(bar, history, n_steps))
-                if interrupts:  # one that was raised where Python drops it
-                    raise KeyboardInterrupt
-                if before.failed:
+                if interrupts or before.failed:
                     break
                 if look is not None and look(state, done):
                     early = True
                     break
             jax.block_until_ready(state)  # here, where Ctrl-C is caught
-            if interrupts:
-                raise KeyboardInterrupt
         except KeyboardInterrupt as raised:
             error = raised.with_traceback(None)  # its frames hold the turn
         except Exception as raised:
             error = raised
+        if interrupts:  # also where Python has dropped it, or XLA made another error of it
+            error = KeyboardInterrupt()
     return Ended(state, done, turn, early, error)
 
 

@@ -38,6 +38,8 @@ _REG_ALSO = ', "auto" or a sequence of such numbers'
 # rows, whose matrix needs an eigendecomposition. How much of y is noise does not depend on n.
 _REGS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _LEAVE_ONE_OUT_ROWS = 2000
+# Ridges below it may be too small for a kernel matrix that was computed in float32.
+_ROUNDING = 1e-4
 
 
 def searched_regs(recommended: float) -> list[float]:
@@ -123,18 +125,19 @@ class _BaseKernelRidge(BaseEstimator):
         regs : ndarray of shape (n_regs,)
         """
         self.__dict__.pop("loo_errors_", None)  # of an earlier fit
-        rows: slice | Ints = slice(None)
-        if isinstance(self.reg, str) and len(K) > _LEAVE_ONE_OUT_ROWS:
-            rows = np.random.RandomState(0).permutation(len(K))[:_LEAVE_ONE_OUT_ROWS]
         if len(regs) == 1:
             self.reg_ = float(regs[0])
             return _ridge.fit_alpha(K, targets, regs[0] * mean)
+        rows: slice | Ints = slice(None)
+        if isinstance(self.reg, str) and len(K) > _LEAVE_ONE_OUT_ROWS:
+            rows = np.random.RandomState(0).permutation(len(K))[:_LEAVE_ONE_OUT_ROWS]
         residuals, alphas = _ridge.leave_one_out(K[rows][:, rows], targets[rows], regs * mean)
         total = np.sum(root[rows] ** 2) * targets.shape[1]
         self.loo_errors_ = np.sum(residuals**2, axis=(1, 2)) / total
         best = int(np.argmin(self.loo_errors_))
-        # "auto" does not hide with a large ridge that a matrix is no kernel's.
-        needed = np.argmin(regs) if isinstance(self.reg, str) else np.argmax(regs)
+        # "auto" does not hide with a large ridge that a matrix is no kernel's; beyond rounding.
+        largest = int(np.argmax(regs))
+        needed = int(np.searchsorted(regs, _ROUNDING)) if isinstance(self.reg, str) else largest
         if not np.isfinite(self.loo_errors_[needed]):
             raise _ridge.not_positive_definite(K, regs[needed] * mean, "K_ss")
         self.reg_ = float(regs[best])
@@ -227,9 +230,10 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
         Of a sequence, the value with the smallest leave-one-out error is taken; one
         eigendecomposition serves all values. "auto" does so with what the kernel recommends (1e-6,
         or 5e-3 for sampled networks) and 1e-4, 1e-3, ..., 1, on at most 2000 of the rows, drawn
-        from a fixed seed. Where y has several columns, which may be the soft labels of learned
-        rows, "auto" is what the kernel recommends. For rows that were learned, pass the ridge that
-        they were learned with, ``distiller.reg_``.
+        from a fixed seed. A row that is there twice is predicted by its copy, so the ridge becomes
+        too small: give copies as `sample_weight`. Where y has several columns, which may be the
+        soft labels of learned rows, "auto" is what the kernel recommends. For rows that were
+        learned, pass the ridge that they were learned with, ``distiller.reg_``.
     block_size : int or "auto", default="auto"
         The number of rows that are predicted at a time. "auto" bounds the memory.
     dtype : {"auto", "float64", "float32"}, default="auto"

@@ -334,11 +334,12 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         - a classifier is the one model, and a clone of it is trained on each stage;
         - "last" no model is tried, and the result is that of `fit` with class labels.
 
-        Beside the stages stand the centres of Ward's clusters within each class, if the run starts
-        from those of k-means. The start stays unless another one of these is better by more than
-        one standard error of the difference. What is best by then is compared, in the same way,
-        with as many random rows of X. So the result is never knowingly worse than its start, than
-        these centres or than random rows, and a warning says if it is one of the three.
+        Beside the stages stand the centres of Ward's clusters within each class, with
+        ``init="sample"`` and classes of at least twice `ipc` rows. The start stays unless another
+        one of these is better by more than one standard error of the difference. What is best by
+        then is compared, in the same way, with as many random rows of X. So the result is never
+        knowingly worse than its start or than random rows, and a warning says if it is one of these
+        or those centres.
         :doc:`/results` has what was measured.
 
         The estimator itself is fitted by the same run, and predicts with what this led to.

@@ -46,8 +46,11 @@ COMPANIONS = ("fc3", "rbf", "laplace")
 #: Rows that models are tried on, at most.
 MAX_ROWS = 5000
 
-#: Rows of a class that Ward's clusters are made of, at most, unless more of it are returned.
+#: Rows of a class that Ward's clusters are made of, at most.
 MAX_ROWS_OF_CLUSTERS = 2000
+
+#: Rows of a cluster, at least, on average: centres of fewer are rows that models are then tried on.
+MIN_ROWS_PER_CLUSTER = 2
 
 #: The most accuracy that any of the models may lose for what the others win.
 MAX_LOSS = 0.01
@@ -216,8 +219,8 @@ def best_of(distiller: Estimator, X: MatrixLike, y: MatrixLike, downstream: Give
     rng = check_random_state(distiller.random_state)
     rows, stages, models = rows_to_try(codes, rng), stages_of(distiller, X), models_of(downstream)
     start = next(iter(stages))
-    if isinstance(distiller.init, str) and distiller.init == "sample":
-        stages[WARD] = ward_stage(distiller, X, codes, stages[start][1], rng)
+    if ward := ward_stage(distiller, X, codes, stages[start][1], rng):
+        stages[WARD] = ward
     step, scores = best_stage(stages, models, _as_models_see(distiller, X, rows), y[rows])
     drawn = random_rows(codes, len(distiller.X_s_), rng)
     rest = np.setdiff1d(rows, drawn)
@@ -236,12 +239,21 @@ def best_of(distiller: Estimator, X: MatrixLike, y: MatrixLike, downstream: Give
 
 def ward_stage(
     distiller: Estimator, X: MatrixLike, codes: Ints, labels: AnyArray, rng: np.random.RandomState
-) -> Stage:
-    """Return the centres of Ward's clusters, as many of each class as there are labels of it."""
-    counts = np.bincount(np.searchsorted(distiller.classes_, labels))
+) -> Stage | None:
+    """Return the centres of Ward's clusters, as many of each class as there are labels of it.
+
+    None if the user has chosen how to start, and for clusters of fewer than two rows.
+    """
+    if not isinstance(distiller.init, str) or distiller.init != "sample":
+        return None
+    n_classes = len(distiller.classes_)
+    counts = np.bincount(np.searchsorted(distiller.classes_, labels), minlength=n_classes)
+    seen = np.minimum(np.bincount(codes, minlength=n_classes), MAX_ROWS_OF_CLUSTERS)
+    if np.any(MIN_ROWS_PER_CLUSTER * counts > seen):
+        return None
     centres = []
     for code, n in enumerate(counts):
-        own = rng.permutation(np.flatnonzero(codes == code))[: max(MAX_ROWS_OF_CLUSTERS, n)]
+        own = rng.permutation(np.flatnonzero(codes == code))[:MAX_ROWS_OF_CLUSTERS]
         rows = _in_space(distiller, X, np.sort(own)).astype(np.float64)
         centres.append(ward_centres(rows, int(n), rng))
     X_s = np.concatenate(centres).astype(distiller.dtype)

@@ -217,6 +217,22 @@ def test_an_interrupt_that_the_garbage_collector_drops_ends_the_run(at):
     assert ended.done == ended.state.n_steps == len(losses) == at
 
 
+def test_a_handler_that_does_not_interrupt_lets_the_run_go_on():
+    seen = []
+    inherited = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
+
+    def source():
+        for _ in range(9):
+            signal.raise_signal(signal.SIGINT)
+            yield BATCH
+
+    try:
+        ended, losses, _ = run(QUADRATIC, np.full(9, 0.01), source=source(), per_call=1)
+    finally:
+        signal.signal(signal.SIGINT, inherited)
+    assert ended.error is None and len(losses) == len(seen) == 9
+
+
 def test_no_more_than_two_turns_are_alive():
     """The source is read when the call before has been dispatched, and not earlier."""
     taken, read = [], []

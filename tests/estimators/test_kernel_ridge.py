@@ -192,6 +192,16 @@ def test_auto_takes_the_smallest_leave_one_out_error(n_rows, kernel, data, close
     close(model.predict(X_test), alone.predict(X_test))
 
 
+def test_auto_passes_over_ridges_below_the_rounding_of_a_matrix(data):
+    X, _, Y = data
+    K = RBF(3.0)(X)
+    rounded = K - (np.linalg.eigvalsh(K)[0] + 1e-5) * np.eye(len(K))
+    model = KernelRidgeNTK("precomputed").fit(rounded, Y[:, 0])
+    assert np.isinf(model.loo_errors_[0]) and model.reg_ >= 1e-4
+    with pytest.raises(ValueError, match="not positive semi-definite"):
+        KernelRidgeNTK("precomputed").fit(K - 0.5 * np.eye(len(K)), Y[:, 0])
+
+
 def test_auto_knows_noisy_labels_and_leaves_learned_rows_alone(classes):
     X, _, y, _ = classes
     rng = np.random.default_rng(0)

@@ -252,6 +252,17 @@ def test_wards_clusters_stand_beside_the_stages(as_frame, few):
     assert "agglomerative" not in distiller.stage_scores_  # the user has chosen the start
 
 
+def test_wards_clusters_of_single_rows_are_left_out(few):
+    """Models would be tried on the rows themselves."""
+    X, y = few
+    n = np.bincount(y).min() // 2 + 1
+    distiller = KIPDistiller(**{**FAST, "ipc": n, "max_iter": 2})
+    distiller.set_params(downstream=KNeighborsClassifier(1))
+    with may_warn():
+        distiller.fit_resample(X, y)
+    assert "agglomerative" not in distiller.stage_scores_
+
+
 def test_wards_clusters_are_returned_where_they_are_better(few, monkeypatch):
     X, y = few
     monkeypatch.setattr(_stages, "ward_stage", lambda *given: (np.float32(X), y))  # all rows
@@ -275,7 +286,7 @@ def test_a_class_of_one_row_has_no_random_rows(few):
     distiller = KIPDistiller(**{**FAST, "ipc": 3, "max_iter": 2})
     with may_warn(), pytest.warns(UserWarning, match="Fewer rows than ipc"):
         distiller.fit_resample(X, y)
-    assert list(distiller.stage_scores_) == [0, 2, "agglomerative"]
+    assert list(distiller.stage_scores_) == [0, 2]
 
 
 def test_a_short_run(few):
