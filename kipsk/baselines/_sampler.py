@@ -113,7 +113,8 @@ class CoresetSampler(SamplerMixin, BaseEstimator):
     sample_indices_ : ndarray of shape (n_selected,)
         The numbers of the chosen rows of X, sorted by class, and within a class in the order of
         choice ("k_medoids" and "agglomerative_medoids" have no such order; a class of which all
-        rows are chosen keeps that of X). Absent after "k_means" and "agglomerative".
+        rows are chosen keeps that of X, but not with "random" and "forgetting"). Absent after
+        "k_means" and "agglomerative".
     forgetting_events_ : ndarray of shape (n_samples,)
         How often each row was forgotten, inf if it was never learned; only after "forgetting".
     features_ : transformer

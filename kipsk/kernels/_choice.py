@@ -41,7 +41,7 @@ def rp_cholesky(base: KernelFunction, X: AnyArray, n: int, rng: np.random.Random
     Raises
     ------
     ValueError
-        If the kernel of a row with itself is not finite.
+        If the kernel of a row with itself is not finite, or, of herding, that with the others.
     """
     with own_settings():
         prepared = _prepared(base, X)
@@ -63,6 +63,7 @@ def rp_cholesky(base: KernelFunction, X: AnyArray, n: int, rng: np.random.Random
             left = np.maximum(left - np.sum(part**2, axis=1), 0)
             chosen = np.append(chosen, block[kept])
             left[chosen] = 0
+            left[block[np.diag(columns[block]) <= 0]] = 0  # rounding, which would be drawn for ever
     return chosen
 
 
@@ -97,6 +98,7 @@ def kernel_herding(base: KernelFunction, X: AnyArray, n: int, rng: np.random.Ran
         prepared = _prepared(base, X)
         _diagonal(base, prepared, len(X))
         mean = _mean(base, prepared, rows, base.pair_size(X.shape[1]))[: len(X)]
+        _check_finite(mean, "mean kernel of each row with the others")
         scores = mean.copy()  # <w, phi(x)> of each row
         is_free = np.ones(len(X), bool)
         chosen: list[int] = []
@@ -135,14 +137,18 @@ def _prepared(base: KernelFunction, X: AnyArray) -> PyTree:
 def _diagonal(base: KernelFunction, prepared: PyTree, n: int) -> Float64s:
     """Return the kernel of each of the first n rows with itself; refuse one that is not finite."""
     diagonal = np.array(_diag(base, prepared), np.float64)[:n]
-    wrong = np.flatnonzero(~np.isfinite(diagonal))
+    _check_finite(diagonal, "kernel of each row with itself")
+    return diagonal
+
+
+def _check_finite(values: Float64s, what: str) -> None:
+    wrong = np.flatnonzero(~np.isfinite(values))
     if len(wrong):
         raise ValueError(
-            "The kernel of each row with itself must be finite for rows to be chosen by it. Got "
-            f"{diagonal[wrong[0]]} for {len(wrong)} of {n} rows: scale the features, or give the "
-            "kernel other parameters."
+            f"The {what} must be finite for rows to be chosen by it. Got {values[wrong[0]]} for "
+            f"{len(wrong)} of {len(values)} rows: scale the features, or give the kernel other "
+            "parameters."
         )
-    return diagonal
 
 
 @jax.jit
