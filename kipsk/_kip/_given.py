@@ -16,9 +16,11 @@ def check_given(
     """Return the moments that a distiller was given, one for each of its kernels, checked."""
     given = list(moments) if isinstance(moments, list | tuple) else [moments]
     if len(given) != len(kernels) or not all(isinstance(one, Moments) for one in given):
+        kinds = ", ".join(type(one).__name__ for one in given[:5])
         raise ValueError(
             f"{owner}.fit_moments needs {len(kernels)} Moments, one for each kernel. Got "
-            f"{moments!r} instead."
+            f"{type(moments).__name__} of {len(given)} instead ({kinds}): add moments of one "
+            "kernel, sum(moments), or make them of rows, Moments(kernel, ...).fit(X, y)."
         )
     for one, kernel in zip(given, kernels, strict=True):
         one.check_kernel(owner, kernel)
