@@ -56,7 +56,7 @@ def by_moments(curve, *words):
     return Figures("table_moments", ("KIP by moments",), words, f"KIP by moments, {curve}")
 
 
-PATCHES = ("architecture=shallow", "filters=patches", "power=0.25")
+PATCHES = ("architecture=shallow", "filters=patches", "power=0.25", "factor=1")
 SERIES = (
     Series(
         "moments, 896 patches", "#d95f02", "o",
