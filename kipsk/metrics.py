@@ -6,6 +6,7 @@ their units differ.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
@@ -72,7 +73,7 @@ def compression_ratio(
     Parameters
     ----------
     X_s : array-like of shape (n_s, n_features)
-        Distilled rows.
+        Distilled rows; or ``distiller.mosaics_``, n_s / f**2 images that hold them.
     y_s : array-like of shape (n_s,), (n_s, n_classes) or (n_s, n_outputs)
         Their labels or targets.
     X : array-like of shape (n, ...)
@@ -110,10 +111,12 @@ def compression_ratio(
             )
     for rows, labels in (("X_s", "y_s"), ("X", "y")):
         n, n_labels = (len(np.atleast_1d(arrays[name])) for name in (rows, labels))
-        if not n or n != n_labels:
+        factor = math.isqrt(n_labels // n) if n and rows == "X_s" else 1  # of mosaics
+        if not n or n * factor**2 != n_labels:
+            also = " (of mosaics factor**2 labels each)" if rows == "X_s" else ""
             raise ValueError(
-                f"{rows} and {labels} must have equally many rows, and at least one. Got {n} and "
-                f"{n_labels} instead."
+                f"{rows} and {labels} must have equally many rows, and at least one{also}. Got {n} "
+                f"and {n_labels} instead."
             )
     size = {name: array.nbytes for name, array in arrays.items()}
     if kernel is not None:
@@ -124,7 +127,7 @@ def compression_ratio(
             )
         size["X_s"] += kernel.stored_bytes
     return Compression(
-        len(arrays["X"]) / len(arrays["X_s"]),
+        len(arrays["X"]) / len(arrays["y_s"]),
         (size["X"] + size["y"]) / (size["X_s"] + size["y_s"]),
     )
 

@@ -237,6 +237,13 @@ def test_compression_by_hand():
     assert_allclose(images, [30, 120 * (50 + 2 * 4) / (4 * (50 * 4 + 3 * 8))])
 
 
+def test_mosaics_are_counted_as_stored():
+    X, y = np.zeros((120, 48), np.uint8), np.zeros(120, np.uint8)
+    mosaics, y_s = np.zeros((2, 48), np.float32), np.zeros((8, 3), np.float32)
+    found = compression_ratio(mosaics, y_s, X, y)
+    assert_allclose(found, [120 / 8, 120 * 49 / (4 * (2 * 48 + 8 * 3))])
+
+
 def test_filters_and_landmarks_count():
     X, y = np.zeros((120, 48), np.uint8), np.zeros(120, np.uint8)
     X_s, y_s = np.zeros((4, 48), np.float32), np.zeros((4, 3), np.float32)
@@ -261,6 +268,7 @@ def test_filters_and_landmarks_count():
         ({"kernel": "fc1"}, "'kernel' parameter of compression_ratio .* Got 'fc1' instead"),
         ({"y": np.array(["a", "b"], dtype=object)}, "y must be an array .* Got dtype object"),
         ({"y": [0]}, "X and y must have equally many rows, and at least one. Got 2 and 1 instead"),
+        ({"y_s": [0, 1]}, "X_s and y_s must have .*of mosaics.* Got 1 and 2 instead"),
         ({"X_s": np.ones((0, 2)), "y_s": []}, "X_s and y_s must have .* Got 0 and 0 instead"),
     ],
 )

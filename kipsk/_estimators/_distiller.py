@@ -162,7 +162,8 @@ class BaseDistiller(BaseEstimator):
         An .npz file has the keys that published sets have: ``images`` are `X_s_`, of shape
         (n_support, H, W, C) if the estimator knows the shape of images and (n_support, n_features)
         if not, in the units that the kernel sees; ``labels`` are `y_s_`; ``classes`` and
-        ``metadata``, a JSON text, say the rest. No pickles are written.
+        ``metadata``, a JSON text, say the rest. With a `factor` above 1 the key is ``mosaics`` in
+        place of ``images``, and holds `mosaics_`. No pickles are written.
 
         A CSV table has the columns of `to_frame`.
 
@@ -229,7 +230,8 @@ class BaseDistiller(BaseEstimator):
         Parameters
         ----------
         path : str or path-like
-            An .npz file with ``images`` (n_support, ...) and ``labels``. Labels of shape
+            An .npz file with ``images`` (n_support, ...) and ``labels``; ``mosaics`` in place of
+            images are enlarged, whatever `factor` is. Labels of shape
             (n_support, n_classes) are soft: their columns are the classes in ``classes``, or 0, 1,
             and so on if the file has none. Labels of shape (n_support,) are class labels, among
             ``classes`` if the file has them; if not, the labels in the file are all classes.
@@ -266,6 +268,8 @@ class BaseDistiller(BaseEstimator):
         attributes = self._fitted(support, stored.coding, members, predict_kernel)
         if stored.feature_names is not None:
             attributes["feature_names_in_"] = stored.feature_names.astype(object)
+        if stored.mosaics is not None:
+            attributes["mosaics_"] = stored.mosaics
         if metadata.get("temperature") is not None:
             attributes["temperature_"] = float(metadata["temperature"])
         for name in list(vars(self)):

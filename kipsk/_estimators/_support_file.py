@@ -10,11 +10,13 @@ from dataclasses import asdict
 from numbers import Integral
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from kipsk import architectures, kernels
 from kipsk._data._coding import Coding
 from kipsk._data._support import Support
+from kipsk._distil._mosaic import Mosaic
 from kipsk._storage._files import DAMAGED, write_atomically
 from kipsk._types import AnyArray, Estimator, Floats, Given
 from kipsk._warn import warn
@@ -37,12 +39,15 @@ class Stored(NamedTuple):
     metadata : dict
         What kipsk wrote beside the arrays: empty for a file of others.
     feature_names : ndarray or None
+    mosaics : ndarray of shape (n_stored, n_features), or None
+        The images that the rows of the support are parts of.
     """
 
     support: Support
     coding: Coding
     metadata: dict[str, Any]
     feature_names: AnyArray | None
+    mosaics: Floats | None
 
 
 class Loaded(NamedTuple):
@@ -66,12 +71,12 @@ def write(distiller: Estimator, path: str | os.PathLike[str]) -> None:
     """Write a fitted distiller's support set; see `BaseDistiller.export_support`."""
     own = distiller._coding.of_attributes(vars(distiller)).arrays
     shape = distiller.image_shape or getattr(distiller.kernel_, "image_shape", None)
-    X_s = distiller.X_s_
+    name, images = "images", distiller.X_s_
+    if hasattr(distiller, "mosaics_"):  # of which X_s_ is made, in the storage of factor^2 times it
+        name, images = "mosaics", distiller.mosaics_
     # A transformer may give other features than pixels.
-    if shape is not None and math.prod(shape) == X_s.shape[1]:
-        images = X_s.reshape(-1, *shape)
-    else:
-        images = X_s
+    if shape is not None and math.prod(shape) == images.shape[1]:
+        images = images.reshape(-1, *shape)
     of_kernel: dict[str, AnyArray] = {}
     metadata = {
         "estimator": repr(distiller),
@@ -83,7 +88,7 @@ def write(distiller: Estimator, path: str | os.PathLike[str]) -> None:
     if distiller.predictor_.kernel != distiller.kernel_:
         metadata["predict_kernel"] = _described(distiller.predictor_.kernel, of_kernel)
     arrays = {
-        "images": images,
+        name: images,
         "labels": distiller.y_s_,
         **own,
         **of_kernel,
@@ -106,6 +111,9 @@ def read(path: str | os.PathLike[str], kind: type[Coding], dtype: str) -> Stored
         Of the rows.
     """
     arrays = _load(path)
+    mosaics = arrays.get("mosaics")
+    if mosaics is not None:
+        arrays["images"] = _enlarged(path, mosaics, arrays["labels"], dtype)
     X_s, y_s, coding = _rows_and_targets(path, arrays, kind)
     metadata = arrays.get("metadata", {})
     if metadata.get("preprocess", "None") != "None":
@@ -115,7 +123,28 @@ def read(path: str | os.PathLike[str], kind: type[Coding], dtype: str) -> Stored
             "make_pipeline(fitted_transformer, distiller)."
         )
     support = Support(X_s.astype(dtype), y_s)
-    return Stored(support, coding, metadata, arrays.get("feature_names"))
+    if mosaics is not None:
+        mosaics = mosaics.reshape(len(mosaics), -1).astype(dtype)
+    return Stored(support, coding, metadata, arrays.get("feature_names"), mosaics)
+
+
+def _enlarged(
+    path: str | os.PathLike[str], mosaics: AnyArray, labels: AnyArray, dtype: str
+) -> Floats:
+    """Return the images that mosaics are made of, one for each row of labels."""
+    are_images = mosaics.ndim == 4 and mosaics.size and mosaics.dtype.kind in "biuf"
+    factor = math.isqrt(len(labels) // len(mosaics)) if are_images and labels.ndim else 0
+    is_whole = factor and len(labels) == len(mosaics) * factor**2
+    if not is_whole or any(side % factor for side in mosaics.shape[1:3]):
+        raise ValueError(
+            f"The support set {os.fspath(path)!r} must hold mosaics of shape (n, H, W, C), all "
+            "numbers, and n * f**2 rows of labels for some divisor f of H and W. Got mosaics of "
+            f"shape {mosaics.shape} and labels of shape {labels.shape} instead."
+        )
+    n, height, width, channels = mosaics.shape
+    flat = jnp.asarray(mosaics.reshape(n, -1).astype(dtype))
+    images = Mosaic((height, width, channels), factor).enlarged(flat)
+    return np.asarray(images).reshape(-1, height, width, channels)
 
 
 def _rows_and_targets(
@@ -145,6 +174,7 @@ def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays: dict[str, Any] = {name: file[name] for name in file.files}
         missing = {"images", "labels"} - arrays.keys()
+        missing -= {"images"} if "mosaics" in arrays else set()
         if missing:
             raise ValueError(f"no {' and no '.join(sorted(missing))} in it")
         if "metadata" in arrays:

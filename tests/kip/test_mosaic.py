@@ -53,6 +53,32 @@ def test_rows_and_storage(digits, labels):
         assert_array_equal(model.y_s_.argmax(axis=1), np.repeat(np.arange(10), 4))
 
 
+def test_a_file_holds_the_mosaics(digits, tmp_path):
+    """Oracle: the distiller that was exported, up to the rounding of what is enlarged."""
+    shape = {"image_shape": (8, 8, 1), "max_iter": 20, "random_state": 0}
+    model = KIPDistiller(ipc=1, factor=2, **shape).fit(digits.X_train, digits.y_train)
+    model.export_support(tmp_path / "set.npz")
+    with np.load(tmp_path / "set.npz") as file:
+        assert "images" not in file and file["mosaics"].shape == (10, 8, 8, 1)
+    again = KIPDistiller(image_shape=(8, 8, 1)).load_support(tmp_path / "set.npz")
+    assert_array_equal(again.mosaics_, model.mosaics_)
+    assert_allclose(again.X_s_, model.X_s_, atol=1e-5)
+    assert_allclose(
+        again.decision_function(digits.X_test), model.decision_function(digits.X_test), atol=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    "mosaics",
+    [np.zeros((3, 4, 4, 1)), np.zeros((2, 16)), np.zeros((2, 3, 3, 1)), np.full((2, 4, 4, 1), "a")],
+    ids=["number", "flat", "sides", "text"],
+)
+def test_files_of_no_mosaics(mosaics, tmp_path):
+    np.savez(tmp_path / "set.npz", mosaics=mosaics, labels=np.eye(8))
+    with pytest.raises(ValueError, match=r"mosaics of shape \(n, H, W, C\).*Got mosaics of shape"):
+        KIPDistiller().load_support(tmp_path / "set.npz")
+
+
 def test_more_rows_in_the_same_storage_predict_better(digits):
     """Of digits with each pixel four times, of which tiles of 8 x 8 lose nothing."""
     X_train, X_test = (
