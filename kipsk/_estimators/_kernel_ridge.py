@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import NamedTuple, Self
 
 import jax
 import numpy as np
@@ -17,6 +17,7 @@ from kipsk._checks import (
     check_integer,
     check_labels,
     check_not_images,
+    check_numbers,
     check_option,
     check_positive,
     check_present,
@@ -26,8 +27,10 @@ from kipsk._data._labels import class_targets, is_target_matrix
 from kipsk._engine import current, map_rows
 from kipsk._engine._sizes import block_bytes, block_size_for
 from kipsk._estimators._one_hot import OneHotClassifierMixin
+from kipsk._estimators._rounding import warn_of_alike, warn_of_heavy_rows, warn_of_kernel
 from kipsk._jax import own_settings
 from kipsk._types import AnyArray, Float64s, Ints, MatrixLike
+from kipsk._warn import warn
 from kipsk.kernels._base import JaxKernel, KernelFunction, evaluate
 from kipsk.kernels._registry import get_kernel
 
@@ -40,6 +43,21 @@ _REGS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _LEAVE_ONE_OUT_ROWS = 2000
 # Ridges below it may be too small for a kernel matrix that was computed in float32.
 _ROUNDING = 1e-4
+
+
+class Asker(NamedTuple):
+    """The estimator that a fit is part of.
+
+    Attributes
+    ----------
+    name : str
+        As warnings name it.
+    dtype : {"float32", "float64"}
+        Of the rows that it learned from.
+    """
+
+    name: str
+    dtype: str
 
 
 def searched_regs(recommended: float) -> list[float]:
@@ -74,7 +92,12 @@ class _BaseKernelRidge(BaseEstimator):
         self.verbose = verbose
 
     def _fit_targets(
-        self, X: AnyArray, Y: Float64s, sample_weight: ArrayLike | None, may_be_learned: bool
+        self,
+        X: AnyArray,
+        Y: Float64s,
+        sample_weight: ArrayLike | None,
+        may_be_learned: bool,
+        asker: Asker | None = None,
     ) -> None:
         """Fit validated rows (or a precomputed kernel matrix) and targets (n, n_outputs).
 
@@ -85,6 +108,7 @@ class _BaseKernelRidge(BaseEstimator):
         if not len(used):
             raise ValueError("sample_weight must have a positive entry. Got only zeros instead.")
         K = self._gram(X, used)
+        self._warn_of_rows(X, K, asker)
         # Weighted least squares is least squares on rows that are scaled by sqrt(weight). The
         # ridge is relative to the weighted mean of the diagonal, so that a row of weight 2 counts
         # as a row that is given twice.
@@ -96,6 +120,16 @@ class _BaseKernelRidge(BaseEstimator):
         self.X_fit_ = X
         self.dual_coef_ = np.zeros_like(Y)
         self.dual_coef_[used] = root[:, None] * alpha
+
+    def _warn_of_rows(self, X: AnyArray, K: Float64s, asker: Asker | None) -> None:
+        """Warn of rows that the kernel does not tell apart, or of which one outweighs all."""
+        if not isinstance(self.kernel_, JaxKernel) or np.array_equal(X.min(axis=0), X.max(axis=0)):
+            return
+        name, dtype = asker or (type(self).__name__, "float64")
+        warn_of_alike(name, self.kernel_, K, dtype)
+        if asker is None:  # others have looked at their rows themselves
+            warn_of_kernel(name, self.kernel_, X)
+            warn_of_heavy_rows(name, K)
 
     def _gram(self, X: AnyArray, used: Ints) -> Float64s:
         """Return the kernel matrix of the rows; set ``kernel_`` from those of positive weight."""
@@ -308,17 +342,43 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
             If a parameter or the data break a rule, or if the kernel matrix is not finite or, with
             the ridge added, not positive definite. The message says which parameter to raise.
         """
+        return self._fit(X, y, sample_weight)
+
+    def _fit(
+        self,
+        X: MatrixLike,
+        y: MatrixLike,
+        sample_weight: ArrayLike | None = None,
+        asker: Asker | None = None,
+    ) -> Self:
+        """Fit, as part of the fit of another estimator if there is an `asker`."""
         self._check_parameters()
         check_not_images("X", X)
         check_present(y)
         X, y = validate_data(self, X, y, dtype=_DTYPES, multi_output=True, y_numeric=True)
         self._check_square(X)
-        targets = np.asarray(y, dtype=np.float64)
+        targets = check_numbers("y", y)
         columns = targets.reshape(len(X), -1)
-        self._fit_targets(X, columns, sample_weight, may_be_learned=columns.shape[1] > 1)
+        several = columns.shape[1] > 1
+        self._fit_targets(X, columns, sample_weight, may_be_learned=several, asker=asker)
         if targets.ndim == 1:
             self.dual_coef_ = self.dual_coef_[:, 0]
+        if asker is None:
+            self._warn_of_mean(columns)
         return self
+
+    def _warn_of_mean(self, y: Float64s) -> None:
+        """Warn if the ridge takes more from the mean of y than what y has about it."""
+        mean, deviation = np.abs(y.mean(axis=0)), y.std(axis=0)
+        taken = mean * min(self.reg_, 1)
+        worst = int(np.argmax(taken - deviation))
+        if taken[worst] > deviation[worst] > 1e-12 * mean[worst]:
+            warn(
+                f"{type(self).__name__} has no intercept, and y has the mean {mean[worst]:.3g} and "
+                f"the deviation {deviation[worst]:.3g} about it: a ridge of reg={self.reg_:.3g} "
+                "takes more than that from the mean. Fit on y - y.mean(), in a "
+                "TransformedTargetRegressor, or lower 'reg'."
+            )
 
     def predict(self, X: MatrixLike) -> Float64s:
         """Return the predicted targets.

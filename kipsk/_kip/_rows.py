@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.sparse import issparse
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from kipsk._checks import check_not_images, check_option
 from kipsk._data._containers import is_frame, rows_like
-from kipsk._estimators._rounding import warn_of_rounding
+from kipsk._estimators._rounding import warn_of_outliers, warn_of_rounding
 from kipsk._kip._preprocess import transformed
 from kipsk._types import Estimator, Float64s, Floats, Ints, MatrixLike
 
@@ -23,6 +24,8 @@ class Rows:
     def __init__(self, moments: Estimator, X: MatrixLike, is_first: bool) -> None:
         check_not_images("X", X)
         check_option("Moments", "dtype", moments.dtype, ("float32", "float64"))
+        if issparse(X):
+            check_array(X, estimator=moments)  # says that X must be dense
         if not (hasattr(X, "shape") and (hasattr(X, "dtype") or is_frame(X))):
             X = check_array(X, dtype=None, ensure_all_finite=False, estimator=moments)
         self._X, self._moments = X, moments
@@ -36,6 +39,8 @@ class Rows:
             names = getattr(moments, "feature_names_in_", None)
             part = validate_data(moments, given, dtype=moments.dtype, reset=False)
             warn_of_rounding("Moments", given, part, names)
+            if moments.augment is None and moments.epsilon is None:
+                warn_of_outliers("Moments", self.transformed(part))
         self.n_seen = self.seen(1).shape[1]
         width = self.n_seen if self._is_transformed else moments.n_features_in_
         self.shape = (X.shape[0], width)
