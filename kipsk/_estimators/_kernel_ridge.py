@@ -117,6 +117,8 @@ class _BaseKernelRidge(BaseEstimator):
         if sample_weight is not None:
             K = K[np.ix_(used, used)] * np.outer(root, root)
         alpha = self._solve(K, Y[used] * root[:, None], mean, root, self._regs(may_be_learned))
+        if sample_weight is None and asker is None:
+            self._warn_of_mean(Y, self.reg_ * mean * alpha)
         self.X_fit_ = X
         self.dual_coef_ = np.zeros_like(Y)
         self.dual_coef_[used] = root[:, None] * alpha
@@ -130,6 +132,19 @@ class _BaseKernelRidge(BaseEstimator):
         if asker is None:  # others have looked at their rows themselves
             warn_of_kernel(name, self.kernel_, X)
             warn_of_heavy_rows(name, K)
+
+    def _warn_of_mean(self, Y: Float64s, residuals: Float64s) -> None:
+        """Warn if targets are predicted worse on their own rows than their mean would do it."""
+        errors, variances = np.mean(residuals**2, axis=0), np.var(Y, axis=0)
+        worst = int(np.argmax(errors - variances))
+        # A constant target has the variance of its rounding.
+        if errors[worst] > 2 * variances[worst] > 1e-24 * np.mean(Y[:, worst] ** 2):
+            warn(
+                f"{type(self).__name__} has no intercept, and the ridge of reg={self.reg_:.3g} "
+                f"takes {errors[worst] ** 0.5:.3g} from the mean {Y[:, worst].mean():.3g} of y, "
+                f"whose deviation is {variances[worst] ** 0.5:.3g}: fit on y - y.mean(), for "
+                "instance in a TransformedTargetRegressor with StandardScaler, or lower 'reg'."
+            )
 
     def _gram(self, X: AnyArray, used: Ints) -> Float64s:
         """Return the kernel matrix of the rows; set ``kernel_`` from those of positive weight."""
@@ -363,22 +378,7 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
         self._fit_targets(X, columns, sample_weight, may_be_learned=several, asker=asker)
         if targets.ndim == 1:
             self.dual_coef_ = self.dual_coef_[:, 0]
-        if asker is None:
-            self._warn_of_mean(columns)
         return self
-
-    def _warn_of_mean(self, y: Float64s) -> None:
-        """Warn if the ridge takes more from the mean of y than what y has about it."""
-        mean, deviation = np.abs(y.mean(axis=0)), y.std(axis=0)
-        taken = mean * min(self.reg_, 1)
-        worst = int(np.argmax(taken - deviation))
-        if taken[worst] > deviation[worst] > 1e-12 * mean[worst]:
-            warn(
-                f"{type(self).__name__} has no intercept, and y has the mean {mean[worst]:.3g} and "
-                f"the deviation {deviation[worst]:.3g} about it: a ridge of reg={self.reg_:.3g} "
-                "takes more than that from the mean. Fit on y - y.mean(), in a "
-                "TransformedTargetRegressor, or lower 'reg'."
-            )
 
     def predict(self, X: MatrixLike) -> Float64s:
         """Return the predicted targets.

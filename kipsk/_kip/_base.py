@@ -59,11 +59,15 @@ from kipsk._kip._start import (
 )
 from kipsk._storage._checkpoint import Checkpoint
 from kipsk._storage._describe import describe, fingerprint, in_one_dtype
+from kipsk._storage._files import DAMAGED, read_json
 from kipsk._types import AnyArray, Floats, Given, MatrixLike
 from kipsk._warn import warn
 
 # Parameters whose value does not change the result: a checkpoint is good for any.
 _FREE = {"checkpoint_path", "checkpoint_interval", "downstream", "verbose"}
+
+# By name the generators of numpy that a RandomState may be made of.
+_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
 
 # What to do to prolong a run that a checkpoint cannot prolong.
 _LONGER = (
@@ -367,13 +371,15 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         longer = ("'max_iter'",) if self._can_be_prolonged() else ()
         checkpoint = Checkpoint(self.checkpoint_path, facts, longer, {"'max_iter'": _LONGER})
         saved = checkpoint.load()
-        if saved is not None and len(saved["losses"]) > self.max_iter:
-            rule = f"at least {len(saved['losses'])}, the steps in {checkpoint.path!r}"
-            raise refuse(type(self).__name__, "max_iter", rule, self.max_iter)
         if saved is not None:
-            state = json.loads(str(saved["rng"]))
-            rng = np.random.RandomState(getattr(np.random, state["bit_generator"])())
-            rng.set_state(state)
+            try:
+                n_steps = len(History.from_arrays(saved).losses[0])
+                rng = _restored(read_json(saved["rng"]))
+            except DAMAGED as error:
+                raise checkpoint.unreadable(error) from error
+            if n_steps > self.max_iter:
+                rule = f"at least {n_steps}, the steps in {checkpoint.path!r}"
+                raise refuse(type(self).__name__, "max_iter", rule, self.max_iter)
         state = json.dumps(rng.get_state(legacy=False), default=np.ndarray.tolist)
         checkpoint.always = {"rng": np.array(state)}
         return checkpoint, saved, rng
@@ -428,6 +434,16 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
             self.validation_steps_ = np.array(history.scored)
             self.validation_scores_ = np.array(history.scores)
             self.best_iter_ = history.best_step
+
+
+def _restored(state: dict[str, Any]) -> np.random.RandomState:
+    """Return the generator whose state was saved; it may be any of numpy's."""
+    name = state["bit_generator"]
+    if name not in _GENERATORS:
+        raise ValueError(f"a generator {name!r}")
+    rng = np.random.RandomState(getattr(np.random, name)())
+    rng.set_state(state)
+    return rng
 
 
 def facts_of_data(data: Data) -> dict[str, str]:

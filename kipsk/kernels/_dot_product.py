@@ -29,7 +29,7 @@ from kipsk.kernels._products import DotProductFunction, Rows, rows
 # Lengths of rows are seen by the biases alone. They are drowned by features whose squares are so
 # many times theirs, which matters where one of so few dimensions is lost.
 _DROWNED = 1e3
-_FEW_COLUMNS = 3
+_FEW_COLUMNS = 2
 
 
 @register_dataclass
@@ -277,6 +277,8 @@ class FullyConnected(_DotProductKernel):
             square = float(np.mean(np.square(X[evenly(X)], dtype=np.float64)))
         if self.w_std**2 * square <= _DROWNED * self.b_std**2:
             return None
+        if n_features > 1 and centre_of(X) is not None:
+            return None  # of rows that lie in one direction, lengths are seen as a plane is
         seen = "their signs" if n_features == 1 else "their angles from zero"
         return (
             f"of rows of {n_features} columns, near {square**0.5:.3g}, {self!r} sees little but "
