@@ -39,6 +39,7 @@ from kipsk._kip._diagnosis import diagnose
 from kipsk._kip._given import check_given, check_like, facts_of
 from kipsk._kip._interrupts import is_one_of_many
 from kipsk._kip._moments import Moments
+from kipsk._kip._noise import targets_of_steps, with_found_regs
 from kipsk._kip._objectives import (
     are_moments,
     batches_of,
@@ -51,7 +52,6 @@ from kipsk._kip._parameters import Settings, check_power, check_settings, settin
 from kipsk._kip._result import Run, snapshots_of, support_of
 from kipsk._kip._start import (
     Last,
-    Start,
     check_start,
     hold_out,
     start_of,
@@ -102,6 +102,10 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
     kernel_weights: Given
     labels: str
     loss: str = "mse"
+    targets: str
+
+    # Whether reg="auto" is what suits the noise of the rows.
+    _regs_suit_noise = False
     preprocess: Given
     predict_kernel: Given
     max_iter: int
@@ -152,11 +156,14 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
             X=_preprocess.transformed(transformer, held_out.X, settings.rows.dtype)
         )
         start = start_of(settings, data, rng, self._last() if settings.beginning.is_warm else None)
-        settings = self._tuned(settings, start, data, rng)
+        if self._regs_suit_noise and isinstance(self.reg, str):
+            settings = with_found_regs(settings, start, data)
         check_batches(settings, data, start)
         with own_settings(), single_threaded_blas:
             check_augmentation(settings, rows.X, rows.y)
             check_start(settings, start)
+            targets = targets_of_steps(settings, start, data)
+            data, rows = data._replace(y=targets), rows._replace(y=targets)
             in_steps = _preprocess.in_steps(settings, transformer, rows.X, data.X)
             problem = problem_of(settings, start, in_steps, rng)
             rows = data if problem.form.change is None else rows
@@ -334,12 +341,6 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         self._kernel_and_reg()  # checks what all distillers have
         predict = None if self.predict_kernel is None else self._get_kernel(self.predict_kernel)
         return settings_of(self, [self._get_kernel(kernel) for kernel in self._kernels()], predict)
-
-    def _tuned(
-        self, settings: Settings, start: Start, data: Data, rng: np.random.RandomState
-    ) -> Settings:
-        """Return the settings with what "auto" stands for on these data."""
-        return settings
 
     def _last(self) -> Last | None:
         """Return the support of the last fit; None if there is none."""

@@ -68,6 +68,8 @@ class Goal:
     label_reg : float or None
         Relative ridge of solved labels; None learns it.
     loss : {"mse", "platt"}
+    targets : {"auto", "given", "smoothed"}
+        Whether the steps see y or what is left of it without noise.
     score_name : {"accuracy", "R2"}
         The score that is told beside the loss.
     """
@@ -75,6 +77,7 @@ class Goal:
     labels: str
     label_reg: float | None
     loss: str
+    targets: str
     score_name: str
 
 
@@ -289,7 +292,10 @@ def _goal(owner: str, estimator: Estimator) -> Goal:
     if loss != "mse" and labels == "solved":  # the closed form minimises the squared error
         raise refuse(owner, "loss", '"mse" with labels="solved"', loss)
     label_reg = check_auto(owner, "label_reg", estimator.label_reg, None, zero=True)
-    return Goal(labels, label_reg, loss, estimator._coding.score_name)
+    targets = check_option(owner, "targets", estimator.targets, ("auto", "given", "smoothed"))
+    if loss != "mse" and targets == "smoothed":  # their rows are no distributions
+        raise refuse(owner, "loss", '"mse" with targets="smoothed"', loss)
+    return Goal(labels, label_reg, loss, targets, estimator._coding.score_name)
 
 
 def _beginning(owner: str, estimator: Estimator) -> Beginning:

@@ -55,6 +55,7 @@ OTHER = {
     "reg": (1e-3, "'auto'", "0.001"),
     "labels": ("fixed", "'learned'", "'fixed'"),
     "label_reg": (0.5, "'auto'", "0.5"),
+    "targets": ("given", "'auto'", "'given'"),
     "init": (START, "'sample'", "tuple(array of shape (3, 5), "),
     "loss": ("platt", "'mse'", "'platt'"),
     "augment": (noisy, "None", f"{noisy.__module__}.noisy"),
