@@ -36,9 +36,9 @@ from kipsk._jax import own_settings
 from kipsk._kip import _preprocess
 from kipsk._kip._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from kipsk._kip._diagnosis import diagnose
-from kipsk._kip._given import check_given, check_like, facts_of
 from kipsk._kip._interrupts import is_one_of_many
 from kipsk._kip._moments import Moments
+from kipsk._kip._moments._given import check_given, check_like, facts_of
 from kipsk._kip._objectives import (
     are_moments,
     batches_of,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from kipsk._checks import refuse
-from kipsk._kip._matching import check_same, described_transformer
-from kipsk._kip._moments import Moments
+from kipsk._kip._moments._estimator import Moments
+from kipsk._kip._moments._matching import check_same, described_transformer
 from kipsk._storage._describe import describe, fingerprint
 from kipsk._types import Estimator, Given
 from kipsk.kernels._base import JaxKernel
