@@ -38,7 +38,13 @@ from kipsk._kip._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from kipsk._kip._diagnosis import diagnose
 from kipsk._kip._interrupts import is_one_of_many
 from kipsk._kip._moments import Moments
-from kipsk._kip._moments._given import check_given, check_like, facts_of
+from kipsk._kip._moments._given import (
+    check_given,
+    check_like,
+    check_power,
+    check_settings,
+    facts_of,
+)
 from kipsk._kip._objectives import (
     are_moments,
     batches_of,
@@ -47,8 +53,9 @@ from kipsk._kip._objectives import (
     moments_of,
     problem_of,
 )
-from kipsk._kip._parameters import Settings, check_power, check_settings, settings_of
+from kipsk._kip._parameters import settings_of
 from kipsk._kip._result import Run, snapshots_of, support_of
+from kipsk._kip._settings import Settings
 from kipsk._kip._start import (
     Last,
     Start,
