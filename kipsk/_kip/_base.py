@@ -28,7 +28,8 @@ from kipsk._distil._problem import Problem
 from kipsk._distil._run import Watch
 from kipsk._distil._targets import AS_ROWS
 from kipsk._engine._blas import single_threaded_blas
-from kipsk._estimators._distiller import BaseDistiller, Member
+from kipsk._estimators._distiller import BaseDistiller
+from kipsk._estimators._members import Member
 from kipsk._jax import own_settings
 from kipsk._kip import _preprocess
 from kipsk._kip._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
