@@ -11,8 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from kipsk._data._coding import Data
-from kipsk._estimators._kernel_ridge import KernelRidgeNTK, searched_regs
-from kipsk._kip._parameters import Settings
+from kipsk._estimators._kernel_ridge import KernelRidgeNTK
+from kipsk._estimators._ridge_choice import searched_regs
+from kipsk._kip._settings import Settings
 from kipsk._kip._start import Start
 from kipsk._types import Floats
 from kipsk.kernels._base import JaxKernel
