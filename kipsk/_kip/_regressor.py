@@ -135,9 +135,8 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
     -----
     Warnings and errors of a run are those of `KIPDistiller`.
 
-    On a few hundred noisy rows the learned rows fit noise, even with the ridge of ``reg="auto"``:
-    take fewer of them, and cross-validate `max_iter` from 10 on, or use `early_stopping`. On
-    thousands of rows ``labels="solved"`` or ``kernel="rbf"`` may be better than the defaults
+    On a few hundred noisy rows learned rows fit the noise of y, unless it is taken away before: see
+    `targets`. On thousands of rows ``labels="solved"`` or ``kernel="rbf"`` may be better than the defaults
     (:doc:`/results` has figures).
 
     Examples
