@@ -59,9 +59,7 @@ axes[1].legend(loc="lower left", frameon=False)
 # %%
 # The same can be done with a table: ten rows of diabetes are learned and cross-validated.
 
-table = make_pipeline(
-    StandardScaler(), KIPRegressor("rbf", n_support=10, max_iter=20, random_state=0)
-)
+table = make_pipeline(StandardScaler(), KIPRegressor("rbf", n_support=10, random_state=0))
 scores = cross_val_score(table, *load_diabetes(return_X_y=True), cv=3)
 print(f"diabetes, 10 rows: R2 {scores.mean():.2f} over 3 folds")
 

@@ -67,6 +67,7 @@ SKLEARN_FILES = {
 NO_SKLEARN_FILES = {
     "networks",
     "networks._ensemble",
+    "networks._prediction",
     "networks._rates",
     "networks._training",
 }

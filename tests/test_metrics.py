@@ -6,9 +6,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial.distance import cdist
 
-from kipsk import metrics
 from kipsk.kernels import FullyConnected, Invariant, Landmarks, RandomFeatures
 from kipsk.metrics import (
+    _distances,
     compression_ratio,
     distance_to_training,
     intrinsic_dimension,
@@ -94,7 +94,7 @@ def test_without_a_reference_a_row_given_twice_is_its_own_neighbour(rows):
 
 
 def test_reference_of_many_rows_is_a_random_part(monkeypatch, rows):
-    monkeypatch.setattr(metrics, "_MAX_REFERENCE_ROWS", 50)
+    monkeypatch.setattr(_distances, "_MAX_REFERENCE_ROWS", 50)
     same, again, other = (distance_to_training(*rows, random_state=s) for s in (1, 1, 2))
     assert same == again
     assert same.reference_median != other.reference_median

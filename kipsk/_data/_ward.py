@@ -45,10 +45,13 @@ def ward_medoids(features: Float64s, n: int, rng: np.random.RandomState) -> list
     """
     chosen = []
     for own in ward(features, n, rng):
-        rows = features[own]
-        distances = np.sum(np.square(rows - rows.mean(axis=0)), axis=1)
-        chosen.append(int(own[np.argmin(distances)]))
+        chosen.append(int(own[nearest_to_mean(features[own])]))
     return chosen
+
+
+def nearest_to_mean(rows: Float64s) -> int:
+    """Return the number of the row nearest to the mean of all."""
+    return int(np.argmin(np.sum(np.square(rows - rows.mean(axis=0)), axis=1)))
 
 
 def ward(features: Float64s, n: int, rng: np.random.RandomState) -> list[Ints]:

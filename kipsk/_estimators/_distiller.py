@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import math
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple, Self
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -22,6 +21,7 @@ from kipsk._data._labels import single_labels
 from kipsk._data._support import Support
 from kipsk._estimators import _support_file, _support_table
 from kipsk._estimators._kernel_ridge import Asker, KernelRidgeNTK
+from kipsk._estimators._members import Member, copied, is_same_kernel
 from kipsk._estimators._one_hot import OneHotClassifierMixin
 from kipsk._estimators._pictures import thumbnails
 from kipsk._estimators._rounding import warn_of_rounding
@@ -30,46 +30,6 @@ from kipsk._types import AnyArray, Float64s, Floats, Given, MatrixLike
 from kipsk.architectures._layers import checked_shape
 from kipsk.kernels._base import JaxKernel
 from kipsk.kernels._registry import of_images
-
-
-class Member(NamedTuple):
-    """A kernel that a support set was made for.
-
-    Attributes
-    ----------
-    given : str or JaxKernel
-        As the user gave it.
-    kernel : JaxKernel
-        With its data-dependent parameters set.
-    reg : float
-        The relative ridge that it was used with.
-    """
-
-    given: Given
-    kernel: JaxKernel
-    reg: float
-
-
-def _copied(value: Given) -> Given:
-    """Return a copy of a kernel, which a later change of its parameters does not reach."""
-    if not isinstance(value, JaxKernel):
-        return value
-    # Functions are compared by identity: parameters that are no kernels stay the objects they are.
-    return copy.deepcopy(value, {id(own): own for own in _parameters(value)})
-
-
-def _parameters(kernel: JaxKernel) -> Iterator[Given]:
-    """Yield the parameters of a kernel and of kernels inside of it, but no kernels."""
-    for own in kernel.get_params().values():
-        if isinstance(own, JaxKernel):
-            yield from _parameters(own)
-        else:
-            yield own
-
-
-def is_same_kernel(one: Given, other: Given) -> bool:
-    """Return whether two names or kernel objects mean the same kernel."""
-    return type(one) is type(other) and bool(one == other)
 
 
 class BaseDistiller(BaseEstimator):
@@ -278,7 +238,7 @@ class BaseDistiller(BaseEstimator):
         self.__dict__.update(attributes)
         self.n_features_in_ = support.X.shape[1]
         # Other members of a family are not in the file: they are set from the support.
-        self._members += [self._member(_copied(given)) for given in self._kernels()[1:]]
+        self._members += [self._member(copied(given)) for given in self._kernels()[1:]]
         return self
 
     @property
@@ -400,7 +360,7 @@ class BaseDistiller(BaseEstimator):
             "kernel_": first.kernel,
             "reg_": first.reg,
             "predictor_": self._predictor(predict_kernel or first.kernel, first.reg, X_s, y_s),
-            "_members": [Member(*map(_copied, member)) for member in members],
+            "_members": [Member(*map(copied, member)) for member in members],
         }
 
 

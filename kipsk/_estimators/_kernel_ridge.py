@@ -27,6 +27,7 @@ from kipsk._data._labels import class_targets, is_target_matrix
 from kipsk._engine import current, map_rows
 from kipsk._engine._sizes import block_bytes, block_size_for
 from kipsk._estimators._one_hot import OneHotClassifierMixin
+from kipsk._estimators._ridge_choice import searched_regs, solved
 from kipsk._estimators._rounding import warn_of_alike, warn_of_heavy_rows, warn_of_kernel
 from kipsk._jax import own_settings
 from kipsk._types import AnyArray, Float64s, Ints, MatrixLike
@@ -37,12 +38,6 @@ from kipsk.kernels._registry import get_kernel
 _PRECOMPUTED_REG = 1e-6
 _DTYPES = (np.float64, np.float32)  # every other dtype becomes float64
 _REG_ALSO = ', "auto" or a sequence of such numbers'
-# Relative ridges among which "auto" chooses, besides what the kernel recommends, and of how many
-# rows, whose matrix needs an eigendecomposition. How much of y is noise does not depend on n.
-_REGS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-_LEAVE_ONE_OUT_ROWS = 2000
-# Ridges below it may be too small for a kernel matrix that was computed in float32.
-_ROUNDING = 1e-4
 
 
 class Asker(NamedTuple):
@@ -52,17 +47,15 @@ class Asker(NamedTuple):
     ----------
     name : str
         As warnings name it.
-    dtype : {"float32", "float64"}
-        Of the rows that it learned from.
+    dtype : {"float32", "float64"} or None
+        Of the rows that it learned from; None if it warns of these rows at another place.
     """
 
     name: str
-    dtype: str
+    dtype: str | None
 
 
-def searched_regs(recommended: float) -> list[float]:
-    """Return the relative ridges among which the leave-one-out error chooses."""
-    return sorted({recommended, *_REGS})
+QUIET = Asker("", None)
 
 
 @jax.jit
@@ -116,19 +109,25 @@ class _BaseKernelRidge(BaseEstimator):
         root = np.sqrt(weight[used])
         if sample_weight is not None:
             K = K[np.ix_(used, used)] * np.outer(root, root)
-        alpha = self._solve(K, Y[used] * root[:, None], mean, root, self._regs(may_be_learned))
+        regs, is_auto = self._regs(may_be_learned), isinstance(self.reg, str)
+        self.__dict__.pop("loo_errors_", None)  # of an earlier fit
+        found = solved(K, Y[used] * root[:, None], mean, root, regs, is_auto)
+        self.reg_ = found.reg
+        if found.errors is not None:
+            self.loo_errors_ = found.errors
         if sample_weight is None and asker is None:
-            self._warn_of_mean(Y, self.reg_ * mean * alpha)
+            self._warn_of_mean(Y, self.reg_ * mean * found.alpha)
         self.X_fit_ = X
         self.dual_coef_ = np.zeros_like(Y)
-        self.dual_coef_[used] = root[:, None] * alpha
+        self.dual_coef_[used] = root[:, None] * found.alpha
 
     def _warn_of_rows(self, X: AnyArray, K: Float64s, asker: Asker | None) -> None:
         """Warn of rows that the kernel does not tell apart, or of which one outweighs all."""
         if not isinstance(self.kernel_, JaxKernel) or np.array_equal(X.min(axis=0), X.max(axis=0)):
             return
         name, dtype = asker or (type(self).__name__, "float64")
-        warn_of_alike(name, self.kernel_, K, dtype)
+        if dtype is not None:
+            warn_of_alike(name, self.kernel_, K, dtype)
         if asker is None:  # others have looked at their rows themselves
             warn_of_kernel(name, self.kernel_, X)
             warn_of_heavy_rows(name, K)
@@ -157,42 +156,6 @@ class _BaseKernelRidge(BaseEstimator):
                 K = np.asarray(evaluate(self.kernel_.function(), X.astype(np.float64)))
         _ridge.check_finite_gram(K, "K_ss")
         return K
-
-    def _solve(
-        self, K: Float64s, targets: Float64s, mean: float, root: Float64s, regs: Float64s
-    ) -> Float64s:
-        """Return the dual coefficients under the best ridge; set ``reg_`` and ``loo_errors_``.
-
-        Parameters
-        ----------
-        K, targets : ndarrays of shape (n, n) and (n, n_outputs)
-            Scaled by the roots of the weights.
-        mean : float
-            What the ridges are relative to.
-        root : ndarray of shape (n,)
-            The roots of the weights.
-        regs : ndarray of shape (n_regs,)
-        """
-        self.__dict__.pop("loo_errors_", None)  # of an earlier fit
-        if len(regs) == 1:
-            self.reg_ = float(regs[0])
-            return _ridge.fit_alpha(K, targets, regs[0] * mean)
-        rows: slice | Ints = slice(None)
-        if isinstance(self.reg, str) and len(K) > _LEAVE_ONE_OUT_ROWS:
-            rows = np.random.RandomState(0).permutation(len(K))[:_LEAVE_ONE_OUT_ROWS]
-        residuals, alphas = _ridge.leave_one_out(K[rows][:, rows], targets[rows], regs * mean)
-        total = np.sum(root[rows] ** 2) * targets.shape[1]
-        self.loo_errors_ = np.sum(residuals**2, axis=(1, 2)) / total
-        best = int(np.argmin(self.loo_errors_))
-        # "auto" does not hide with a large ridge that a matrix is no kernel's; beyond rounding.
-        largest = int(np.argmax(regs))
-        needed = int(np.searchsorted(regs, _ROUNDING)) if isinstance(self.reg, str) else largest
-        if not np.isfinite(self.loo_errors_[needed]):
-            raise _ridge.not_positive_definite(K, regs[needed] * mean, "K_ss")
-        self.reg_ = float(regs[best])
-        if len(residuals[best]) < len(K):
-            return _ridge.fit_alpha(K, targets, self.reg_ * mean)
-        return alphas[best]
 
     def _regs(self, may_be_learned: bool) -> Float64s:
         """Return the relative ridges among which the best is taken."""

@@ -16,7 +16,8 @@ from kipsk._data._support import Support, draw
 from kipsk._distil._all_rows import solved_labels
 from kipsk._distil._label_solve import solve_labels_over
 from kipsk._distil._moments import features
-from kipsk._estimators._distiller import ClassDistiller, Member
+from kipsk._estimators._distiller import ClassDistiller
+from kipsk._estimators._members import Member
 from kipsk._estimators._rounding import warn_of_kernel, warn_of_outliers
 from kipsk._jax import own_settings
 from kipsk._types import Estimator, Floats, Given, Ints, MatrixLike

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 
 from kipsk._checks import check_auto, check_integer, refuse
 from kipsk._closed_form._quadratic import Quadratic
 from kipsk._data._coding import Data
-from kipsk._descent._schedule import is_transformation
 from kipsk._distil import _run
 from kipsk._distil._all_rows import (
     best_ridge,
@@ -31,14 +28,23 @@ from kipsk._distil._problem import Problem
 from kipsk._distil._run import Watch
 from kipsk._distil._targets import AS_ROWS
 from kipsk._engine._blas import single_threaded_blas
-from kipsk._estimators._distiller import BaseDistiller, Member
+from kipsk._estimators._distiller import BaseDistiller
+from kipsk._estimators._members import Member
 from kipsk._jax import own_settings
 from kipsk._kip import _preprocess
 from kipsk._kip._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
+from kipsk._kip._checkpoint import facts_of_data, open_checkpoint
 from kipsk._kip._diagnosis import diagnose
-from kipsk._kip._given import check_given, check_like, facts_of
 from kipsk._kip._interrupts import is_one_of_many
 from kipsk._kip._moments import Moments
+from kipsk._kip._moments._given import (
+    check_given,
+    check_like,
+    check_power,
+    check_settings,
+    facts_of,
+)
+from kipsk._kip._noise import targets_of_steps, with_found_regs
 from kipsk._kip._objectives import (
     are_moments,
     batches_of,
@@ -47,35 +53,20 @@ from kipsk._kip._objectives import (
     moments_of,
     problem_of,
 )
-from kipsk._kip._parameters import Settings, check_power, check_settings, settings_of
+from kipsk._kip._parameters import settings_of
 from kipsk._kip._result import Run, snapshots_of, support_of
+from kipsk._kip._settings import Settings
 from kipsk._kip._start import (
     Last,
-    Start,
     check_start,
     hold_out,
     start_of,
     start_of_moments,
 )
 from kipsk._storage._checkpoint import Checkpoint
-from kipsk._storage._describe import describe, fingerprint, in_one_dtype
-from kipsk._storage._files import DAMAGED, read_json
+from kipsk._storage._describe import describe, fingerprint
 from kipsk._types import AnyArray, Floats, Given, MatrixLike
 from kipsk._warn import warn
-
-# Parameters whose value does not change the result: a checkpoint is good for any.
-_FREE = {"checkpoint_path", "checkpoint_interval", "downstream", "verbose"}
-
-# By name the generators of numpy that a RandomState may be made of.
-_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
-
-# What to do to prolong a run that a checkpoint cannot prolong.
-_LONGER = (
-    "To go on from a run that is over, fit with its own max_iter, which ends at once; then set "
-    "warm_start=True, the number of further steps as max_iter, and another 'checkpoint_path', and "
-    "fit again. (With schedule='constant', or a function, without early_stopping and "
-    "snapshots='log', a larger max_iter goes on by itself.)"
-)
 
 # Attributes to remove before a fit publishes its own: not every fit has them.
 _NOT_ALWAYS = (
@@ -106,6 +97,10 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
     kernel_weights: Given
     labels: str
     loss: str = "mse"
+    targets: str
+
+    # Whether reg="auto" is what suits the noise of the rows.
+    _regs_suit_noise = False
     preprocess: Given
     predict_kernel: Given
     max_iter: int
@@ -146,7 +141,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         settings = self._settings()
         data = self._validate(X, y)
         facts = {} if self.checkpoint_path is None else facts_of_data(data)
-        checkpoint, saved, rng = self._open_checkpoint(facts)
+        checkpoint, saved, rng = open_checkpoint(self, facts)
         tasks = FitTasks(self, len(settings.steps.rates), X, data.labels())
         rows, held_out = hold_out(settings, data, rng)
         data, transformer = _preprocess.fitted(settings, rows)  # in the units that the kernel sees
@@ -156,11 +151,14 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
             X=_preprocess.transformed(transformer, held_out.X, settings.rows.dtype)
         )
         start = start_of(settings, data, rng, self._last() if settings.beginning.is_warm else None)
-        settings = self._tuned(settings, start, data, rng)
+        if self._regs_suit_noise and isinstance(self.reg, str):
+            settings = with_found_regs(settings, start, data)
         check_batches(settings, data, start)
         with own_settings(), single_threaded_blas:
             check_augmentation(settings, rows.X, rows.y)
             check_start(settings, start)
+            targets = targets_of_steps(settings, start, data)
+            data, rows = data._replace(y=targets), rows._replace(y=targets)
             in_steps = _preprocess.in_steps(settings, transformer, rows.X, data.X)
             problem = problem_of(settings, start, in_steps, rng)
             rows = data if problem.form.change is None else rows
@@ -251,7 +249,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
             )
         facts = facts_of(given if held_out is None else [*given, held_out])
         facts |= {"ridge": describe(ridge), "power": describe(power), "rank": describe(rank)}
-        checkpoint, saved, rng = self._open_checkpoint(facts)
+        checkpoint, saved, rng = open_checkpoint(self, facts)
         kernels = [one.kernel_ for one in given]
         last = self._last() if settings.beginning.is_warm else None
         start = start_of_moments(settings, kernels, given[0].features_seen(), coding, rng, last)
@@ -339,12 +337,6 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         predict = None if self.predict_kernel is None else self._get_kernel(self.predict_kernel)
         return settings_of(self, [self._get_kernel(kernel) for kernel in self._kernels()], predict)
 
-    def _tuned(
-        self, settings: Settings, start: Start, data: Data, rng: np.random.RandomState
-    ) -> Settings:
-        """Return the settings with what "auto" stands for on these data."""
-        return settings
-
     def _last(self) -> Last | None:
         """Return the support of the last fit; None if there is none."""
         if not hasattr(self, "X_s_"):
@@ -352,43 +344,6 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         coding = self._coding.of_attributes(vars(self))
         size, frozen = getattr(self, "_size", None), getattr(self, "frozen_", None)
         return Last(self.X_s_, self.y_s_, coding, size, frozen)
-
-    def _open_checkpoint(
-        self, given: dict[str, str]
-    ) -> tuple[Checkpoint | None, dict[str, AnyArray] | None, np.random.RandomState]:
-        """Return the file, what it holds, and the generator as it was before the first draw.
-
-        `given` describes what the fit is given.
-        """
-        rng = check_random_state(self.random_state)
-        if self.checkpoint_path is None:
-            return None, None, rng
-        params = self.get_params(deep=False)
-        facts = {f"'{name}'": describe(params[name]) for name in sorted(params.keys() - _FREE)}
-        facts |= given
-        if self.warm_start and hasattr(self, "X_s_"):
-            facts["the support to start from"] = describe((self.X_s_, self.y_s_))
-        longer = ("'max_iter'",) if self._can_be_prolonged() else ()
-        checkpoint = Checkpoint(self.checkpoint_path, facts, longer, {"'max_iter'": _LONGER})
-        saved = checkpoint.load()
-        if saved is not None:
-            try:
-                n_steps = len(History.from_arrays(saved).losses[0])
-                rng = _restored(read_json(saved["rng"]))
-            except DAMAGED as error:
-                raise checkpoint.unreadable(error) from error
-            if n_steps > self.max_iter:
-                rule = f"at least {n_steps}, the steps in {checkpoint.path!r}"
-                raise refuse(type(self).__name__, "max_iter", rule, self.max_iter)
-        state = json.dumps(rng.get_state(legacy=False), default=np.ndarray.tolist)
-        checkpoint.always = {"rng": np.array(state)}
-        return checkpoint, saved, rng
-
-    def _can_be_prolonged(self) -> bool:
-        """Return whether the steps of a run, and what is kept of it, are those of a longer one."""
-        has_same_rates = callable(self.schedule) or self.schedule == "constant"
-        has_same_rates = has_same_rates or is_transformation(self.optimizer)
-        return has_same_rates and not self.early_stopping and not isinstance(self.snapshots, str)
 
     def _into_space(self, X: Floats) -> Floats:
         return _preprocess.transformed(getattr(self, "preprocess_", None), X, self.dtype)
@@ -434,21 +389,6 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
             self.validation_steps_ = np.array(history.scored)
             self.validation_scores_ = np.array(history.scores)
             self.best_iter_ = history.best_step
-
-
-def _restored(state: dict[str, Any]) -> np.random.RandomState:
-    """Return the generator whose state was saved; it may be any of numpy's."""
-    name = state["bit_generator"]
-    if name not in _GENERATORS:
-        raise ValueError(f"a generator {name!r}")
-    rng = np.random.RandomState(getattr(np.random, name)())
-    rng.set_state(state)
-    return rng
-
-
-def facts_of_data(data: Data) -> dict[str, str]:
-    """Return descriptions of rows and targets, for a checkpoint."""
-    return {"X": describe(data.X), "y": describe(in_one_dtype(data.labels()))}
 
 
 def _in_steps(settings: Settings, moments: Sequence[Quadratic]) -> list[Quadratic]:

@@ -13,7 +13,7 @@ from kipsk._descent import _step
 from kipsk._distil._history import History
 from kipsk._distil._objective import LOSSES, Batch
 from kipsk._distil._problem import Problem
-from kipsk._kip._parameters import Settings
+from kipsk._kip._settings import Settings
 
 
 def diagnose(

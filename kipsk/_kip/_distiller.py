@@ -74,6 +74,13 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         Learned with the rows; fixed at the initial classes; or solved in closed form on the batch
         at every step (differentiated through; the loss is the leave-one-out error) and at the end
         on the whole training set.
+    targets : {"auto", "given", "smoothed"}, default="auto"
+        What the steps compare predictions with. "given" are the class labels. "smoothed" are what
+        kernel ridge regression on all rows predicts for them, with the ridge of the smallest
+        leave-one-out error: so the support does not learn the noise of few labels. If that ridge is
+        that of ``reg="auto"``, y has no noise and stays. "auto" is "smoothed" for at most 3000 rows
+        and a kernel that is neither a convolutional one nor sampled anew, with ``loss="mse"``.
+        `loss_curve_`, and what `verbose` shows, are of these targets.
     label_reg : float or "auto", default="auto"
         Relative ridge of solved labels; not used otherwise. "auto" learns it with the rows, by the
         leave-one-out error on the batch, and chooses it at the end by generalised cross-validation.
@@ -203,12 +210,14 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         With `early_stopping`: after how many steps the published support was reached.
     snapshots_ : dict of int to tuple (X_s, y_s)
         With `snapshots`, and after `fit_resample`: the support after so many steps.
-    stage_ : int, "agglomerative" or "random"
+    stage_ : int, "agglomerative", "medoids" or "random"
         After `fit_resample`, unless ``downstream="last"``: the step of what it returned, or
-        "agglomerative" for centres of Ward's clusters, or "random" for random rows of X.
+        "agglomerative" for centres of Ward's clusters, "medoids" for the rows of X nearest to
+        these, or "random" for random rows of X.
     stage_scores_ : dict of int or str to float
-        Likewise: by step, and of these two, the mean balanced accuracy of the models that
-        `fit_resample` tried, on rows it learned from, so higher than on new ones.
+        Likewise: by step, and of these three (of random rows the best draw), the mean balanced
+        accuracy of the models that `fit_resample` tried, on rows it learned from, so higher than on
+        new ones.
     sampling_strategy_ : dict
         How many rows of each class the support has, by the largest entries of `y_s_`; after
         `fit_resample` how many it returned.
@@ -258,6 +267,7 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         image_shape: tuple[int, int, int] | None = None,
         reg: float | str = "auto",
         labels: str = "learned",
+        targets: str = "auto",
         label_reg: float | str = "auto",
         init: str | tuple[ArrayLike, ArrayLike] = "sample",
         loss: str = "mse",
@@ -290,6 +300,7 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         self.image_shape = image_shape
         self.reg = reg
         self.labels = labels
+        self.targets = targets
         self.label_reg = label_reg
         self.init = init
         self.loss = loss
@@ -334,12 +345,11 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         - a classifier is the one model, and a clone of it is trained on each stage;
         - "last" no model is tried, and the result is that of `fit` with class labels.
 
-        Beside the stages stand the centres of Ward's clusters within each class, with
-        ``init="sample"`` and classes of at least twice `ipc` rows. The start stays unless another
-        one of these is better by more than one standard error of the difference. What is best by
-        then is compared, in the same way, with as many random rows of X. So the result is never
-        knowingly worse than its start or than random rows, and a warning says if it is one of these
-        or those centres.
+        Beside the stages stand four draws of random rows of X and, with ``init="sample"`` and
+        classes of at least twice `ipc` rows, the centres of Ward's clusters within each class and
+        the rows nearest to these. The start stays unless another one of all these is better by more
+        than one standard error of the difference, on rows that are not among its own. So the result
+        is never knowingly worse than its start, and a warning says if it was not learned.
         :doc:`/results` has what was measured.
 
         The estimator itself is fitted by the same run, and predicts with what this led to.

@@ -17,7 +17,7 @@ from kipsk._distil._moments import Way, sums_over
 from kipsk._distil._objective import LOSSES, Labels, Objective, Params
 from kipsk._distil._problem import Problem
 from kipsk._distil._targets import Change, Form, Targets
-from kipsk._kip._parameters import ALL_ROWS, Settings
+from kipsk._kip._settings import ALL_ROWS, Settings
 from kipsk._kip._start import Start
 from kipsk._types import Floats, PyTree
 from kipsk.augment import _apply

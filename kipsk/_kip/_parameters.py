@@ -1,11 +1,9 @@
-"""What the parameters of KIPDistiller and KIPRegressor stand for: checked, as one frozen record."""
+"""The parameters of KIPDistiller and KIPRegressor: their rules, and what they stand for."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Self
 
 import numpy as np
 
@@ -14,201 +12,25 @@ from kipsk._data._support import INITS
 from kipsk._descent import _schedule
 from kipsk._distil._mosaic import Mosaic
 from kipsk._distil._objective import LOSSES
-from kipsk._types import Estimator, Float64s, Floats, Given, PyTree
-from kipsk.architectures import Shape
-from kipsk.augment._apply import Function
+from kipsk._kip._settings import (
+    ALL_ROWS,
+    Beginning,
+    Goal,
+    Kernels,
+    Looking,
+    Rows,
+    Settings,
+    Steps,
+)
+from kipsk._types import Estimator, Float64s, Given
 from kipsk.augment._augmentations import get_augmentation
 from kipsk.kernels._base import JaxKernel
 
 #: Steps of snapshots="log": as the published sets have them, roughly logarithmic.
 _LOG_STEPS = (0, 1, 2, 4, 6, 8, 12, 18, 26, 37, 54, 78, 112, 162, 233, 335, 483, 695)
 
-#: The batch_size of steps that see all rows.
-ALL_ROWS = "all"
-
-# The power of H in which fit_moments measures distances, unless something else is said.
-_POWER = 0.5
-
 # How many scores on held-out rows are taken within `n_iter_no_change` steps.
 _SCORES_WITHOUT_CHANGE = 5
-
-
-@dataclass(frozen=True)
-class Kernels:
-    """The kernel, or a family of kernels of which every step draws one.
-
-    Attributes
-    ----------
-    given : str, JaxKernel or sequence of these
-        The parameter itself, for messages.
-    members : tuple of JaxKernel
-        The kernels that it names, with the shape of images set.
-    weights : ndarray of shape (len(members),) or None
-        How likely each is drawn; None draws all alike.
-    regs : tuple of float
-        The relative ridge of each.
-    predict : JaxKernel or None
-        The kernel of `predict`, if it is another one.
-    """
-
-    given: Any
-    members: tuple[JaxKernel, ...]
-    weights: Float64s | None
-    regs: tuple[float, ...]
-    predict: JaxKernel | None
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What is minimised, and where labels come from.
-
-    Attributes
-    ----------
-    labels : {"learned", "fixed", "solved"}
-    label_reg : float or None
-        Relative ridge of solved labels; None learns it.
-    loss : {"mse", "platt"}
-    score_name : {"accuracy", "R2"}
-        The score that is told beside the loss.
-    """
-
-    labels: str
-    label_reg: float | None
-    loss: str
-    score_name: str
-
-
-@dataclass(frozen=True)
-class Beginning:
-    """Where the support starts.
-
-    Attributes
-    ----------
-    init : str or tuple (X, y)
-    size : int
-        Support rows, of each class or of all; with a mosaic those that the kernel sees.
-    corruption : float
-        Share of the entries that stay at noise.
-    is_warm : bool
-        Whether the support of the last fit is the start, if there is one.
-    mosaic : Mosaic or None
-        What support rows share their storage in.
-    """
-
-    init: Any
-    size: int
-    corruption: float
-    is_warm: bool
-    mosaic: Mosaic | None = None
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What target rows go through.
-
-    Attributes
-    ----------
-    augmentation : callable or None
-        As `kipsk.augment` applies it.
-    image_shape : tuple (H, W, C) or None
-    preprocess : transformer or None
-        As it was given, not fitted.
-    dtype : {"float32", "float64"}
-    """
-
-    augmentation: Function | None
-    image_shape: Shape | None
-    preprocess: Estimator | None
-    dtype: str
-
-
-@dataclass(frozen=True)
-class Steps:
-    """The steps.
-
-    Attributes
-    ----------
-    optimizer : optax.GradientTransformation
-    learning_rate : float
-    rates : ndarray of shape (max_iter,)
-        The size of every step of `fit`.
-    schedule : callable or None
-        A function that the user gave; None for the names of schedules.
-    is_rate_free : bool
-        Whether the optimizer is one of the user's, with a rate of its own.
-    batch_size : int or "all"
-    """
-
-    optimizer: PyTree
-    learning_rate: float
-    rates: Floats
-    schedule: Any
-    is_rate_free: bool
-    batch_size: int | str
-
-
-@dataclass(frozen=True)
-class Looking:
-    """What is looked at on the way.
-
-    Attributes
-    ----------
-    early_stopping : bool
-    validation_fraction : float
-        Share of each stratum that is held out.
-    patience : int
-        Steps without a better score before the run ends.
-    score_every : int
-        Steps between two scores on held-out rows.
-    snapshots : frozenset of int
-        Steps after which the support is kept.
-    checkpoint_every : int
-        Steps between two saves.
-    verbose : int
-    """
-
-    early_stopping: bool
-    validation_fraction: float
-    patience: int
-    score_every: int
-    snapshots: frozenset[int]
-    checkpoint_every: int
-    verbose: int
-
-
-@dataclass(frozen=True)
-class Settings:
-    """All that a run reads of an estimator's parameters, with "auto" replaced.
-
-    Attributes
-    ----------
-    owner : str
-        The name of the estimator, for messages.
-    kernels : Kernels
-    goal : Goal
-    beginning : Beginning
-    rows : Rows
-    steps : Steps
-    looking : Looking
-    block_size : int or "auto"
-    """
-
-    owner: str
-    kernels: Kernels
-    goal: Goal
-    beginning: Beginning
-    rows: Rows
-    steps: Steps
-    looking: Looking
-    block_size: int | str
-
-    def seeing_all(self) -> Self:
-        """Return the same settings with steps that see all rows."""
-        return replace(self, steps=replace(self.steps, batch_size=ALL_ROWS))
-
-    def with_regs(self, regs: Sequence[float]) -> Self:
-        """Return the same settings with other relative ridges."""
-        return replace(self, kernels=replace(self.kernels, regs=tuple(regs)))
 
 
 def settings_of(
@@ -243,35 +65,6 @@ def settings_of(
     )
 
 
-def check_settings(settings: Settings, is_scored: bool) -> None:
-    """Refuse what moments cannot give.
-
-    `is_scored` says whether there are moments of held-out rows.
-    """
-    owner = settings.owner
-    if settings.goal.loss != "mse":
-        raise refuse(
-            owner, "loss", '"mse" in fit_moments: no other follows from moments', settings.goal.loss
-        )
-    if settings.rows.augmentation is not None:
-        rule = "None in fit_moments: it is a parameter of the Moments"
-        raise refuse(owner, "augment", rule, settings.rows.augmentation)
-    if settings.looking.early_stopping and not is_scored:
-        rule = "False in fit_moments without held_out moments to score on"
-        raise refuse(owner, "early_stopping", rule, True)
-
-
-def check_power(owner: str, power: Given, ridge: float | None) -> float:
-    """Return the power of H that measures distances, where the ridge is None if it is found."""
-    found: float = check_auto(owner, "power", power, 1.0 if ridge == 0 else _POWER, zero=True)
-    if found > 1:
-        raise refuse(owner, "power", 'a number from 0 to 1 or "auto"', power)
-    if found < 1 and ridge == 0:
-        rule = '1 or "auto" with ridge=0, since the best model may not be unique'
-        raise refuse(owner, "power", rule, power)
-    return found
-
-
 def _kernels(
     owner: str, estimator: Estimator, members: Sequence[JaxKernel], predict: JaxKernel | None
 ) -> Kernels:
@@ -289,7 +82,10 @@ def _goal(owner: str, estimator: Estimator) -> Goal:
     if loss != "mse" and labels == "solved":  # the closed form minimises the squared error
         raise refuse(owner, "loss", '"mse" with labels="solved"', loss)
     label_reg = check_auto(owner, "label_reg", estimator.label_reg, None, zero=True)
-    return Goal(labels, label_reg, loss, estimator._coding.score_name)
+    targets = check_option(owner, "targets", estimator.targets, ("auto", "given", "smoothed"))
+    if loss != "mse" and targets == "smoothed":  # their rows are no distributions
+        raise refuse(owner, "loss", '"mse" with targets="smoothed"', loss)
+    return Goal(labels, label_reg, loss, targets, estimator._coding.score_name)
 
 
 def _beginning(owner: str, estimator: Estimator) -> Beginning:

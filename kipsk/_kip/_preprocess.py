@@ -19,7 +19,7 @@ from kipsk._checks import refuse
 from kipsk._closed_form._products import matmul
 from kipsk._data._coding import Data
 from kipsk._estimators._zca import RegularizedZCA
-from kipsk._kip._parameters import Settings
+from kipsk._kip._settings import Settings
 from kipsk._types import Estimator, Floats, PyTree
 
 

@@ -6,23 +6,16 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.metrics import r2_score
 
 from kipsk._checks import refuse
-from kipsk._data._coding import Data
 from kipsk._data._numbers import RealCoding
-from kipsk._estimators._kernel_ridge import KernelRidgeNTK, searched_regs
 from kipsk._kip._base import BaseKIP
 from kipsk._kip._parameters import Settings
-from kipsk._kip._start import Start
 from kipsk._types import AnyArray, Float64s, Floats, Given, MatrixLike
 from kipsk.kernels._base import JaxKernel
-
-# An eigendecomposition of their matrix, once a fit.
-_LEAVE_ONE_OUT_ROWS = 1000
 
 
 class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
@@ -51,6 +44,12 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
     labels : {"learned", "fixed", "solved"}, default="learned"
         Targets of the support: learned with the rows; fixed where they start; or solved in closed
         form.
+    targets : {"auto", "given", "smoothed"}, default="auto"
+        What the steps compare predictions with. "given" is y. "smoothed" is what kernel ridge
+        regression on all rows predicts for them, with the ridge of the smallest leave-one-out error
+        as for `reg`: so the support does not learn the noise of y. "auto" is "smoothed" for at most
+        3000 rows, whose noise a support can learn by heart, and a kernel that is neither a
+        convolutional one nor sampled anew. `loss_curve_` is of these targets.
     label_reg : float or "auto", default="auto"
         Relative ridge of solved labels.
     init : {"sample", "noise", "kmeans", "herding"} or tuple (X, y), default="sample"
@@ -136,9 +135,8 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
     -----
     Warnings and errors of a run are those of `KIPDistiller`.
 
-    On a few hundred noisy rows the learned rows fit noise, even with the ridge of ``reg="auto"``:
-    take fewer of them, and cross-validate `max_iter` from 10 on, or use `early_stopping`. On
-    thousands of rows ``labels="solved"`` or ``kernel="rbf"`` may be better than the defaults
+    On a few hundred noisy rows learned rows fit the noise of y, unless it is taken away before: see
+    `targets`. On thousands of rows ``labels="solved"`` or ``kernel="rbf"`` may be better than the defaults
     (:doc:`/results` has figures).
 
     Examples
@@ -154,6 +152,7 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
     reg_: float
 
     _coding = RealCoding
+    _regs_suit_noise = True
 
     def __init__(
         self,
@@ -164,6 +163,7 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
         image_shape: tuple[int, int, int] | None = None,
         reg: float | str = "auto",
         labels: str = "learned",
+        targets: str = "auto",
         label_reg: float | str = "auto",
         init: str | tuple[ArrayLike, ArrayLike] = "sample",
         augment: Given = None,
@@ -193,6 +193,7 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
         self.image_shape = image_shape
         self.reg = reg
         self.labels = labels
+        self.targets = targets
         self.label_reg = label_reg
         self.init = init
         self.augment = augment
@@ -236,14 +237,6 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
         published = self._coding.of_attributes(vars(self)).published(predictions)
         return float(r2_score(y, published))
 
-    def _tuned(
-        self, settings: Settings, start: Start, data: Data, rng: np.random.RandomState
-    ) -> Settings:
-        if not isinstance(self.reg, str):
-            return settings
-        rows = data.rows(rng.permutation(len(data.X))[:_LEAVE_ONE_OUT_ROWS])
-        return settings.with_regs([_best_reg(kernel, rows) for kernel in start.kernels])
-
     def _auto_reg(self, kernel: JaxKernel) -> float:
         # Noise asks for as much of any kernel; a sampled one for more.
         return max(self.reg_, kernel.recommended_reg)
@@ -254,12 +247,3 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
             rule = '"learned" or "solved" with init=\'noise\', whose targets are all the mean of y'
             raise refuse(type(self).__name__, "labels", rule, self.labels)
         return settings
-
-
-def _best_reg(kernel: JaxKernel, rows: Data) -> float:
-    """Return the relative ridge that predicts rows best from all others."""
-    function = kernel.function()
-    if function.is_slow(rows.X.shape[1]):  # the matrix of so many rows is too dear
-        return kernel.recommended_reg
-    regs = searched_regs(kernel.recommended_reg)
-    return KernelRidgeNTK(kernel, reg=regs).fit(rows.X, rows.y).reg_

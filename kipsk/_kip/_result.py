@@ -15,7 +15,7 @@ from kipsk._distil._history import History, Params
 from kipsk._distil._label_solve import solve_labels_over
 from kipsk._distil._moments import features
 from kipsk._distil._objective import Objective
-from kipsk._kip._parameters import Settings
+from kipsk._kip._settings import Settings
 from kipsk._kip._start import Start
 from kipsk._types import Estimator, Floats
 

@@ -26,9 +26,10 @@ from threadpoolctl import threadpool_limits
 
 from kipsk._checks import check_predictions, refuse
 from kipsk._data._containers import is_frame
-from kipsk._data._ward import ward_centres
+from kipsk._data._support import mean_within
+from kipsk._data._ward import nearest_to_mean, ward
 from kipsk._estimators._distiller import is_same_kernel
-from kipsk._types import AnyArray, Estimator, Floats, Given, Ints, MatrixLike
+from kipsk._types import AnyArray, Estimator, Float64s, Floats, Given, Ints, MatrixLike
 from kipsk._warn import warn
 
 #: Rows and class labels of a support set.
@@ -37,8 +38,12 @@ Stage = tuple[MatrixLike, AnyArray]
 #: Steps after which models are tried: the start, and powers of two.
 STAGES = (0, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
-#: What random rows, and the centres of Ward's clusters, are called among the stages.
-RANDOM, WARD = "random", "agglomerative"
+#: What is called what among the stages: the best of some draws of random rows, the centres of
+#: Ward's clusters, and the rows nearest to these.
+RANDOM, WARD, MEDOIDS = "random", "agglomerative", "medoids"
+
+#: Draws of random rows.
+DRAWS = 4
 
 #: Kernels of such a run beside the distiller's own.
 COMPANIONS = ("fc3", "rbf", "laplace")
@@ -111,6 +116,7 @@ def best_stage(
     models: Sequence[Estimator],
     X: MatrixLike,
     y: AnyArray,
+    own: Mapping[int | str, NDArray[np.bool_]] | None = None,
 ) -> tuple[int | str, dict[int | str, float]]:
     """Return the stage that trains the models best on average, and the accuracies of all stages.
 
@@ -126,6 +132,9 @@ def best_stage(
     X : ndarray or DataFrame of shape (n, n_features)
     y : ndarray of shape (n,)
         Real rows and their labels.
+    own : dict of int or str to ndarray of bool of shape (n,), or None
+        Which rows of X are rows of a set: a model that saw them gets them right, so they do not
+        count for that set, nor for the start beside it. The others have none.
 
     Returns
     -------
@@ -133,26 +142,32 @@ def best_stage(
     accuracies : dict of int or str to float
         Balanced ones, means over the models.
     """
-    _, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
-    weights = 1 / (len(counts) * counts[codes])  # their sum is 1
+    codes = np.unique(y, return_inverse=True)[1]
     # Threads gain little on a few rows, and those of several fits at once spin for minutes.
     with threadpool_limits(1):
         right = {
             step: np.array([hits(model, *stage, X, y) for model in models], np.float64)
             for step, stage in stages.items()
         }
-    accuracies = {step: float(np.mean(hit @ weights)) for step, hit in right.items()}
+    weights = {step: _weights(codes, (own or {}).get(step)) for step in stages}
+    accuracies = {step: float(np.mean(hit @ weights[step])) for step, hit in right.items()}
     start = next(iter(stages))
-
-    def is_better(step: int | str) -> bool:
-        differences = right[step] - right[start]
+    gains: dict[int | str, float] = {start: 0.0}
+    for step, hit in right.items():
+        differences = hit - right[start]
         of_rows = differences.mean(axis=0)
-        mean = of_rows @ weights
-        error = np.sqrt(np.sum((weights * (of_rows - mean)) ** 2))
-        return bool(mean > error and np.min(differences @ weights) >= -MAX_LOSS)
+        mean = of_rows @ weights[step]
+        error = np.sqrt(np.sum((weights[step] * (of_rows - mean)) ** 2))
+        if mean > error and np.min(differences @ weights[step]) >= -MAX_LOSS:
+            gains[step] = float(mean)
+    return max(gains, key=lambda step: gains[step]), accuracies
 
-    better = [step for step in stages if step != start and is_better(step)]
-    return max(better, key=lambda step: accuracies[step], default=start), accuracies
+
+def _weights(codes: Ints, own: NDArray[np.bool_] | None) -> Float64s:
+    """Return the weights of rows in a balanced accuracy: 0 for a set's own, and 1 in all."""
+    counts = np.bincount(codes if own is None else codes[~own], minlength=codes.max() + 1)
+    weights = 1 / (len(counts) * np.maximum(counts, 1)[codes])
+    return weights if own is None else np.where(own, 0.0, weights)
 
 
 def steps_of(distiller: Estimator) -> set[int]:
@@ -173,6 +188,8 @@ def run_for_others(distiller: Estimator) -> Estimator:
         run.init = "kmeans"
     if distiller.labels == "learned":
         run.labels = "fixed"
+    if distiller.targets == "auto":  # other models learn from the labels as they are
+        run.targets = "given"
     if not isinstance(distiller.kernel, list | tuple):
         own = distiller._get_kernel(distiller.kernel)  # "rbf" and RBF() are one
         others = [
@@ -198,7 +215,7 @@ class Choice(NamedTuple):
     Attributes
     ----------
     step : int or str
-        The stage, `RANDOM` or `WARD`.
+        The stage, `RANDOM`, `WARD` or `MEDOIDS`.
     scores : dict of int or str to float
         As `best_stage` returns them.
     rows : tuple (X_s, y_s)
@@ -210,7 +227,7 @@ class Choice(NamedTuple):
 
 
 def best_of(distiller: Estimator, X: MatrixLike, y: MatrixLike, downstream: Given) -> Choice:
-    """Return the best of a fitted distiller's stages and random rows; warn if none was learned.
+    """Return the best of a fitted distiller's stages and other rows; warn if none was learned.
 
     Models are tried on some of the rows that the distiller was fitted on.
     """
@@ -219,46 +236,65 @@ def best_of(distiller: Estimator, X: MatrixLike, y: MatrixLike, downstream: Give
     rng = check_random_state(distiller.random_state)
     rows, stages, models = rows_to_try(codes, rng), stages_of(distiller, X), models_of(downstream)
     start = next(iter(stages))
-    if ward := ward_stage(distiller, X, codes, stages[start][1], rng):
-        stages[WARD] = ward
-    step, scores = best_stage(stages, models, _as_models_see(distiller, X, rows), y[rows])
-    drawn = random_rows(codes, len(distiller.X_s_), rng)
-    rest = np.setdiff1d(rows, drawn)
-    if len(drawn) and len(rest):
-        stages[RANDOM] = distiller._resampled(
-            X, _in_space(distiller, X, drawn), np.eye(len(distiller.classes_))[codes[drawn]]
-        )
-        two = {name: stages[name] for name in (step, RANDOM)}
-        # On other rows than those drawn, which a model that saw them would get right.
-        step, of_two = best_stage(two, models, _as_models_see(distiller, X, rest), y[rest])
-        scores[RANDOM] = of_two[RANDOM]
-    if step in (start, RANDOM, WARD):
+    chosen: dict[int | str, Ints] = {}
+    if clusters := ward_clusters(distiller, X, codes, stages[start][1], rng):
+        stages[WARD] = ward_stage(distiller, X, codes, clusters)
+        chosen[MEDOIDS] = ward_rows(distiller, X, clusters)
+    for draw in range(DRAWS):
+        chosen[f"{RANDOM} {draw}"] = random_rows(codes, len(distiller.X_s_), rng)
+    own: dict[int | str, NDArray[np.bool_]] = {}
+    for name, some in chosen.items():
+        is_own = np.isin(rows, some)
+        if len(some) and len(np.unique(codes[rows[~is_own]])) == len(distiller.classes_):
+            labels = np.eye(len(distiller.classes_))[codes[some]]
+            stages[name] = distiller._resampled(X, _in_space(distiller, X, some), labels)
+            own[name] = is_own
+    step, scores = best_stage(stages, models, _as_models_see(distiller, X, rows), y[rows], own)
+    result = stages[step]
+    draws = [scores.pop(name) for name in own if str(name).startswith(RANDOM)]
+    if draws:
+        scores[RANDOM] = max(draws)
+    if isinstance(step, str) and step.startswith(RANDOM):
+        step, scores[RANDOM] = RANDOM, draws[int(step.split()[1])]
+    if step == start or isinstance(step, str):
         _warn_of_none_learned(distiller, step, downstream)
-    return Choice(step, scores, stages[step])
+    return Choice(step, scores, result)
 
 
-def ward_stage(
+def ward_clusters(
     distiller: Estimator, X: MatrixLike, codes: Ints, labels: AnyArray, rng: np.random.RandomState
-) -> Stage | None:
-    """Return the centres of Ward's clusters, as many of each class as there are labels of it.
+) -> list[Ints]:
+    """Return the rows of Ward's clusters, as many of each class as there are labels of it.
 
-    None if the user has chosen how to start, and for clusters of fewer than two rows.
+    None at all if the user has chosen how to start, and for clusters of fewer than two rows.
     """
     if not isinstance(distiller.init, str) or distiller.init != "sample":
-        return None
+        return []
     n_classes = len(distiller.classes_)
     counts = np.bincount(np.searchsorted(distiller.classes_, labels), minlength=n_classes)
     seen = np.minimum(np.bincount(codes, minlength=n_classes), MAX_ROWS_OF_CLUSTERS)
     if np.any(MIN_ROWS_PER_CLUSTER * counts > seen):
-        return None
-    centres = []
+        return []
+    clusters = []
     for code, n in enumerate(counts):
-        own = rng.permutation(np.flatnonzero(codes == code))[:MAX_ROWS_OF_CLUSTERS]
-        rows = _in_space(distiller, X, np.sort(own)).astype(np.float64)
-        centres.append(ward_centres(rows, int(n), rng))
-    X_s = np.concatenate(centres).astype(distiller.dtype)
-    of_rows = np.eye(len(counts))[np.repeat(np.arange(len(counts)), counts)]
-    return distiller._resampled(X, X_s, of_rows)
+        own = np.sort(rng.permutation(np.flatnonzero(codes == code))[:MAX_ROWS_OF_CLUSTERS])
+        of_class = ward(_in_space(distiller, X, own).astype(np.float64), int(n), rng)
+        clusters += [own[which] for which in of_class]
+    return clusters
+
+
+def ward_stage(distiller: Estimator, X: MatrixLike, codes: Ints, clusters: Sequence[Ints]) -> Stage:
+    """Return the centres of clusters of rows of one class."""
+    centres = [mean_within(_in_space(distiller, X, own).astype(np.float64)) for own in clusters]
+    labels = np.eye(len(distiller.classes_))[[codes[own[0]] for own in clusters]]
+    return distiller._resampled(X, np.array(centres).astype(distiller.dtype), labels)
+
+
+def ward_rows(distiller: Estimator, X: MatrixLike, clusters: Sequence[Ints]) -> Ints:
+    """Return the row of each cluster that is nearest to its centre."""
+    return np.array(
+        [own[nearest_to_mean(_in_space(distiller, X, own).astype(np.float64))] for own in clusters]
+    )
 
 
 def random_rows(codes: Ints, n_support: int, rng: np.random.RandomState) -> Ints:
@@ -293,6 +329,7 @@ def _warn_of_none_learned(distiller: Estimator, step: int | str, downstream: Giv
     made: dict[int | str, str] = {
         RANDOM: "random rows of X",
         WARD: "the centres of Ward's clusters (CoresetSampler('agglomerative') makes such centres)",
+        MEDOIDS: "rows of X, the nearest to the centres of Ward's clusters",
     }
     what = (
         f"{made[step]}, which trained the models better than every stage of the run"

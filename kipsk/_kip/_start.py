@@ -17,7 +17,7 @@ from kipsk._data._splits import held_out_rows
 from kipsk._data._support import INITS, Support, gaussian_noise
 from kipsk._engine._sizes import slices
 from kipsk._estimators._rounding import warn_of_kernel, warn_of_outliers
-from kipsk._kip._parameters import Settings
+from kipsk._kip._settings import Settings
 from kipsk._types import AnyArray, Float64s, Floats
 from kipsk.kernels._base import JaxKernel, evaluate
 

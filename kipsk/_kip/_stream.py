@@ -36,8 +36,8 @@ from kipsk._jax import own_settings
 from kipsk._kip import _preprocess
 from kipsk._kip._interrupts import is_one_of_many
 from kipsk._kip._objectives import check_augmentation, problem_of
-from kipsk._kip._parameters import ALL_ROWS, Settings, Steps
 from kipsk._kip._result import Run
+from kipsk._kip._settings import ALL_ROWS, Settings, Steps
 from kipsk._kip._start import Last, Start, check_start, start_of
 from kipsk._storage._describe import describe
 from kipsk._types import AnyArray, Estimator, Float64s, Floats, Given, Ints, MatrixLike

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Self
@@ -11,7 +10,6 @@ import jax
 import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
-from scipy.special import log_softmax, logsumexp
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -29,8 +27,6 @@ from kipsk._checks import (
 )
 from kipsk._data._labels import class_targets, is_target_matrix
 from kipsk._descent._schedule import is_transformation, learning_rates
-from kipsk._engine import map_rows
-from kipsk._engine._sizes import block_size_for
 from kipsk._estimators._one_hot import OneHotClassifierMixin
 from kipsk._estimators._rounding import what_scaling_mends
 from kipsk._jax import own_settings
@@ -48,6 +44,7 @@ from kipsk.networks._ensemble import (
     train_each,
     what_went_wrong,
 )
+from kipsk.networks._prediction import outputs_of_each, together
 from kipsk.networks._rates import ADAM_RATES, sgd_rate
 from kipsk.networks._training import Data, Problem, Schedule
 
@@ -278,7 +275,8 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         problem = self._problem(architecture, X.shape[1])
         batch_size: Given = self.batch_size
         if batch_size == "auto":
-            batch_size = _training.auto_batch_size(len(X), _sizes(problem, self.width, classes))
+            sizes = _training.row_sizes(problem, self.width, len(classes))
+            batch_size = _training.auto_batch_size(len(X), sizes)
         rng = check_random_state(self.random_state)
         # In float32 whatever the user's settings of JAX are, which could change dtypes and bits.
         with own_settings(False):
@@ -355,20 +353,11 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         X = validate_data(self, X, dtype=np.float64 if is_double else np.float32, reset=False)
         input_shape = self.architecture_.input_shape(X.shape[1], self.image_shape)
         problem = Problem(self.architecture_, input_shape, self.loss)
-        largest = max(_sizes(problem, self.width, self.classes_))
-        size = block_size_for("auto", largest, X.shape[1], X.itemsize)
+        sizes = _training.row_sizes(problem, self.width, len(self.classes_))
         initials = self.initial_params_ or [None] * len(self.params_)
         with own_settings(is_double):
-            f = np.array(
-                [
-                    map_rows(_function(problem, params, initial), X, size)
-                    for params, initial in zip(self.params_, initials, strict=True)
-                ],
-                dtype=np.float64,
-            )
-        if self.loss == "mse":
-            return f.mean(axis=0) / self.label_scale
-        return logsumexp(log_softmax(f, axis=2), axis=0) - math.log(len(f))
+            f = outputs_of_each(problem, self.params_, initials, X, max(sizes))
+        return together(f, self.loss, self.label_scale)
 
     def _check_parameters(self) -> Architecture:
         """Check all parameters as far as that needs no data; return the architecture."""
@@ -478,20 +467,3 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
             f"{type(self).__name__} {what}. The last finite parameters are kept. Lower {advice}.",
             ConvergenceWarning,
         )
-
-
-_outputs = jax.jit(_training.outputs, static_argnames="problem")
-
-
-def _function(
-    problem: Problem, params: Params, initial: Params | None
-) -> Callable[[Array | AnyArray], Array]:
-    """Return a network as a function of rows; its parameters are brought to the device once."""
-    params, initial = jax.tree.map(jax.numpy.asarray, (params, initial))
-    return lambda X: _outputs(problem, params, initial, X)
-
-
-def _sizes(problem: Problem, width: int, classes: AnyArray) -> list[int]:
-    """Return how many numbers one row has before each layer and after the last."""
-    shapes = problem.architecture.shapes(problem.input_shape, int(width), len(classes))
-    return [math.prod(shape) for shape in shapes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -84,11 +85,14 @@ def get_optimizer(name: str, momentum: float) -> GradientTransformation:
     return optax.trace(decay=momentum) if name == "sgd" else optax.scale_by_adam()
 
 
-def auto_batch_size(n_rows: int, sizes: list[int]) -> int:
-    """Return how many rows a step takes by default.
+def row_sizes(problem: Problem, width: int, n_classes: int) -> list[int]:
+    """Return how many numbers one row has before each layer and after the last."""
+    shapes = problem.architecture.shapes(problem.input_shape, int(width), n_classes)
+    return [math.prod(shape) for shape in shapes]
 
-    `sizes` are how many numbers one row has before each layer and after the last.
-    """
+
+def auto_batch_size(n_rows: int, sizes: list[int]) -> int:
+    """Return how many rows a step takes by default; `sizes` are the `row_sizes`."""
     most = max(1, _BATCH_BYTES // (4 * sum(sizes)))
     return n_rows if n_rows <= min(_FULL_BATCH, most) else min(_BATCH, most)
 

@@ -16,7 +16,7 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from kipsk import KernelRidgeNTK, KernelRidgeNTKClassifier
-from kipsk._estimators import _kernel_ridge
+from kipsk._estimators import _ridge_choice
 from kipsk.kernels import RBF, FullyConnected
 
 INDEFINITE = "the check hands an indefinite matrix as the kernel, which fit refuses"
@@ -170,7 +170,7 @@ REGS = [1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]
 @pytest.mark.parametrize("kernel", ["fc1", "precomputed"])
 def test_auto_takes_the_smallest_leave_one_out_error(n_rows, kernel, data, close, monkeypatch):
     """Oracle: the sequence, on all rows or on those that the seed draws."""
-    monkeypatch.setattr(_kernel_ridge, "_LEAVE_ONE_OUT_ROWS", n_rows)
+    monkeypatch.setattr(_ridge_choice, "_LEAVE_ONE_OUT_ROWS", n_rows)
     X, X_test, Y = data
     if kernel == "precomputed":
         X, X_test = FullyConnected()(X), FullyConnected()(X_test, X)

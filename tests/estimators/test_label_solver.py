@@ -180,7 +180,8 @@ def test_distiller_with_solved_labels_ends_with_label_solve(blobs, close):
     """Oracle: LabelSolver's lstsq above, on the rows that KIP learned."""
     X, y = blobs
     params = {"reg": 1e-2, "label_reg": 1e-3, "dtype": "float64"}
-    kip = KIPDistiller(labels="solved", ipc=2, max_iter=5, random_state=0, **params).fit(X, y)
+    kip = KIPDistiller(labels="solved", targets="given", ipc=2, max_iter=5, random_state=0)
+    kip.set_params(**params).fit(X, y)
     A, regularised = numpy_system(KERNELS["fc1"], kip.X_s_, X, 1e-2)
     K_ts = A @ regularised
     penalty = 1e-3 * np.sum(K_ts**2) / np.trace(regularised)

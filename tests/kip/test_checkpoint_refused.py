@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from kipsk import KIPDistiller
 from kipsk._distil import _run
-from kipsk._kip import _base
+from kipsk._kip import _checkpoint
 
 from ._runs import FAST, noisy, saved_steps
 
@@ -55,6 +55,7 @@ OTHER = {
     "reg": (1e-3, "'auto'", "0.001"),
     "labels": ("fixed", "'learned'", "'fixed'"),
     "label_reg": (0.5, "'auto'", "0.5"),
+    "targets": ("given", "'auto'", "'given'"),
     "init": (START, "'sample'", "tuple(array of shape (3, 5), "),
     "loss": ("platt", "'mse'", "'platt'"),
     "augment": (noisy, "None", f"{noisy.__module__}.noisy"),
@@ -98,7 +99,7 @@ def test_equal_labels_are_equal_in_any_container(labels, blobs, checkpoint, path
 
 def test_every_parameter_is_free_or_has_a_case():
     others = OTHER.keys() | {"factor"}  # below, on images whose sides it divides
-    assert others | _base._FREE == KIPDistiller().get_params().keys()
+    assert others | _checkpoint._FREE == KIPDistiller().get_params().keys()
 
 
 @pytest.mark.parametrize("name", OTHER)

@@ -43,6 +43,7 @@ def test_first_loss_equals_numpy(blobs):
     X, y = blobs
     rows = [0, 1, 60, 119]
     distiller = KIPDistiller(init=(X[rows], y[rows]), reg=1e-3, dtype="float64", max_iter=1)
+    distiller.set_params(targets="given")
     distiller.fit(X, y)
     K_ss, K_ts = FullyConnected()(X[rows]), FullyConnected()(X, X[rows])
     regularised = K_ss + 1e-3 * np.trace(K_ss) / 4 * np.eye(4)

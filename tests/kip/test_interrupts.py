@@ -108,6 +108,7 @@ def test_interrupted_fit_is_fitted(snapshots, blobs):
 def test_interrupt_keeps_the_best_support(blobs):
     """Oracle: the snapshot with the highest score so far."""
     params = SEVERAL | {"early_stopping": True, "n_iter_no_change": 20, "snapshots": range(21)}
+    params["targets"] = "given"
     # Hardly a hint of the classes, so that scores go up and down.
     X = np.random.default_rng(1).normal(size=(120, 5)) + 0.3 * np.eye(5)[blobs[1]]
     distiller = interrupt(KIPDistiller(**params), (X, blobs[1]), 12)

@@ -18,7 +18,7 @@ from kipsk._data._classes import ClassCoding, codes_of
 from kipsk._distil._moments import Way, sums_over
 from kipsk._distil._targets import Change
 from kipsk._jax import own_settings
-from kipsk._kip._rows import UnitVectors
+from kipsk._kip._moments._rows import UnitVectors
 from kipsk.augment import Compose, Flip, MixUp, Noise, Shift
 from kipsk.augment._augmentations import mixes_rows, without_flip
 from kipsk.kernels import RBF, FullyConnected, Landmarks, Polynomial

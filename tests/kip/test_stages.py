@@ -24,7 +24,14 @@ from sklearn.svm import SVC, SVR
 
 from kipsk import KIPDistiller, RegularizedZCA
 from kipsk._kip import _stages
-from kipsk._kip._stages import best_stage, models_of, random_rows, rows_to_try, ward_stage
+from kipsk._kip._stages import (
+    best_stage,
+    models_of,
+    random_rows,
+    rows_to_try,
+    ward_clusters,
+    ward_stage,
+)
 from kipsk.baselines import CoresetSampler
 from kipsk.kernels import RBF
 
@@ -116,7 +123,7 @@ def may_warn():
 
 def run_by_hand(params, steps, X, y, given=()):
     """Return the run of `fit_resample` as a `fit`."""
-    changed = {"init": "kmeans", "labels": "fixed", "snapshots": steps}
+    changed = {"init": "kmeans", "labels": "fixed", "snapshots": steps, "targets": "given"}
     return KIPDistiller(**{**params, **changed, **dict(given)}).fit(X, y)
 
 
@@ -243,7 +250,8 @@ def test_wards_clusters_stand_beside_the_stages(as_frame, few):
     trained = clone(model).fit(np.float32(centres), labels)
     score = balanced_accuracy_score(y, trained.predict(np.float32(X)))
     assert distiller.stage_scores_["agglomerative"] == pytest.approx(score, abs=1e-12)
-    found = ward_stage(distiller, given, y, y_s, np.random.RandomState(0))
+    clusters = ward_clusters(distiller, given, y, y_s, np.random.RandomState(0))
+    found = ward_stage(distiller, given, y, clusters)
     np.testing.assert_allclose(np.asarray(found[0]), centres, atol=1e-5)
     np.testing.assert_array_equal(found[1], labels)
     assert isinstance(found[0], pd.DataFrame) == as_frame
@@ -294,7 +302,7 @@ def test_a_short_run(few):
     distiller = KIPDistiller(**{**FAST, "max_iter": 3}, downstream=KNeighborsClassifier(1))
     with may_warn():
         distiller.fit_resample(X, y)
-    assert list(distiller.stage_scores_) == [0, 2, 3, "agglomerative", "random"]
+    assert list(distiller.stage_scores_) == [0, 2, 3, "agglomerative", "medoids", "random"]
 
 
 def test_last_is_the_fit_itself(few):
@@ -351,7 +359,18 @@ def test_snapshots_of_the_user_stay(few):
     distiller = KIPDistiller(**FAST, snapshots=[3, 20], downstream=KNeighborsClassifier(1))
     distiller.fit_resample(X, y)
     assert list(distiller.snapshots_) == [0, 2, 3, 4, 8, 16, 20, 32, 40]
-    assert set(distiller.stage_scores_) == {0, 2, 4, 8, 16, 32, 40, "agglomerative", "random"}
+    assert set(distiller.stage_scores_) == {
+        0,
+        2,
+        4,
+        8,
+        16,
+        32,
+        40,
+        "agglomerative",
+        "medoids",
+        "random",
+    }
 
 
 def test_a_run_that_diverges_gives_no_stage_of_infinite_loss(few):

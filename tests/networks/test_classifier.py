@@ -19,7 +19,7 @@ from kipsk.architectures import Activation, Architecture, Dense, Flatten, fully_
 from kipsk.augment import Flip, MixUp, Noise, Shift
 from kipsk.kernels import FullyConnected
 from kipsk.networks import FiniteNetworkClassifier, apply
-from kipsk.networks._classifier import _outputs
+from kipsk.networks._prediction import _outputs
 
 from ._classifiers import FAST, NAMES, scores
 
@@ -207,7 +207,7 @@ def test_prediction_in_blocks_is_the_whole(blobs, monkeypatch, close):
     monkeypatch.setattr("kipsk._engine._sizes._BLOCK_BYTES", 3000)
     calls = []
     monkeypatch.setattr(
-        "kipsk.networks._classifier._outputs",
+        "kipsk.networks._prediction._outputs",
         lambda *args: calls.append(len(args[-1])) or _outputs(*args),
     )
     close(scores(network, X), whole, np.float32)

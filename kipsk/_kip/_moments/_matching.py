@@ -10,7 +10,23 @@ import numpy as np
 
 from kipsk._checks import refuse
 from kipsk._distil._moments import Sums
+from kipsk._kip._moments._rows import classes_of
+from kipsk._storage._describe import describe
 from kipsk._types import Estimator
+from kipsk.kernels._base import JaxKernel
+
+
+def description_of(moments: Estimator, kernel: JaxKernel, n_outputs: int) -> dict[str, str]:
+    """Return what moments have to have in common to be added."""
+    names = getattr(moments, "feature_names_in_", None)
+    classes = "None" if moments.classes is None else str(classes_of(moments).tolist())
+    return {
+        "kernel": describe(kernel),
+        "preprocess": described_transformer(moments.preprocess),
+        "classes": classes,
+        "number of outputs": str(n_outputs),
+        "columns": f"{moments.n_features_in_} {'' if names is None else names.tolist()}",
+    }
 
 
 def described_transformer(transformer: Estimator | None) -> str:

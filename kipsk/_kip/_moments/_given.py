@@ -1,13 +1,17 @@
-"""Moments that a distiller is given, checked against its kernels and each other."""
+"""What `fit_moments` is given: moments, checked against kernels and each other, and parameters."""
 
 from __future__ import annotations
 
-from kipsk._checks import refuse
-from kipsk._kip._matching import check_same, described_transformer
-from kipsk._kip._moments import Moments
+from kipsk._checks import check_auto, refuse
+from kipsk._kip._moments._estimator import Moments
+from kipsk._kip._moments._matching import check_same, described_transformer
+from kipsk._kip._settings import Settings
 from kipsk._storage._describe import describe, fingerprint
 from kipsk._types import Estimator, Given
 from kipsk.kernels._base import JaxKernel
+
+# The power of H in which fit_moments measures distances, unless something else is said.
+_POWER = 0.5
 
 
 def check_given(
@@ -43,3 +47,32 @@ def facts_of(moments: list[Moments]) -> dict[str, str]:
     """Return descriptions of moments, for a checkpoint."""
     sums = [[fingerprint(part) for part in one._sums] for one in moments]
     return {f"moments {i}": describe(found) for i, found in enumerate(sums)}
+
+
+def check_settings(settings: Settings, is_scored: bool) -> None:
+    """Refuse what moments cannot give.
+
+    `is_scored` says whether there are moments of held-out rows.
+    """
+    owner = settings.owner
+    if settings.goal.loss != "mse":
+        raise refuse(
+            owner, "loss", '"mse" in fit_moments: no other follows from moments', settings.goal.loss
+        )
+    if settings.rows.augmentation is not None:
+        rule = "None in fit_moments: it is a parameter of the Moments"
+        raise refuse(owner, "augment", rule, settings.rows.augmentation)
+    if settings.looking.early_stopping and not is_scored:
+        rule = "False in fit_moments without held_out moments to score on"
+        raise refuse(owner, "early_stopping", rule, True)
+
+
+def check_power(owner: str, power: Given, ridge: float | None) -> float:
+    """Return the power of H that measures distances, where the ridge is None if it is found."""
+    found: float = check_auto(owner, "power", power, 1.0 if ridge == 0 else _POWER, zero=True)
+    if found > 1:
+        raise refuse(owner, "power", 'a number from 0 to 1 or "auto"', power)
+    if found < 1 and ridge == 0:
+        rule = '1 or "auto" with ridge=0, since the best model may not be unique'
+        raise refuse(owner, "power", rule, power)
+    return found

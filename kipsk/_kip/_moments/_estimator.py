@@ -3,44 +3,30 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
-from dataclasses import replace
 from typing import Self
 
-import jax
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
-from kipsk._checks import check_integer, check_labels, check_positive, refuse
-from kipsk._closed_form._privacy import noise_deviation, noisy_sums
 from kipsk._closed_form._quadratic import Quadratic
-from kipsk._data._classes import ClassCoding, known_codes
+from kipsk._data._classes import ClassCoding
 from kipsk._data._coding import Coding
-from kipsk._data._labels import encode
 from kipsk._data._numbers import RealCoding
 from kipsk._distil._all_rows import positive_part
-from kipsk._distil._moments import Sums, Way, sums_over
-from kipsk._distil._targets import Change
-from kipsk._jax import own_settings
-from kipsk._kip._matching import check_left, check_noise, check_same, described_transformer
-from kipsk._kip._objectives import DRAWS, MAX_BYTES, as_it_is, way_of
-from kipsk._kip._preprocess import as_function, check_function
-from kipsk._kip._rows import Rows, UnitVectors, weights
+from kipsk._distil._moments import Sums
+from kipsk._kip._moments import _file
+from kipsk._kip._moments._kernel import given_kernel, kernel_without_rows, resolved_kernel
+from kipsk._kip._moments._matching import check_left, check_noise, check_same, description_of
+from kipsk._kip._moments._pass import summed
+from kipsk._kip._moments._rows import Rows, classes_of, targets_of, weights
+from kipsk._kip._objectives import DRAWS
 from kipsk._storage._describe import describe
-from kipsk._storage._files import DAMAGED, write_atomically
-from kipsk._types import AnyArray, Float64s, Floats, Given, MatrixLike
-from kipsk.augment import _apply
-from kipsk.augment._augmentations import get_augmentation, mixes_rows, without_flip
-from kipsk.kernels._base import PRNG, JaxKernel
-from kipsk.kernels._registry import of_images
-
-_FORMAT = "kipsk moments 1"
-# Rows that data-dependent parameters of a kernel are set from.
-_RESOLVE_ROWS = 50_000
+from kipsk._types import Float64s, Given, MatrixLike
+from kipsk.kernels._base import JaxKernel
 
 
 class Moments(BaseEstimator):
@@ -234,35 +220,19 @@ class Moments(BaseEstimator):
     def _with_rows(self, X: MatrixLike, y: MatrixLike, sample_weight: ArrayLike | None) -> Self:
         is_first = not hasattr(self, "_sums")
         rows = Rows(self, X, is_first)
-        targets, is_1d = self._targets(y)
+        targets, is_1d = targets_of(self, y)
         check_consistent_length(X, targets)
         weight = weights(sample_weight, len(targets))
-        kernel = self._resolved(rows) if is_first else self.kernel_
-        description = self._described(kernel, targets.shape[1])
+        kernel = resolved_kernel(self, rows) if is_first else self.kernel_
+        description = description_of(self, kernel, targets.shape[1])
         if not is_first:
             check_same(self._description, description, "Rows that are added")
             check_noise(bool(self._sums.noise), self.epsilon is not None)
-        rng = check_random_state(self.random_state)
-        change = self._change(rows, targets, rng)
-        way, n_draws = way_of(kernel.function(), change, self._draws())
-        if self.epsilon is not None:
-            way = self._private(way, sample_weight)
-        sums = sums_over(
-            way,
-            rows,
-            targets,
-            weight,
-            block_size=self._block_size(),
-            n_draws=n_draws,
-            progress="moments" if self.verbose else None,
-        )
-        self._check_sums(kernel, sums)
-        if self.epsilon is not None:
-            sums = self._noisy(sums)
+        sums = summed(self, kernel, rows, targets, weight, sample_weight is not None)
         self._sums = sums if is_first else self._sums.plus(sums)
         self.kernel_, self._is_1d, self._description = kernel, is_1d, description
         if self.classes is not None:
-            self.classes_ = self._classes()
+            self.classes_ = classes_of(self)
         return self
 
     def __radd__(self, other: object) -> Moments:
@@ -304,21 +274,7 @@ class Moments(BaseEstimator):
             The file, which is replaced if there is one.
         """
         check_is_fitted(self, "_sums")
-        facts = {
-            "format": _FORMAT,
-            "is_1d": self._is_1d,
-            "n_features_in": self.n_features_in_,
-            **self._description,
-        }
-        arrays: dict[str, AnyArray] = {
-            f"sum {k}": np.asarray(v) for k, v in self._sums._asdict().items()
-        }
-        arrays["facts"] = np.array(json.dumps(facts))
-        if self.classes is not None:
-            arrays["classes"] = self.classes_
-        if hasattr(self, "feature_names_in_"):
-            arrays["feature_names"] = self.feature_names_in_.astype(str)
-        write_atomically(path, arrays)
+        _file.write(self, path)
 
     def load(self, path: str | os.PathLike[str]) -> Self:
         """Become the moments that were saved, of this object's kernel, `preprocess` and classes.
@@ -341,37 +297,17 @@ class Moments(BaseEstimator):
         return self._become(self._emptied()._with_file(path))
 
     def _with_file(self, path: str | os.PathLike[str]) -> Self:
-        try:
-            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            facts = dict(json.loads(str(arrays["facts"])))
-            if facts["format"] != _FORMAT:
-                raise ValueError(f"its format is {facts['format']!r}")
-            stored = {name: arrays[f"sum {name}"] for name in Sums._fields}
-        except DAMAGED as error:
-            raise ValueError(
-                f"The file {os.fspath(path)!r} is damaged or holds no moments "
-                f"({type(error).__name__}: {error}). It must be what Moments.save wrote."
-            ) from error
-        kernel = self._kernel()
-        reason = _error_without_rows(kernel)
-        if reason is not None:
-            raise ValueError(
-                f"The kernel {kernel!r} cannot be used without training rows: {reason} Parameters "
-                "that depend on rows have their values in the 'kernel_' of the Moments that were "
-                "saved: pass it."
-            ) from reason
-        self.n_features_in_ = int(facts["n_features_in"])
-        if "feature_names" in arrays:
-            self.feature_names_in_ = arrays["feature_names"].astype(object)
-        description = self._described(kernel, stored["C"].shape[1])
-        check_same(description, facts, f"The file {os.fspath(path)!r}")
-        scalars = {name: float(stored[name]) for name in ("n_rows", "weight", "noise")}
-        self._sums = Sums(**{**stored, **scalars})
-        self.kernel_, self._is_1d = kernel, bool(facts["is_1d"])
+        stored = _file.read(path)
+        kernel = kernel_without_rows(self)
+        self.n_features_in_ = stored.n_features
+        if stored.feature_names is not None:
+            self.feature_names_in_ = stored.feature_names.astype(object)
+        description = description_of(self, kernel, stored.sums.C.shape[1])
+        check_same(description, stored.facts, f"The file {os.fspath(path)!r}")
+        self._sums, self.kernel_, self._is_1d = stored.sums, kernel, stored.is_1d
         self._description = description
-        if "classes" in arrays:
-            self.classes_ = arrays["classes"]
+        if stored.classes is not None:
+            self.classes_ = stored.classes
         return self
 
     def check_kernel(self, owner: str, kernel: JaxKernel) -> None:
@@ -390,7 +326,7 @@ class Moments(BaseEstimator):
             If it is another one.
         """
         check_is_fitted(self)
-        if describe(kernel) not in (describe(self.kernel_), describe(self._kernel())):
+        if describe(kernel) not in (describe(self.kernel_), describe(given_kernel(self))):
             raise ValueError(
                 f"{owner} and its moments must have the same kernel. Got {self.kernel_!r} of the "
                 f"moments instead of {kernel!r}: pass kernel=moments.kernel_."
@@ -425,117 +361,6 @@ class Moments(BaseEstimator):
         mean = sums.x / sums.weight
         return mean, np.sqrt(np.maximum(sums.x_squares / sums.weight - mean**2, 0))
 
-    def _targets(self, y: MatrixLike) -> tuple[Floats | UnitVectors, bool]:
-        """Return the targets of each row, and whether y has one dimension."""
-        if self.classes is None:
-            y = np.asarray(y)
-            if y.dtype.kind in "USmMVO":
-                rule = f"the class labels that y holds, whose dtype is {y.dtype}"
-                raise refuse("Moments", "classes", rule, None)
-            if self.epsilon is not None:
-                raise refuse("Moments", "epsilon", "None without 'classes'", self.epsilon)
-            y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
-            return y.reshape(len(y), -1), y.ndim == 1
-        check_labels(y)
-        classes, y = self._classes(), column_or_1d(y, warn=True)
-        return UnitVectors(known_codes(y, classes, "'classes'"), len(classes)), True
-
-    def _classes(self) -> AnyArray:
-        return encode("Moments", np.asarray(list(self.classes)))[0]  # type: ignore[arg-type]
-
-    def _kernel(self) -> JaxKernel:
-        return of_images(self.kernel, self.image_shape)
-
-    def _resolved(self, rows: Rows) -> JaxKernel:
-        """Return the kernel with all parameters set; refuse one without finite features."""
-        kernel = self._kernel()
-        reason = _error_without_rows(kernel)
-        if reason is not None:
-            if self.epsilon is not None:
-                rule = (
-                    "resolved with public rows before private ones come: kernel.resolve(X_public)"
-                )
-                raise ValueError(
-                    f"{refuse('Moments', 'kernel', rule, self.kernel)} As it is: {reason}"
-                ) from reason
-            kernel = kernel.resolve(rows.seen(_RESOLVE_ROWS))
-        check_finite("Moments", kernel)
-        p = kernel.function().row_size(rows.n_seen)
-        if 12 * p**2 > MAX_BYTES:
-            raise ValueError(
-                f"The moments of {p} features would take {12 * p**2 / 2**30:.0f} GiB, more than "
-                f"{MAX_BYTES / 2**30:.0f}: lower the kernel's width, n_networks or n_components."
-            )
-        return kernel
-
-    def _block_size(self) -> int | str:
-        if isinstance(self.block_size, str) and self.block_size == "auto":
-            return "auto"
-        return check_integer("Moments", "block_size", self.block_size, minimum=1, also=' or "auto"')
-
-    def _draws(self) -> int:
-        return check_integer("Moments", "n_draws", self.n_draws, minimum=1)
-
-    def _change(
-        self, rows: Rows, targets: Floats | UnitVectors, rng: np.random.RandomState
-    ) -> Change | None:
-        """Return what is done to raw rows, if there is an augmentation."""
-        augmentation = get_augmentation("Moments", self.augment)
-        if augmentation is None:
-            return None
-        shape = None if self.image_shape is None else tuple(int(n) for n in self.image_shape)
-        with own_settings():
-            X, y = rows.raw(64), targets[:64]
-            _apply.check("Moments", augmentation, X, y, shape)
-            if mixes_rows(augmentation, X, y, shape):
-                rule = (
-                    "an augmentation that leaves each row the target of its own (one that mixes "
-                    "rows, such as MixUp, would mix neighbours alone in a pass over rows in their "
-                    "order: give it to KIPDistiller, whose `fit` draws batches of rows)"
-                )
-                raise refuse("Moments", "augment", rule, self.augment)
-            function = None
-            if self.preprocess is not None:
-                function = as_function("Moments", self.preprocess, self.dtype)
-                check_function("Moments", function, X, rows.transformed(X))
-            key = jax.random.key(int(rng.randint(2**31)), impl=PRNG)
-            # Each call draws its own, whatever the seed.
-            key = jax.random.fold_in(key, int(self._sums.n_rows) if hasattr(self, "_sums") else 0)
-        return Change(key, function, augmentation, shape)
-
-    def _private(self, way: Way, sample_weight: ArrayLike | None) -> Way:
-        """Return the way to features of bounded norm."""
-        check_positive("Moments", "epsilon", self.epsilon)
-        if not 0 < check_positive("Moments", "delta", self.delta) < 1:
-            raise refuse("Moments", "delta", "a number > 0 and < 1", self.delta)
-        if sample_weight is not None:
-            raise ValueError("Moments with epsilon take no sample_weight: a row could weigh more.")
-        if way.change is not None and without_flip(way.change.augmentation)[1] is not as_it_is:
-            rule = 'None or "flip" with epsilon: others may mix rows'
-            raise refuse("Moments", "augment", rule, self.augment)
-        return replace(way, max_norm=check_positive("Moments", "max_norm", self.max_norm))
-
-    def _check_sums(self, kernel: JaxKernel, sums: Sums) -> None:
-        """Refuse features that are too large to be squared and summed."""
-        if np.isfinite(np.diag(sums.H)).all() and np.isfinite(sums.C).all():
-            return
-        raise ValueError(
-            f"X must have rows whose features under {kernel!r} have finite squares in "
-            f"{self.dtype}. Got sums that are not finite instead: standardise the rows, for "
-            "instance with preprocess=StandardScaler().fit(X), or set dtype='float64'."
-        )
-
-    def _noisy(self, sums: Sums) -> Sums:
-        """Return the release of private sums: what it does not have is not known."""
-        epsilon = check_positive("Moments", "epsilon", self.epsilon)
-        H, C, y = noisy_sums(
-            sums.H, sums.C, sums.y, epsilon, self.delta, self.max_norm, _noise_generator()
-        )
-        n = max(float(y.sum()), 1.0)
-        unknown = np.full_like(sums.x, np.nan)
-        noise = noise_deviation(epsilon, self.delta, np.sqrt(3) * self.max_norm**2) ** 2
-        return Sums(n, n, H, C, C.sum(axis=1), y, y, unknown, unknown, noise)
-
     def quadratic(self, coding: Coding | None = None) -> Quadratic:
         """Return the error of all rows as a step needs it, in float64.
 
@@ -567,18 +392,6 @@ class Moments(BaseEstimator):
         sums = self._sums
         return float(np.sqrt(sums.noise * len(sums.H)) * len(sums.H) / max(np.trace(sums.H), 1e-12))
 
-    def _described(self, kernel: JaxKernel, n_outputs: int) -> dict[str, str]:
-        """Return what moments have to have in common to be added."""
-        names = getattr(self, "feature_names_in_", None)
-        classes = "None" if self.classes is None else str(self._classes().tolist())
-        return {
-            "kernel": describe(kernel),
-            "preprocess": described_transformer(self.preprocess),
-            "classes": classes,
-            "number of outputs": str(n_outputs),
-            "columns": f"{self.n_features_in_} {'' if names is None else names.tolist()}",
-        }
-
     def _with(self, other: Moments, sign: int) -> Moments:
         if not isinstance(other, Moments):
             return NotImplemented
@@ -608,32 +421,3 @@ class Moments(BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_sums")
-
-
-def _noise_generator() -> np.random.Generator:
-    """Return a generator that the operating system seeds.
-
-    The noise of two calls must not be the same: it would cancel in their difference.
-    """
-    return np.random.default_rng()
-
-
-def _error_without_rows(kernel: JaxKernel) -> ValueError | None:
-    """Return why a kernel cannot be used before rows came, from which parameters may be set."""
-    try:
-        kernel.function()
-    except ValueError as error:
-        return error
-    return None
-
-
-def check_finite(owner: str, kernel: JaxKernel) -> None:
-    """Refuse a kernel without finite features that stay the same."""
-    if kernel.function().is_finite:
-        return
-    raise ValueError(
-        f"The 'kernel' parameter of {owner} must have finite features that stay the same. Got "
-        f"{kernel!r} instead: take Landmarks(kernel, n_components), which approximates any kernel, "
-        "RandomFeatures(..., resample=False), Polynomial, FullyConnected(depth=0), or Invariant "
-        "of one of these."
-    )

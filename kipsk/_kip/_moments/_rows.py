@@ -1,18 +1,22 @@
-"""Rows and weights as `Moments` reads them: a block at a time, checked and transformed."""
+"""Rows, targets and weights as `Moments` reads them: checked, and rows a block at a time."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
-from sklearn.utils import check_array
+from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from kipsk._checks import check_not_images, check_option
+from kipsk._checks import check_labels, check_not_images, check_option, refuse
+from kipsk._data._classes import known_codes
 from kipsk._data._containers import is_frame, rows_like
+from kipsk._data._labels import encode
 from kipsk._estimators._rounding import warn_of_outliers, warn_of_rounding
 from kipsk._kip._preprocess import transformed
-from kipsk._types import Estimator, Float64s, Floats, Ints, MatrixLike
+from kipsk._types import AnyArray, Estimator, Float64s, Floats, Ints, MatrixLike
 
 # Rows that are looked at for what float32 takes from them.
 _LOOKED_AT = 1000
@@ -93,6 +97,33 @@ class UnitVectors:
         vectors = np.zeros((len(codes), self.shape[1]))
         vectors[np.arange(len(codes)), codes] = 1
         return vectors
+
+
+def targets_of(moments: Estimator, y: MatrixLike) -> tuple[Floats | UnitVectors, bool]:
+    """Return the targets of each row, and whether y has one dimension."""
+    if moments.classes is None:
+        y = np.asarray(y)
+        if y.dtype.kind in "USmMVO":
+            rule = f"the class labels that y holds, whose dtype is {y.dtype}"
+            raise refuse("Moments", "classes", rule, None)
+        if moments.epsilon is not None:
+            raise refuse("Moments", "epsilon", "None without 'classes'", moments.epsilon)
+        y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
+        return y.reshape(len(y), -1), y.ndim == 1
+    check_labels(y)
+    classes, y = classes_of(moments), column_or_1d(y, warn=True)
+    return UnitVectors(known_codes(y, classes, "'classes'"), len(classes)), True
+
+
+def classes_of(moments: Estimator) -> AnyArray:
+    """Return the sorted classes that the parameters name."""
+    given = moments.classes
+    classes = None if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    if classes is None or np.ndim(classes) != 1:
+        rule = "None, or a list of all class labels that will ever come, such as range(10)"
+        raise refuse("Moments", "classes", rule, given)
+    check_labels(classes)
+    return encode("Moments", np.asarray(classes))[0]
 
 
 def weights(sample_weight: ArrayLike | None, n: int) -> Float64s:
