@@ -28,8 +28,7 @@ from kipsk.kernels._products import DotProductFunction, Rows, rows
 
 # Lengths of rows are seen by the biases alone. They are drowned by features whose squares are so
 # many times theirs, which matters where one of so few dimensions is lost.
-_DROWNED = 1e3
-_FEW_COLUMNS = 2
+_DROWNED = {1: 1e4, 2: 1e3}  # by the number of columns
 
 
 @register_dataclass
@@ -271,11 +270,11 @@ class FullyConnected(_DotProductKernel):
         numbers, the slopes at either side of zero.
         """
         n_features = X.shape[1]
-        if n_features > _FEW_COLUMNS or self.activation == "exp" or self.depth == 0:
+        if n_features not in _DROWNED or self.activation == "exp" or self.depth == 0:
             return None
         with np.errstate(over="ignore"):
             square = float(np.mean(np.square(X[evenly(X)], dtype=np.float64)))
-        if self.w_std**2 * square <= _DROWNED * self.b_std**2:
+        if self.w_std**2 * square <= _DROWNED[n_features] * self.b_std**2:
             return None
         if n_features > 1 and centre_of(X) is not None:
             return None  # of rows that lie in one direction, lengths are seen as a plane is

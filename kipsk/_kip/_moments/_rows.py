@@ -119,7 +119,7 @@ def classes_of(moments: Estimator) -> AnyArray:
     """Return the sorted classes that the parameters name."""
     given = moments.classes
     classes = None if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
-    if classes is None or np.ndim(classes) != 1:
+    if classes is None or any(np.ndim(one) for one in classes):
         rule = "None, or a list of all class labels that will ever come, such as range(10)"
         raise refuse("Moments", "classes", rule, given)
     check_labels(classes)
