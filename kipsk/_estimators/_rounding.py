@@ -18,7 +18,7 @@ _BLURRED = 0.01
 _OUTWEIGHS = 100
 _FEWEST = 10
 
-# How many times the deviation of another column is too many, in tables of so few columns.
+# How many times the range of another column is too many, in tables of so few columns.
 _UNLIKE, _MOST_COLUMNS = 1e4, 100
 
 # How many roots of eps the entries of a kernel matrix have to differ by, of their size.
@@ -85,23 +85,24 @@ def warn_of_kernel(owner: str, kernel: JaxKernel, X: Floats) -> None:
 
 
 def _doubt_of_scales(X: Floats) -> str | None:
-    """Say that some columns of a table are far smaller than others, if they are.
+    """Say that most entries of some columns of a table are far more alike than those of others.
 
     Images are left out: the pixels in their corners may differ in one of a thousand.
     """
     if X.shape[1] > _MOST_COLUMNS:
         return None
-    with np.errstate(over="ignore", invalid="ignore"):
-        deviations = X[evenly(X)].std(axis=0, dtype=np.float64)
-    varying = np.flatnonzero((deviations > 0) & np.isfinite(deviations))
+    low, high = np.quantile(X[evenly(X)].astype(np.float64), [0.05, 0.95], axis=0)
+    with np.errstate(over="ignore"):
+        ranges = high - low  # without outliers, which another warning is for
+    varying = np.flatnonzero(ranges > 0)
     if not len(varying):
         return None
-    least, most = (int(varying[pick(deviations[varying])]) for pick in (np.argmin, np.argmax))
-    if deviations[most] <= _UNLIKE * deviations[least]:
+    least, most = (int(varying[pick(ranges[varying])]) for pick in (np.argmin, np.argmax))
+    if ranges[most] <= _UNLIKE * ranges[least]:
         return None
     return (
-        f"its columns are of very different scale, the deviation of column {most} is "
-        f"{deviations[most]:.3g} and that of column {least} {deviations[least]:.3g}, so that the "
+        f"its columns are of very different scale, most entries of column {most} lie within "
+        f"{ranges[most]:.3g} and those of column {least} within {ranges[least]:.3g}, so that the "
         "smaller ones are hardly seen. Put StandardScaler in front, in a Pipeline"
     )
 
