@@ -19,6 +19,7 @@ PAGES = {
         for name in (
             "index",
             "start",
+            "choosing",
             "kernels",
             "images",
             "tables",
