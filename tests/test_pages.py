@@ -20,6 +20,7 @@ PAGES = {
             "index",
             "start",
             "choosing",
+            "faq",
             "kernels",
             "images",
             "tables",
