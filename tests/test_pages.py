@@ -21,6 +21,7 @@ PAGES = {
             "start",
             "choosing",
             "faq",
+            "security",
             "kernels",
             "images",
             "tables",
