@@ -1,4 +1,4 @@
-"""How Sphinx builds the documentation: see docs/architecture.md for the command."""
+"""How Sphinx builds the documentation: see docs/contributing.md for the command."""
 
 import sys
 from pathlib import Path
@@ -106,7 +106,8 @@ html_static_path = ["_static"]
 html_css_files = ["kipsk.css"]
 html_copy_source = False
 html_show_sourcelink = False
-html_sidebars = {"index": [], "results": [], "results/*": [], "architecture": []}
+WITHOUT_SIDEBAR = ("index", "results", "results/*", "contributing", "architecture")
+html_sidebars = {name: [] for name in WITHOUT_SIDEBAR}
 html_theme_options = {
     "navbar_align": "left",
     "navbar_end": ["theme-switcher"],
