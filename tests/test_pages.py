@@ -159,6 +159,14 @@ def test_links_lead_to_headings_of_files(name):
             assert not anchor or anchor in anchors_of(page), f"{path}#{anchor}"
 
 
+@pytest.mark.parametrize("name", ["versions"])
+def test_pages_name_the_version(name):
+    from kipsk import __version__
+
+    text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    assert re.search(rf"ersion {re.escape(__version__)}(?!\.?\w)", text)
+
+
 @pytest.mark.slow
 def test_the_scores_on_the_readme_are_those_of_its_first_block():
     from kipsk import KernelRidgeNTKClassifier
