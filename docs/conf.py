@@ -101,7 +101,7 @@ sphinx_gallery_conf = {
 highlight_language = "none"  # indented blocks are formulas; doctests and fences name their language
 
 html_theme = "pydata_sphinx_theme"
-html_title = "kipsk"
+html_title = f"kipsk {release}"
 html_static_path = ["_static"]
 html_css_files = ["kipsk.css"]
 html_copy_source = False
