@@ -6,7 +6,7 @@ from numbers import Integral, Real
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from kipsk._types import AnyArray, Given, MatrixLike
 
@@ -87,6 +87,51 @@ def check_rows(name: str, X: ArrayLike) -> AnyArray:
                 f"({error}): encode its values as numbers."
             ) from error
     return np.atleast_2d(array)
+
+
+def check_finite_rows(name: str, rows: AnyArray) -> None:
+    """Refuse rows of which any number is NaN or infinite; the message says where the first is.
+
+    Parameters
+    ----------
+    name : str
+    rows : ndarray of shape (n, n_features)
+    """
+    if rows.dtype.kind != "f" or np.isfinite(rows).all():
+        return
+    wrong = np.argwhere(~np.isfinite(rows))
+    row, column = map(int, wrong[0])
+    raise ValueError(
+        f"{name} must hold finite numbers. Got {rows[row, column]} in {len(wrong)} of {rows.size} "
+        f"entries that were looked at, the first of them in column {column}: leave such rows out, "
+        "or fill the entries in, for instance with SimpleImputer."
+    )
+
+
+def check_any_rows(name: str, X: ArrayLike) -> AnyArray:
+    """Return X as `check_rows` does; refuse one without a row, from which nothing can be taken."""
+    array = check_rows(name, X)
+    if not array.size:
+        raise ValueError(
+            f"{name} must have at least one row and one column, from which a kernel takes its "
+            f"parameters. Got an array of shape {array.shape} instead: pass training rows."
+        )
+    return array
+
+
+def check_numbers(name: str, values: MatrixLike) -> NDArray[np.float64]:
+    """Return targets in float64; refuse text and dates in words."""
+    array = np.asarray(values)
+    try:
+        if array.dtype.kind not in "mM":
+            return array.astype(np.float64)
+        reason = "which counts time"
+    except (TypeError, ValueError) as error:
+        reason = str(error)
+    raise ValueError(
+        f"{name} must hold numbers. Got dtype {array.dtype} instead ({reason}): encode its values "
+        "as numbers, or take a classifier for class labels."
+    )
 
 
 def check_not_images(name: str, X: MatrixLike) -> None:

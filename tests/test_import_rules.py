@@ -41,7 +41,7 @@ ROOMS = {
     "plotting": LOWEST | {"_estimators", "evaluation", "metrics"},
     "evaluation": LOWEST | {"_storage"},
     "metrics": LOWEST | {"_closed_form", "_engine"},
-    "datasets": LOWEST,
+    "datasets": LOWEST | {"_storage"},
     "baselines": DISTIL | {"_estimators", "networks"},
     "": LOWEST | {"_estimators", "_kip"},
 }

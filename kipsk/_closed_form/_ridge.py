@@ -89,7 +89,8 @@ def not_positive_definite(K_ss: Float64s, ridge: float, what: str) -> ValueError
             "kernel parameters"
         )
     else:
-        advice = "raise 'reg', or remove duplicate rows"
+        advice = "raise 'reg', remove duplicate rows, or, if features are far from zero or of very "
+        advice += "different scale, put StandardScaler in front"
     return ValueError(
         f"The regularised {what} ({len(K_ss)} x {len(K_ss)}) is not positive definite: eigenvalues "
         f"{smallest:.3g} to {largest:.3g} (condition about {condition:.1g}) and ridge {ridge:.3g} "

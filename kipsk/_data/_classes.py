@@ -66,7 +66,7 @@ class ClassCoding(Coding):
             )
         labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
         if labels.ndim != 1:
-            return cls(arrays.get("classes", np.arange(labels[0].size))), labels
+            return cls._of_columns(labels, arrays.get("classes"))
         if "classes" not in arrays:
             coding, _, targets = cls.encode("load_support", labels, np.float64)
             return coding, targets
@@ -79,6 +79,21 @@ class ClassCoding(Coding):
                 "array of the file."
             )
         return coding, one_hot(codes, coding.n_outputs)
+
+    @classmethod
+    def _of_columns(cls, labels: AnyArray, classes: AnyArray | None) -> tuple[Self, AnyArray]:
+        """Return the coding of soft labels, and their columns as the sorted classes have them."""
+        n = labels.shape[1] if labels.ndim == 2 else -1
+        if classes is None:
+            classes = np.arange(max(n, 0))
+        found, order = np.unique(classes, return_index=True)
+        if n < 2 or not classes.shape == found.shape == (n,) or classes.dtype.kind == "c":
+            raise ValueError(
+                "The 'labels' of the file must have one column for each of at least 2 different "
+                f"'classes'. Got labels of shape {labels.shape} and {len(found)} different classes "
+                f"in an array of shape {classes.shape}: correct either array of the file."
+            )
+        return cls(found), labels[:, order]
 
     def is_like(self, other: Coding) -> bool:
         """Return whether the classes are the same."""

@@ -23,9 +23,8 @@ def encode(owner: str, y: MatrixLike) -> tuple[AnyArray, Ints]:
     check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(
-            f"{owner} needs at least 2 classes in y. Got 1 class instead: {classes[0]!s}."
-        )
+        got = f"1 class instead: {classes[0]!s}" if len(classes) else "no labels instead"
+        raise ValueError(f"{owner} needs at least 2 classes in y. Got {got}.")
     return classes, codes
 
 

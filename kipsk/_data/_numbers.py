@@ -79,7 +79,17 @@ class RealCoding(Coding):
             )
         coding, _, targets = cls.encode("load_support", labels, np.float64)
         if "y_mean" in arrays and "y_scale" in arrays:
-            coding = cls(arrays["y_mean"], arrays["y_scale"], labels.ndim == 1)
+            mean, scale = arrays["y_mean"], arrays["y_scale"]
+            are_numbers = mean.dtype.kind == scale.dtype.kind == "f"
+            if not (are_numbers and mean.shape == scale.shape == (coding.n_outputs,)) or not (
+                np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0).all()
+            ):
+                raise ValueError(
+                    "The 'y_mean' and 'y_scale' of the file must be finite numbers, one for each "
+                    f"of the {coding.n_outputs} columns of its 'labels', and the scales > 0. Got "
+                    f"arrays of shape {mean.shape} and {scale.shape}: correct the file."
+                )
+            coding = cls(mean, scale, labels.ndim == 1)
             targets = coding.given(labels)
         return coding, targets
 

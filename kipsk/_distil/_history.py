@@ -87,9 +87,19 @@ class History:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> History:
-        """Return what `to_arrays` was called on."""
-        history = cls(losses=[arrays["losses"]])
-        history.scored, history.scores = arrays["scored"].tolist(), arrays["scores"].tolist()
+        """Return what `to_arrays` was called on.
+
+        Raises
+        ------
+        KeyError, ValueError
+            If the arrays cannot be those of a run.
+        """
+        losses, scored, scores = (arrays[name] for name in ("losses", "scored", "scores"))
+        kinds = [(one.ndim, one.dtype.kind) for one in (losses, scored, scores)]
+        if kinds != [(1, "f"), (1, "i"), (1, "f")] or len(scored) != len(scores):
+            raise ValueError("its losses and scores are not those of a run")
+        history = cls(losses=[losses])
+        history.scored, history.scores = scored.tolist(), scores.tolist()
         for name, value in arrays.items():
             match name.split():
                 case ["best", key]:

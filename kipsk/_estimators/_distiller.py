@@ -20,7 +20,7 @@ from kipsk._data._containers import labels_like, list_like, rows_like
 from kipsk._data._labels import single_labels
 from kipsk._data._support import Support
 from kipsk._estimators import _support_file, _support_table
-from kipsk._estimators._kernel_ridge import KernelRidgeNTK
+from kipsk._estimators._kernel_ridge import Asker, KernelRidgeNTK
 from kipsk._estimators._members import Member, copied, is_same_kernel
 from kipsk._estimators._one_hot import OneHotClassifierMixin
 from kipsk._estimators._pictures import thumbnails
@@ -331,7 +331,7 @@ class BaseDistiller(BaseEstimator):
             dtype="auto" if self.dtype == "float32" else self.dtype,
             verbose=self.verbose,
         )
-        return predictor.fit(X_s, y_s)
+        return predictor._fit(X_s, y_s, asker=Asker(type(self).__name__, self.dtype))
 
     def _fitted(
         self,

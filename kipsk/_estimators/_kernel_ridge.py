@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import NamedTuple, Self
 
 import jax
 import numpy as np
@@ -17,6 +17,7 @@ from kipsk._checks import (
     check_integer,
     check_labels,
     check_not_images,
+    check_numbers,
     check_option,
     check_positive,
     check_present,
@@ -27,14 +28,34 @@ from kipsk._engine import current, map_rows
 from kipsk._engine._sizes import block_bytes, block_size_for
 from kipsk._estimators._one_hot import OneHotClassifierMixin
 from kipsk._estimators._ridge_choice import searched_regs, solved
+from kipsk._estimators._rounding import warn_of_alike, warn_of_heavy_rows, warn_of_kernel
 from kipsk._jax import own_settings
 from kipsk._types import AnyArray, Float64s, Ints, MatrixLike
+from kipsk._warn import warn
 from kipsk.kernels._base import JaxKernel, KernelFunction, evaluate
 from kipsk.kernels._registry import get_kernel
 
 _PRECOMPUTED_REG = 1e-6
 _DTYPES = (np.float64, np.float32)  # every other dtype becomes float64
 _REG_ALSO = ', "auto" or a sequence of such numbers'
+
+
+class Asker(NamedTuple):
+    """The estimator that a fit is part of.
+
+    Attributes
+    ----------
+    name : str
+        As warnings name it.
+    dtype : {"float32", "float64"} or None
+        Of the rows that it learned from; None if it warns of these rows at another place.
+    """
+
+    name: str
+    dtype: str | None
+
+
+QUIET = Asker("", None)
 
 
 @jax.jit
@@ -64,7 +85,12 @@ class _BaseKernelRidge(BaseEstimator):
         self.verbose = verbose
 
     def _fit_targets(
-        self, X: AnyArray, Y: Float64s, sample_weight: ArrayLike | None, may_be_learned: bool
+        self,
+        X: AnyArray,
+        Y: Float64s,
+        sample_weight: ArrayLike | None,
+        may_be_learned: bool,
+        asker: Asker | None = None,
     ) -> None:
         """Fit validated rows (or a precomputed kernel matrix) and targets (n, n_outputs).
 
@@ -75,6 +101,7 @@ class _BaseKernelRidge(BaseEstimator):
         if not len(used):
             raise ValueError("sample_weight must have a positive entry. Got only zeros instead.")
         K = self._gram(X, used)
+        self._warn_of_rows(X, K, asker)
         # Weighted least squares is least squares on rows that are scaled by sqrt(weight). The
         # ridge is relative to the weighted mean of the diagonal, so that a row of weight 2 counts
         # as a row that is given twice.
@@ -88,9 +115,35 @@ class _BaseKernelRidge(BaseEstimator):
         self.reg_ = found.reg
         if found.errors is not None:
             self.loo_errors_ = found.errors
+        if sample_weight is None and asker is None:
+            self._warn_of_mean(Y, self.reg_ * mean * found.alpha)
         self.X_fit_ = X
         self.dual_coef_ = np.zeros_like(Y)
         self.dual_coef_[used] = root[:, None] * found.alpha
+
+    def _warn_of_rows(self, X: AnyArray, K: Float64s, asker: Asker | None) -> None:
+        """Warn of rows that the kernel does not tell apart, or of which one outweighs all."""
+        if not isinstance(self.kernel_, JaxKernel) or np.array_equal(X.min(axis=0), X.max(axis=0)):
+            return
+        name, dtype = asker or (type(self).__name__, "float64")
+        if dtype is not None:
+            warn_of_alike(name, self.kernel_, K, dtype)
+        if asker is None:  # others have looked at their rows themselves
+            warn_of_kernel(name, self.kernel_, X)
+            warn_of_heavy_rows(name, K)
+
+    def _warn_of_mean(self, Y: Float64s, residuals: Float64s) -> None:
+        """Warn if targets are predicted worse on their own rows than their mean would do it."""
+        errors, variances = np.mean(residuals**2, axis=0), np.var(Y, axis=0)
+        worst = int(np.argmax(errors - variances))
+        # A constant target has the variance of its rounding.
+        if errors[worst] > 2 * variances[worst] > 1e-24 * np.mean(Y[:, worst] ** 2):
+            warn(
+                f"{type(self).__name__} has no intercept, and the ridge of reg={self.reg_:.3g} "
+                f"takes {errors[worst] ** 0.5:.3g} from the mean {Y[:, worst].mean():.3g} of y, "
+                f"whose deviation is {variances[worst] ** 0.5:.3g}: fit on y - y.mean(), for "
+                "instance in a TransformedTargetRegressor with StandardScaler, or lower 'reg'."
+            )
 
     def _gram(self, X: AnyArray, used: Ints) -> Float64s:
         """Return the kernel matrix of the rows; set ``kernel_`` from those of positive weight."""
@@ -267,14 +320,25 @@ class KernelRidgeNTK(MultiOutputMixin, RegressorMixin, _BaseKernelRidge):
             If a parameter or the data break a rule, or if the kernel matrix is not finite or, with
             the ridge added, not positive definite. The message says which parameter to raise.
         """
+        return self._fit(X, y, sample_weight)
+
+    def _fit(
+        self,
+        X: MatrixLike,
+        y: MatrixLike,
+        sample_weight: ArrayLike | None = None,
+        asker: Asker | None = None,
+    ) -> Self:
+        """Fit, as part of the fit of another estimator if there is an `asker`."""
         self._check_parameters()
         check_not_images("X", X)
         check_present(y)
         X, y = validate_data(self, X, y, dtype=_DTYPES, multi_output=True, y_numeric=True)
         self._check_square(X)
-        targets = np.asarray(y, dtype=np.float64)
+        targets = check_numbers("y", y)
         columns = targets.reshape(len(X), -1)
-        self._fit_targets(X, columns, sample_weight, may_be_learned=columns.shape[1] > 1)
+        several = columns.shape[1] > 1
+        self._fit_targets(X, columns, sample_weight, may_be_learned=several, asker=asker)
         if targets.ndim == 1:
             self.dual_coef_ = self.dual_coef_[:, 0]
         return self

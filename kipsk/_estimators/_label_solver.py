@@ -18,6 +18,7 @@ from kipsk._distil._label_solve import solve_labels_over
 from kipsk._distil._moments import features
 from kipsk._estimators._distiller import ClassDistiller
 from kipsk._estimators._members import Member
+from kipsk._estimators._rounding import warn_of_kernel, warn_of_outliers
 from kipsk._jax import own_settings
 from kipsk._types import Estimator, Floats, Given, Ints, MatrixLike
 from kipsk.kernels._base import JaxKernel
@@ -168,6 +169,9 @@ class LabelSolver(ClassDistiller):
         kernel, reg = self._kernel_and_reg()
         data = self._validate(X, y)
         kernel = kernel.resolve(data.X)
+        warn_of_kernel("LabelSolver", kernel, data.X)
+        if not kernel.is_stationary():  # to one that is, a row far from all others is no other's
+            warn_of_outliers("LabelSolver", data.X)
         X_s, self.support_indices_ = self._support(data)
         y_s, self.label_reg_ = solve_labels_over(
             kernel.function(),

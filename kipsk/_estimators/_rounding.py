@@ -1,16 +1,25 @@
-"""What the conversion to float32 takes from the rows that users give."""
+"""Rows in which numbers of finite precision lose what tells them apart."""
 
 from __future__ import annotations
 
 import numpy as np
 from sklearn.utils import _safe_indexing
 
-from kipsk._closed_form._centre import evenly
-from kipsk._types import AnyArray, Floats, MatrixLike
+from kipsk._closed_form._centre import centre_of, evenly
+from kipsk._types import AnyArray, Float64s, Floats, MatrixLike
 from kipsk._warn import warn
+from kipsk.kernels._base import JaxKernel
 
 # Rounding errors, in deviations of a column, that are noise of 1e-4 of its variance.
 _BLURRED = 0.01
+
+# How many times as much as all others together one row has to weigh to be told of, and of how many
+# rows there must be some: with fewer there is no telling which of them is the odd one.
+_OUTWEIGHS = 100
+_FEWEST = 10
+
+# Entries that are drowned by a network's biases, and such that drown these.
+_TINY, _HUGE = 0.02, 100
 
 
 def warn_of_rounding(owner: str, given: MatrixLike, X: Floats, names: AnyArray | None) -> None:
@@ -52,4 +61,129 @@ def warn_of_rounding(owner: str, given: MatrixLike, X: Floats, names: AnyArray |
         f"{exact[:, worst].mean():.3g}, their deviation is {deviation[worst]:.3g}, and rounding "
         f"changed them by up to {error[worst]:.3g}. Put StandardScaler in front, in a Pipeline, or "
         "set dtype='float64'."
+    )
+
+
+def warn_of_kernel(owner: str, kernel: JaxKernel, X: Floats) -> None:
+    """Warn if a kernel does not see what rows may be told apart by.
+
+    Parameters
+    ----------
+    owner : str
+    kernel : JaxKernel
+    X : ndarray of shape (n, n_features)
+    """
+    doubt = kernel.doubt(X)
+    if doubt is not None:
+        warn(f"{owner} may learn little of X: {doubt}.")
+
+
+def warn_of_alike(owner: str, kernel: JaxKernel, K: Float64s, dtype: str) -> None:
+    """Warn if a kernel matrix differs between pairs of rows by what rounding leaves alone.
+
+    Rows far from zero have angles near zero, and rows near zero are drowned by the bias. Kernels of
+    networks depend on angles through arc cosines, so that a relative rounding of eps blurs what is
+    below the root of eps.
+
+    Parameters
+    ----------
+    owner : str
+        The estimator.
+    kernel : JaxKernel
+    K : ndarray of shape (n, n)
+        Of rows that are not all equal.
+    dtype : {"float32", "float64"}
+        Of the rows that the estimator learns from.
+    """
+    largest = np.abs(K).max(initial=0)
+    if not largest:
+        return
+    spread = float((K.max() - K.min()) / largest)
+    if spread > np.finfo(kernel.precision(dtype)).eps ** 0.5:
+        return
+    warn(
+        f"{owner} can hardly tell rows apart: under the kernel {kernel!r} all pairs of them are "
+        f"alike to {spread:.1g} of their values, of which rounding leaves little. Features are far "
+        "from zero, or tiny beside the kernel's bias: put StandardScaler in front, in a Pipeline."
+    )
+
+
+def warn_of_heavy_rows(owner: str, K: Float64s) -> None:
+    """Warn if one row outweighs all others in a kernel matrix.
+
+    The ridge is relative to the mean of the diagonal, so that it is far larger then than what the
+    other rows have.
+
+    Parameters
+    ----------
+    owner : str
+    K : ndarray of shape (n, n)
+    """
+    diagonal = np.diag(K)
+    if len(K) < _FEWEST:
+        return
+    row, typical = int(np.argmax(diagonal)), float(np.median(diagonal))
+    if not diagonal[row] > _OUTWEIGHS * len(K) * typical > 0:
+        return
+    _tell(owner, f"the kernel of row {row} with itself", diagonal[row], typical)
+
+
+def warn_of_outliers(owner: str, X: Floats) -> None:
+    """Warn if one entry is so large that it outweighs all rows together.
+
+    Steps are in units of the deviation of all entries, which is then that of the outlier, and the
+    error of one row decides what is learned.
+
+    Parameters
+    ----------
+    owner : str
+    X : ndarray of shape (n, n_features)
+    """
+    column, square, typical = _outlier(X)
+    if square > _OUTWEIGHS * len(X) * typical:
+        what = f"the squared distance of an entry of column {column} from the median"
+        _tell(owner, what, square, typical)
+
+
+def what_scaling_mends(X: Floats) -> str | None:
+    """Say what is unlike standardised rows in X; None if nothing is.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_features)
+    """
+    if centre_of(X) is not None:
+        return "are far from zero, in units of their deviation"
+    largest = float(np.abs(X).max(initial=0))
+    if largest < _TINY:
+        return f"are all below {_TINY}, far less than the network's biases"
+    _, square, typical = _outlier(X)
+    if square > _OUTWEIGHS * len(X) * typical:
+        return "have an outlier that outweighs all other rows"
+    return f"reach {largest:.3g}" if largest > _HUGE else None
+
+
+def _outlier(X: Floats) -> tuple[int, float, float]:
+    """Return the column of the entry farthest from the median, its square, and a row's usual one.
+
+    Two passes for extremes, and no copy of the data.
+    """
+    some = X[evenly(X)].astype(np.float64)
+    centre = np.median(some, axis=0)
+    with np.errstate(over="ignore"):  # infinity outweighs anything
+        squares = np.sum(np.square(some - centre), axis=1)
+        differing = squares[squares > 0]
+        if len(X) < _FEWEST or not len(differing):
+            return 0, 0.0, 0.0
+        largest = np.maximum(X.max(axis=0) - centre, centre - X.min(axis=0))
+        column = int(np.argmax(largest))
+        return column, float(np.square(largest[column])), float(np.median(differing))
+
+
+def _tell(owner: str, what: str, largest: float, typical: float) -> None:
+    warn(
+        f"{owner} has a row that outweighs all others: {what} is {largest:.3g}, where that of the "
+        f"median row is {typical:.3g}, so that little is learned of the others. Correct the row or "
+        "leave it out, or put QuantileTransformer in front, which bounds every column, in a "
+        "Pipeline."
     )

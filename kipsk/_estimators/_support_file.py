@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +17,12 @@ from kipsk import architectures, kernels
 from kipsk._data._coding import Coding
 from kipsk._data._support import Support
 from kipsk._distil._mosaic import Mosaic
-from kipsk._storage._files import DAMAGED, write_atomically
+from kipsk._estimators._support_metadata import (
+    check_feature_names,
+    check_kernel_of_file,
+    check_metadata,
+)
+from kipsk._storage._files import DAMAGED, read_arrays, read_json, write_atomically
 from kipsk._types import AnyArray, Estimator, Floats, Given
 from kipsk._warn import warn
 from kipsk.architectures import Architecture
@@ -26,6 +31,12 @@ from kipsk.kernels._registry import get_kernel
 
 # What the names of a kernel's arrays begin with.
 _ARRAY = "kernel array "
+
+# By name the classes that a file may make a layer of: nothing else of the module is called.
+_LAYERS = {kind.__name__: kind for kind in get_args(architectures.Layer)}
+
+# Bytes of the images that mosaics are enlarged to, at most.
+_MOST_ENLARGED = 2**33
 
 
 class Stored(NamedTuple):
@@ -116,16 +127,29 @@ def read(path: str | os.PathLike[str], kind: type[Coding], dtype: str) -> Stored
         arrays["images"] = _enlarged(path, mosaics, arrays["labels"], dtype)
     X_s, y_s, coding = _rows_and_targets(path, arrays, kind)
     metadata = arrays.get("metadata", {})
+    names = arrays.get("feature_names")
+    try:
+        if names is not None:
+            check_feature_names(names, X_s.shape[1])
+        for described in (metadata, metadata.get("predict_kernel", {})):
+            kernel = kernel_of(described)
+            if kernel is not None:
+                check_kernel_of_file(kernel, X_s.shape[1])
+    except DAMAGED as error:
+        raise _no_support_set(path, error) from error
     if metadata.get("preprocess", "None") != "None":
         warn(
             f"The rows of {os.fspath(path)!r} are in the units after "
             f"preprocess={metadata['preprocess']}. Predict with rows in these units: "
             "make_pipeline(fitted_transformer, distiller)."
         )
-    support = Support(X_s.astype(dtype), y_s)
+    with np.errstate(over="ignore"):  # reported just below
+        X_s = X_s.astype(dtype)
+    _check_finite(path, X_s)
+    support = Support(X_s, y_s)
     if mosaics is not None:
         mosaics = mosaics.reshape(len(mosaics), -1).astype(dtype)
-    return Stored(support, coding, metadata, arrays.get("feature_names"), mosaics)
+    return Stored(support, coding, metadata, names, mosaics)
 
 
 def _enlarged(
@@ -142,6 +166,12 @@ def _enlarged(
             f"shape {mosaics.shape} and labels of shape {labels.shape} instead."
         )
     n, height, width, channels = mosaics.shape
+    if len(labels) * math.prod(mosaics.shape[1:]) * np.dtype(dtype).itemsize > _MOST_ENLARGED:
+        raise ValueError(
+            f"The mosaics of {os.fspath(path)!r} would be enlarged to {len(labels)} images of "
+            f"{height} x {width} x {channels}, more than {_MOST_ENLARGED / 2**30:.0f} GiB: store "
+            "fewer, or smaller ones."
+        )
     flat = jnp.asarray(mosaics.reshape(n, -1).astype(dtype))
     images = Mosaic((height, width, channels), factor).enlarged(flat)
     return np.asarray(images).reshape(-1, height, width, channels)
@@ -159,34 +189,49 @@ def _rows_and_targets(
     )
     if images.ndim < 2 or not images.size or labels.shape[:1] != images.shape[:1]:
         raise error
-    coding, y_s = kind.of_file(labels, arrays)
+    try:
+        coding, y_s = kind.of_file(labels, arrays)
+    except (ValueError, TypeError) as reason:
+        raise ValueError(f"The support set {os.fspath(path)!r} is refused. {reason}") from reason
     are_numbers = images.dtype.kind in "biuf" and y_s.dtype.kind in "biuf"
     if not are_numbers or y_s.shape != (len(images), coding.n_outputs):
         raise error
-    if not (np.isfinite(images).all() and np.isfinite(y_s).all()):
-        raise ValueError(f"The support set {os.fspath(path)!r} has NaN or infinite entries.")
+    _check_finite(path, images)
+    _check_finite(path, y_s)
     return images.reshape(len(images), -1), y_s, coding
+
+
+def _check_finite(path: str | os.PathLike[str], array: AnyArray) -> None:
+    if not np.isfinite(array).all():
+        raise ValueError(
+            f"The support set {os.fspath(path)!r} has NaN or infinite entries, or such as "
+            "dtype='float32' has no numbers for: it must hold finite ones."
+        )
 
 
 def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the arrays of a file, and its metadata as a dict if there is any."""
     try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays: dict[str, Any] = {name: file[name] for name in file.files}
+        arrays: dict[str, Any] = read_arrays(path)
         missing = {"images", "labels"} - arrays.keys()
         missing -= {"images"} if "mosaics" in arrays else set()
         if missing:
             raise ValueError(f"no {' and no '.join(sorted(missing))} in it")
         if "metadata" in arrays:
-            arrays["metadata"] = dict(json.loads(str(arrays["metadata"])))
+            arrays["metadata"] = read_json(arrays["metadata"])
+            check_metadata(arrays["metadata"])
             _restore(arrays["metadata"], arrays)
             _restore(arrays["metadata"].get("predict_kernel", {}), arrays)
     except DAMAGED as error:
-        raise ValueError(
-            f"The file {os.fspath(path)!r} is damaged or no support set ({type(error).__name__}: "
-            f"{error}). It must be an .npz file with 'images' and 'labels', without pickles."
-        ) from error
+        raise _no_support_set(path, error) from error
     return arrays
+
+
+def _no_support_set(path: str | os.PathLike[str], error: Exception) -> ValueError:
+    return ValueError(
+        f"The file {os.fspath(path)!r} is damaged or no support set ({type(error).__name__}: "
+        f"{error}). It must be an .npz file with 'images' and 'labels', without pickles."
+    )
 
 
 def _described(kernel: JaxKernel, arrays: dict[str, AnyArray]) -> dict[str, Any]:
@@ -223,7 +268,7 @@ def _restore(described: dict[str, Any], arrays: Mapping[str, Any]) -> None:
     parameters = described.get("kernel_parameters", {})
     for name, value in parameters.items():
         if isinstance(value, dict) and "layers" in value:
-            layers = tuple(getattr(architectures, kind)(**own) for kind, own in value["layers"])
+            layers = tuple(_LAYERS[kind](**own) for kind, own in value["layers"])
             parameters[name] = Architecture(**{**value, "layers": layers})
         elif isinstance(value, dict):
             _restore(value, arrays)

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags, gen_batches
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from kipsk._checks import check_not_images, check_positive
+from kipsk._checks import check_not_images, check_positive, check_rows
 from kipsk._types import AnyArray, Float64s, Floats, MatrixLike
 
 # Rows become float64 this many bytes at a time; X as a whole never does.
@@ -241,8 +241,8 @@ class RegularizedZCA(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def _validate(self, X: MatrixLike, *, reset: bool) -> AnyArray:
         # "numeric" keeps the dtype. Asking for floats would make all of X larger if it is uint8.
         check_not_images("X", X)
-        rows: AnyArray = validate_data(self, X, dtype="numeric", reset=reset)
-        return rows
+        # It lets text in columns of categories through.
+        return check_rows("X", validate_data(self, X, dtype="numeric", reset=reset))
 
     def _accumulate(self, X: AnyArray, *, reset: bool) -> None:
         """Add the rows of X to C, n, `row_mean_` and `row_norm_`, or replace these by theirs."""

@@ -43,6 +43,7 @@ from kipsk._kip._moments._given import (
     check_power,
     check_settings,
     facts_of,
+    warn_of_empty_classes,
 )
 from kipsk._kip._noise import targets_of_steps, with_found_regs
 from kipsk._kip._objectives import (
@@ -233,6 +234,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         settings = self._settings()
         own = self.preprocess
         given = check_given(settings.owner, moments, list(settings.kernels.members), own)
+        warn_of_empty_classes(settings.owner, given[0])
         check_settings(settings, held_out is not None)
         if held_out is not None:
             (held_out,) = check_given(settings.owner, held_out, [given[0].kernel_], own)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -10,12 +11,17 @@ from sklearn.utils import check_random_state
 from kipsk._checks import refuse
 from kipsk._data._coding import Data
 from kipsk._descent._schedule import is_transformation
+from kipsk._distil._history import History
 from kipsk._storage._checkpoint import Checkpoint
 from kipsk._storage._describe import describe, in_one_dtype
+from kipsk._storage._files import DAMAGED, read_json
 from kipsk._types import AnyArray, Estimator
 
 # Parameters whose value does not change the result: a checkpoint is good for any.
 _FREE = {"checkpoint_path", "checkpoint_interval", "downstream", "verbose"}
+
+# By name the generators of numpy that a RandomState may be made of.
+_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
 
 # What to do to prolong a run that a checkpoint cannot prolong.
 _LONGER = (
@@ -44,16 +50,28 @@ def open_checkpoint(
     longer = ("'max_iter'",) if _can_be_prolonged(estimator) else ()
     checkpoint = Checkpoint(estimator.checkpoint_path, facts, longer, {"'max_iter'": _LONGER})
     saved = checkpoint.load()
-    if saved is not None and len(saved["losses"]) > estimator.max_iter:
-        rule = f"at least {len(saved['losses'])}, the steps in {checkpoint.path!r}"
-        raise refuse(type(estimator).__name__, "max_iter", rule, estimator.max_iter)
     if saved is not None:
-        state = json.loads(str(saved["rng"]))
-        rng = np.random.RandomState(getattr(np.random, state["bit_generator"])())
-        rng.set_state(state)
+        try:
+            n_steps = len(History.from_arrays(saved).losses[0])
+            rng = _restored(read_json(saved["rng"]))
+        except DAMAGED as error:
+            raise checkpoint.unreadable(error) from error
+        if n_steps > estimator.max_iter:
+            rule = f"at least {n_steps}, the steps in {checkpoint.path!r}"
+            raise refuse(type(estimator).__name__, "max_iter", rule, estimator.max_iter)
     state = json.dumps(rng.get_state(legacy=False), default=np.ndarray.tolist)
     checkpoint.always = {"rng": np.array(state)}
     return checkpoint, saved, rng
+
+
+def _restored(state: dict[str, Any]) -> np.random.RandomState:
+    """Return the generator whose state was saved; it may be any of numpy's."""
+    name = state["bit_generator"]
+    if name not in _GENERATORS:
+        raise ValueError(f"a generator {name!r}")
+    rng = np.random.RandomState(getattr(np.random, name)())
+    rng.set_state(state)
+    return rng
 
 
 def facts_of_data(data: Data) -> dict[str, str]:

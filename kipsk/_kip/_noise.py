@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from kipsk._data._coding import Data
-from kipsk._estimators._kernel_ridge import KernelRidgeNTK
+from kipsk._estimators._kernel_ridge import QUIET, KernelRidgeNTK
 from kipsk._estimators._ridge_choice import searched_regs
 from kipsk._kip._settings import Settings
 from kipsk._kip._start import Start
@@ -63,7 +63,7 @@ def best_reg(kernel: JaxKernel, data: Data) -> float:
     """Return the relative ridge with which some rows predict each other best."""
     some = np.random.RandomState(0).permutation(len(data.X))[:_LEAVE_ONE_OUT_ROWS]
     rows, regs = data.rows(some), searched_regs(kernel.recommended_reg)
-    return KernelRidgeNTK(kernel, reg=regs).fit(rows.X, rows.y).reg_
+    return KernelRidgeNTK(kernel, reg=regs)._fit(rows.X, rows.y, asker=QUIET).reg_
 
 
 def smoothed(kernel: JaxKernel, reg: float, data: Data) -> Floats:
@@ -80,7 +80,7 @@ def smoothed(kernel: JaxKernel, reg: float, data: Data) -> Floats:
     -------
     Y : ndarray of shape (n, n_outputs)
     """
-    alpha = KernelRidgeNTK(kernel, reg=reg).fit(data.X, data.y).dual_coef_
+    alpha = KernelRidgeNTK(kernel, reg=reg)._fit(data.X, data.y, asker=QUIET).dual_coef_
     ridge = reg * np.mean(kernel.diag(data.X.astype(np.float64)))
     # (K + ridge I) alpha = y, and the predictions are K alpha.
     return (data.y - ridge * alpha).astype(data.y.dtype)

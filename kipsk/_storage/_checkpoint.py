@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from kipsk._storage._files import DAMAGED, write_atomically
+from kipsk._storage._files import DAMAGED, read_arrays, read_json, write_atomically
 from kipsk._types import AnyArray
 from kipsk._warn import warn
 
@@ -67,11 +67,7 @@ class Checkpoint:
         try:
             stored, arrays = self._read()
         except DAMAGED as error:
-            raise ValueError(
-                f"The file {self.path!r} is damaged or no checkpoint of this version of kipsk "
-                f"({type(error).__name__}: {error}). Delete it to start anew, or choose another "
-                "'checkpoint_path'."
-            ) from error
+            raise self.unreadable(error) from error
         others = [
             name
             for name in sorted(self.facts.keys() | stored.keys())
@@ -109,7 +105,7 @@ class Checkpoint:
             if `preprocess` is random and has no seed.
         """
         self.always[name] = np.array(now)
-        if saved is not None and str(saved[name]) != now:
+        if saved is not None and str(saved.get(name)) != now:
             raise ValueError(
                 f"The checkpoint {self.path!r} belongs to another fit: {name} is not what it was. "
                 "Give what is random in it a random_state, delete the file to start anew, or "
@@ -117,19 +113,21 @@ class Checkpoint:
             )
 
     def _read(self) -> tuple[dict[str, str], dict[str, AnyArray]]:
-        with open(self.path, "rb") as stream:
-            try:
-                with np.load(stream, allow_pickle=False) as file:
-                    damaged = file.zip.testzip()  # numpy stops before the checksums
-                    arrays = {name: file[name] for name in file.files}
-            except OSError as error:  # the file could be opened, so its content is damaged
-                raise ValueError(error) from error
-        stored = json.loads(str(arrays.pop("facts")))
+        arrays = read_arrays(self.path)
+        stored = read_json(arrays.pop("facts"))
         if stored.pop("format") != _FORMAT:
             raise ValueError("of another format")
-        if damaged or stored.pop("arrays") != sorted(arrays):
+        if stored.pop("arrays") != sorted(arrays):
             raise ValueError("not whole")
-        return stored, arrays
+        return {name: str(fact) for name, fact in stored.items()}, arrays
+
+    def unreadable(self, error: Exception) -> ValueError:
+        """Return the error for a file whose content cannot be what a run has saved."""
+        return ValueError(
+            f"The file {self.path!r} is damaged or no checkpoint of this version of kipsk "
+            f"({type(error).__name__}: {error}). Delete it to start anew, or choose another "
+            "'checkpoint_path'."
+        )
 
     def save(self, arrays: dict[str, AnyArray]) -> None:
         """Write the arrays. If the disk is full or read-only there is a warning and no error."""

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.validation import validate_data
 
-from kipsk._checks import check_integer, check_labels, check_not_images, check_option
+from kipsk._checks import check_integer, check_labels, check_not_images, check_option, check_rows
 from kipsk._data._containers import (
     is_frame,
     labels_like,
@@ -286,7 +286,7 @@ class CoresetSampler(SamplerMixin, BaseEstimator):
         """Return X as finite numbers where any are computed with, and as it is where none are."""
         if self._looks_at_rows():
             X, y = validate_data(self, with_dense_columns(X), y)
-            return X, y
+            return check_rows("X", X), y  # scikit-learn lets text in columns of categories through
         if not is_frame(X):
             X = check_array(X, dtype=None, accept_sparse=["csr", "csc"], ensure_all_finite=False)
         y = column_or_1d(y, warn=True)

@@ -14,6 +14,7 @@ from sklearn.datasets import fetch_openml, get_data_home, load_digits
 from sklearn.model_selection import train_test_split
 
 from kipsk._checks import check_option
+from kipsk._storage._files import read_arrays
 from kipsk._types import AnyArray
 
 _OWNER = "load_images"
@@ -205,15 +206,21 @@ def _published(name: str, data_home: str | os.PathLike[str] | None) -> list[NDAr
 
 def _from_file(path: Path) -> list[AnyArray]:
     """Return the arrays of a file in the order of `_KEYS`, as they are."""
-    with np.load(path, allow_pickle=False) as file:
-        keys = [key if key in file.files else key.capitalize() for key in _KEYS]
-        missing = [given for given, key in zip(_KEYS, keys, strict=True) if key not in file.files]
-        if missing:
-            raise ValueError(
-                f"{path} must have the arrays {', '.join(_KEYS)}. Got {', '.join(file.files)} "
-                f"instead: save it with numpy.savez(path, {missing[0]}=..., ...)."
-            )
-        return [file[key] for key in keys]
+    try:
+        arrays = read_arrays(path)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged or no .npz file of arrays ({error}): replace it, or remove it to "
+            "fetch the set from OpenML."
+        ) from error
+    keys = [key if key in arrays else key.capitalize() for key in _KEYS]
+    missing = [given for given, key in zip(_KEYS, keys, strict=True) if key not in arrays]
+    if missing:
+        raise ValueError(
+            f"{path} must have the arrays {', '.join(_KEYS)}. Got {', '.join(arrays)} "
+            f"instead: save it with numpy.savez(path, {missing[0]}=..., ...)."
+        )
+    return [arrays[key] for key in keys]
 
 
 def _from_openml(name: str, published: _Published, path: Path) -> list[AnyArray]:

@@ -15,7 +15,15 @@ from tqdm.auto import tqdm
 from kipsk._checks import check_integer, check_labels, check_not_images, refuse
 from kipsk._types import AnyArray, Estimator, Given, MatrixLike
 from kipsk._warn import warn
-from kipsk.evaluation._jobs import Cell, Row, fingerprints, has_ipc, jobs_of, splits_by_seed
+from kipsk.evaluation._jobs import (
+    FINGERPRINTED,
+    Cell,
+    Row,
+    fingerprints,
+    has_ipc,
+    jobs_of,
+    splits_by_seed,
+)
 from kipsk.evaluation._results_file import ResultsFile
 from kipsk.evaluation._run import run
 from kipsk.evaluation._table import Table, as_table, with_speed_ups
@@ -264,6 +272,11 @@ def _rows_done(file: ResultsFile, prints: Mapping[Cell, str]) -> dict[Cell, Row]
     for row in file.read():
         cell, then = Cell.of(row), row.pop("fingerprint").split()
         now = prints[cell].split() if cell in prints else [data]
+        if [part.partition("=")[0] for part in then] != FINGERPRINTED:
+            raise ValueError(
+                f"The file {file.path!r} has no results of a comparison: for {cell} it does not "
+                "say what was compared. Delete it to start anew, or choose another 'path'."
+            )
         other = [new.partition("=")[0] for old, new in zip(then, now, strict=False) if old != new]
         if other:
             raise ValueError(

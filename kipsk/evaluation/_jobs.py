@@ -23,6 +23,9 @@ Row: TypeAlias = dict[str, Any]
 #: The numbers of the rows for training and of the rows for testing.
 Split: TypeAlias = tuple[Ints, Ints]
 
+#: What the fingerprint of a row names, in this order.
+FINGERPRINTED = ["data", "split", "preprocess", "reducer", "model"]
+
 _TEST_SIZE = 0.2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -84,9 +85,23 @@ class ResultsFile:
         return rows
 
     def append(self, row: Mapping[str, object]) -> None:
-        """Write a row to the file at once."""
+        """Write a row to the file at once.
+
+        Raises
+        ------
+        OSError
+            If the disk is full. What there was room for is taken back, so that a line that comes
+            when there is room again does not go on from a torn one.
+        """
+        line = _line(row[name] for name in COLUMNS)
         with open(self.path, "ab", buffering=0) as file:
-            file.write(_line(row[name] for name in COLUMNS))
+            before = os.fstat(file.fileno()).st_size
+            try:
+                if file.write(line) != len(line):  # the system writes as much as there is room for
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
+            except BaseException:
+                file.truncate(before)
+                raise
 
     def _parsed(self, content: bytes) -> list[Row]:
         rows = []

@@ -17,8 +17,9 @@ from jax import Array
 from numpy.typing import ArrayLike
 from sklearn.gaussian_process.kernels import Kernel
 
-from kipsk._checks import check_rows
+from kipsk._checks import check_finite_rows, check_rows
 from kipsk._closed_form._products import matmul
+from kipsk._closed_form._ridge import check_finite_gram
 from kipsk._jax import own_settings
 from kipsk._types import Floats, PyTree
 
@@ -221,6 +222,36 @@ class JaxKernel(Kernel):
         """Return the kernel to predict with: this one, or a larger and fixed sample of networks."""
         return self
 
+    def precision(self, dtype: str) -> str:
+        """Return the dtype that angles between rows of a dtype are computed in.
+
+        Parameters
+        ----------
+        dtype : {"float32", "float64"}
+            Of the rows.
+
+        Returns
+        -------
+        precision : {"float32", "float64"}
+            The same, for most kernels.
+        """
+        return dtype
+
+    def doubt(self, X: Floats) -> str | None:
+        """Return why this kernel may be the wrong one for some rows, in words for their owner.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, n_features)
+            Training rows.
+
+        Returns
+        -------
+        doubt : str or None
+            What it does not see of the rows, and what to do; None if nothing is known against it.
+        """
+        return None
+
     @abstractmethod
     def function(self) -> KernelFunction:
         """Return the kernel as a pure JAX function; raises ValueError on bad parameters."""
@@ -263,13 +294,21 @@ class JaxKernel(Kernel):
             float32, and all that is computed of pairs is in float64.
         gradient : ndarray of shape (n_x, n_x, 0)
             Only if ``eval_gradient``.
+
+        Raises
+        ------
+        ValueError
+            If X or Y is no matrix of finite numbers, or the kernel of its rows is not finite: a
+            support vector machine would search for ever in a matrix with NaN.
         """
         X = check_rows("X", X)
+        check_finite_rows("X", X)
         dtype = np.float32 if X.dtype == np.float32 else np.float64
         if Y is None:
             reference = X
         else:
             reference = Y = check_rows("Y", Y)
+            check_finite_rows("Y", Y)
             if X.shape[1] != Y.shape[1]:
                 raise ValueError(
                     f"X and Y must have the same number of features. Got X of shape {X.shape} "
@@ -280,6 +319,7 @@ class JaxKernel(Kernel):
             K = np.array(
                 evaluate(function, X.astype(dtype), None if Y is None else Y.astype(dtype))
             )
+        check_finite_gram(K, "K(X)" if Y is None else "K(X, Y)")
         return (K, np.empty((*K.shape, 0))) if eval_gradient else K
 
     def diag(self, X: ArrayLike) -> Floats:
@@ -296,10 +336,13 @@ class JaxKernel(Kernel):
             In float64, as the matrix.
         """
         X = check_rows("X", X)
+        check_finite_rows("X", X)
         dtype = np.float32 if X.dtype == np.float32 else np.float64
         function = self.resolve(X).function()
         with own_settings():
-            return np.array(_evaluate_diag(function, X.astype(dtype)))
+            diagonal = np.array(_evaluate_diag(function, X.astype(dtype)))
+        check_finite_gram(diagonal[:, None], "the diagonal of K(X)")
+        return diagonal
 
     @property
     def stored_bytes(self) -> int:

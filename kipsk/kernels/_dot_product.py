@@ -12,13 +12,23 @@ from jax.tree_util import register_dataclass
 from numpy.typing import ArrayLike
 from scipy.spatial.distance import pdist
 
-from kipsk._checks import check_integer, check_option, check_positive
+from kipsk._checks import (
+    check_any_rows,
+    check_finite_rows,
+    check_integer,
+    check_option,
+    check_positive,
+)
 from kipsk._closed_form._centre import centre_of, evenly
 from kipsk._closed_form._products import matmul
-from kipsk._types import AnyArray, Float64s
+from kipsk._types import AnyArray, Float64s, Floats
 from kipsk.kernels._base import JaxKernel, KernelFunction, in_float64, with_constant
 from kipsk.kernels._duals import DUALS
 from kipsk.kernels._products import DotProductFunction, Rows, rows
+
+# Lengths of rows are seen by the biases alone. They are drowned by features whose squares are so
+# many times theirs, which matters where one of so few dimensions is lost.
+_DROWNED = {1: 1e4, 2: 1e3}  # by the number of columns
 
 
 @register_dataclass
@@ -184,9 +194,15 @@ class _DotProductKernel(JaxKernel):
 
     _centre: Float64s | None = None
 
+    def precision(self, dtype: str) -> str:
+        """Return float64 where products are taken about the mean of the rows, else their dtype."""
+        return dtype if self._centre is None else "float64"
+
     def resolve(self, X: ArrayLike) -> JaxKernel:
         """Return the kernel with all that it takes from the reference rows X."""
-        centre = centre_of(np.asarray(X))
+        X = check_any_rows("X", X)
+        check_finite_rows("X", X[evenly(X)])
+        centre = centre_of(X)
         if centre is None and self._centre is None:
             return self
         kernel = type(self)(**self.get_params())
@@ -247,6 +263,28 @@ class FullyConnected(_DotProductKernel):
         self.b_std = b_std
         self.activation = activation
 
+    def doubt(self, X: Floats) -> str | None:
+        """Say that of few and large features the angle is seen, and hardly the length.
+
+        A network without biases is homogeneous: f(2 x) = 2 f(x). Of one column it learns two
+        numbers, the slopes at either side of zero.
+        """
+        n_features = X.shape[1]
+        if n_features not in _DROWNED or self.activation == "exp" or self.depth == 0:
+            return None
+        with np.errstate(over="ignore"):
+            square = float(np.mean(np.square(X[evenly(X)], dtype=np.float64)))
+        if self.w_std**2 * square <= _DROWNED[n_features] * self.b_std**2:
+            return None
+        if n_features > 1 and centre_of(X) is not None:
+            return None  # of rows that lie in one direction, lengths are seen as a plane is
+        seen = "their signs" if n_features == 1 else "their angles from zero"
+        return (
+            f"of rows of {n_features} columns, near {square**0.5:.3g}, {self!r} sees little but "
+            f"{seen}, because its biases are drowned. Put StandardScaler in front, in a Pipeline, "
+            "raise 'b_std', or take the kernel \"rbf\""
+        )
+
     def function(self) -> FullyConnectedFunction:
         """Return the kernel as a pure JAX function."""
         owner = type(self).__name__
@@ -270,12 +308,14 @@ class _LengthScaleKernel(JaxKernel):
 
     def resolve(self, X: ArrayLike) -> JaxKernel:
         """Return the kernel with ``length_scale="auto"`` replaced by X's median distance."""
+        X = check_any_rows("X", X)
+        check_finite_rows("X", X[evenly(X)])
         if not isinstance(self.length_scale, str):
             return super().resolve(X)
         check_option(
             type(self).__name__, "length_scale", self.length_scale, ("auto",), also=" or a number"
         )
-        kernel = type(self)(length_scale=median_distance(np.asarray(X), self._metric))
+        kernel = type(self)(length_scale=median_distance(X, self._metric))
         return kernel.resolve(X)
 
     def is_stationary(self) -> bool:

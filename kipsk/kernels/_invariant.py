@@ -13,9 +13,9 @@ from jax import Array
 from jax.tree_util import register_dataclass
 from numpy.typing import ArrayLike
 
-from kipsk._checks import refuse
+from kipsk._checks import check_any_rows, check_finite_rows, refuse
 from kipsk._jax import own_settings
-from kipsk._types import PyTree
+from kipsk._types import Floats, PyTree
 from kipsk.architectures._layers import checked_shape
 from kipsk.kernels._base import FeatureFunction, JaxKernel, KernelFunction
 from kipsk.kernels._infinite._convolutional import ConvolutionalFunction
@@ -188,6 +188,14 @@ class Invariant(JaxKernel):
         """Return the mean of the kernel that `kernel` predicts with."""
         return self._of(self._base().for_prediction())
 
+    def precision(self, dtype: str) -> str:
+        """Return that of the kernel inside."""
+        return self._base().precision(dtype)
+
+    def doubt(self, X: Floats) -> str | None:
+        """Return that of the kernel inside."""
+        return self._base().doubt(X)
+
     def resolve(self, X: ArrayLike) -> JaxKernel:
         """Return a kernel whose data-dependent parameters are set from the rows of X.
 
@@ -206,7 +214,9 @@ class Invariant(JaxKernel):
             If `transform` is not its own inverse on these rows, or does not keep the lengths and
             angles that the kernel depends on.
         """
-        some = np.asarray(X)[:16]
+        X = check_any_rows("X", X)
+        some = X[:16]
+        check_finite_rows("X", some)
         transform = self._transform()
         with own_settings():
             once = np.asarray(transform(jnp.asarray(some)))

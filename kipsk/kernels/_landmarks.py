@@ -15,12 +15,18 @@ from numpy.typing import ArrayLike
 from scipy.linalg import solve_triangular
 from sklearn.cluster import kmeans_plusplus
 
-from kipsk._checks import check_integer, check_option, check_rows, refuse
+from kipsk._checks import (
+    check_any_rows,
+    check_finite_rows,
+    check_integer,
+    check_option,
+    refuse,
+)
 from kipsk._closed_form import _cholesky
 from kipsk._closed_form._centre import centre_of
 from kipsk._closed_form._products import matmul
 from kipsk._jax import own_settings
-from kipsk._types import AnyArray, Float64s, Given
+from kipsk._types import AnyArray, Float64s, Floats, Given
 from kipsk.kernels._base import (
     FeatureFunction,
     JaxKernel,
@@ -145,6 +151,10 @@ class Landmarks(JaxKernel):
             raise not_known_yet("Landmarks", "landmarks", self.landmarks)
         return np.asarray(self.landmarks).nbytes + get_kernel(self.kernel).stored_bytes
 
+    def doubt(self, X: Floats) -> str | None:
+        """Return that of the kernel inside."""
+        return get_kernel(self.kernel).doubt(X)
+
     def resolve(self, X: ArrayLike) -> JaxKernel:
         """Return the kernel with the landmarks that it chose among the rows of X.
 
@@ -161,7 +171,7 @@ class Landmarks(JaxKernel):
         """
         if self._is_resolved and not isinstance(self.landmarks, str):
             return self
-        X = check_rows("X", X)
+        X = check_any_rows("X", X)
         if not isinstance(self.landmarks, str):
             _check_width(X.shape[1], _checked_landmarks(self.landmarks))
         base = get_kernel(self.kernel).resolve(X)
@@ -221,6 +231,7 @@ class Landmarks(JaxKernel):
         seed = check_integer("Landmarks", "random_state", self.random_state, minimum=0)
         rng = np.random.RandomState(seed)
         candidates = X[np.sort(rng.permutation(len(X))[: _CANDIDATES * n])]
+        check_finite_rows("X", candidates)
         n = min(n, len(candidates))
         match way:
             case "random":

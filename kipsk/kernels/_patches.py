@@ -13,6 +13,8 @@ _SAMPLE = 20_000
 MAX_IMAGES = 20_000
 # Added to the variances along all directions, in units of their mean, before these are evened out.
 _RELATIVE_RIDGE = 0.1
+# The least mean variance of patches whose filters are numbers of float32.
+_TINY = 1e-70
 
 
 def patch_filters(
@@ -37,10 +39,25 @@ def patch_filters(
     -------
     filters : ndarray of shape (size, size, C, n_filters)
         In float32.
+
+    Raises
+    ------
+    ValueError
+        If the patches do not differ, so that there is no S^-1/2.
     """
-    patches = _random_patches(images, layer, _SAMPLE, rng)
-    centred = patches - patches.mean(axis=0)
-    values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
+    with np.errstate(over="ignore", invalid="ignore"):  # reported just below
+        patches = _random_patches(images, layer, _SAMPLE, rng)
+        centred = patches - patches.mean(axis=0)
+        covariance = centred.T @ centred / len(centred)
+    variance = np.trace(covariance) / len(covariance)
+    if not (np.isfinite(covariance).all() and variance > _TINY):
+        raise ValueError(
+            "The 'filters' parameter of RandomFeatures must not be \"patches\" for images whose "
+            f"patches of {layer.size} x {layer.size} pixels do not differ or cannot be squared. "
+            f"Got patches whose mean variance is {variance:.3g}: scale the pixels, leave constant "
+            'images out, or set filters="normal".'
+        )
+    values, vectors = np.linalg.eigh(covariance)
     values = np.maximum(values, 0)
     inverse = (vectors / (values + _RELATIVE_RIDGE * values.mean())) @ vectors.T  # S^-1/2, twice
     chosen = _random_patches(images, layer, n_filters, rng) - patches.mean(axis=0)

@@ -14,7 +14,7 @@ from jax import Array
 from jax.tree_util import register_dataclass
 from numpy.typing import ArrayLike
 
-from kipsk._checks import check_integer, check_option, refuse
+from kipsk._checks import check_any_rows, check_finite_rows, check_integer, check_option, refuse
 from kipsk._jax import own_settings
 from kipsk._types import AnyArray
 from kipsk.architectures import Architecture, Conv, Dense, Shape, get_architecture
@@ -25,7 +25,6 @@ from kipsk.kernels._base import (
     PRNG,
     FeatureFunction,
     JaxKernel,
-    check_rows,
     not_known_yet,
     with_constant,
 )
@@ -277,7 +276,7 @@ class RandomFeatures(JaxKernel):
             return self
         architecture = get_architecture(self.architecture, owner="RandomFeatures")
         number, first = self._first_layer(architecture)
-        X = check_rows("X", X)
+        X = check_any_rows("X", X)
         shape = architecture.input_shape(X.shape[1], self.image_shape, owner="RandomFeatures")
         before = architecture.layers[:number]
         seen = shape  # by the first filters
@@ -292,7 +291,9 @@ class RandomFeatures(JaxKernel):
         width = check_integer("RandomFeatures", "width", self.width, minimum=1)
         seed = check_integer("RandomFeatures", "random_state", self.random_state, minimum=0)
         rng = np.random.RandomState(seed)
-        images = X[np.sort(rng.permutation(len(X))[:MAX_IMAGES])].reshape(-1, *shape)
+        images = X[np.sort(rng.permutation(len(X))[:MAX_IMAGES])]
+        check_finite_rows("X", images)
+        images = images.reshape(-1, *shape)
         if before:
             with own_settings():  # the same filters whether the user has float64 in JAX or not
                 images = np.asarray(through(before, images))
@@ -300,6 +301,10 @@ class RandomFeatures(JaxKernel):
         kernel = type(self)(**{**self.get_params(), "filters": filters})
         kernel.function()
         return kernel
+
+    def precision(self, dtype: str) -> str:
+        """Return float32, which features are in whatever the rows are."""
+        return "float32"
 
     @property
     def stored_bytes(self) -> int:

@@ -28,6 +28,7 @@ from kipsk._checks import (
 from kipsk._data._labels import class_targets, is_target_matrix
 from kipsk._descent._schedule import is_transformation, learning_rates
 from kipsk._estimators._one_hot import OneHotClassifierMixin
+from kipsk._estimators._rounding import what_scaling_mends
 from kipsk._jax import own_settings
 from kipsk._types import AnyArray, Float64s, Floats, Given, MatrixLike
 from kipsk._warn import warn
@@ -37,10 +38,18 @@ from kipsk.augment import Augmentation
 from kipsk.augment._apply import check as check_augmentation
 from kipsk.augment._augmentations import get_augmentation
 from kipsk.networks import _training
-from kipsk.networks._ensemble import mean_losses, train_each, what_went_wrong
+from kipsk.networks._ensemble import (
+    loss_of_nothing,
+    mean_losses,
+    train_each,
+    what_went_wrong,
+)
 from kipsk.networks._prediction import outputs_of_each, together
 from kipsk.networks._rates import ADAM_RATES, sgd_rate
 from kipsk.networks._training import Data, Problem, Schedule
+
+# The share of the loss of predicting nothing above which a network has learned next to nothing.
+_LITTLE = 0.8
 
 
 def _has_probabilities(estimator: FiniteNetworkClassifier) -> bool:
@@ -297,6 +306,7 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         publish([one.params for one in trained])
         self.loss_curve_ = mean_losses(trained)
         self.n_iter_ = len(self.loss_curve_)
+        self._warn_of_features(X, loss_of_nothing(problem, data))
         return self
 
     def _publish(
@@ -431,6 +441,21 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
                 problem, params, start, data, self.l2, self.momentum, is_full_batch
             )
         return learning_rates(self.schedule, self.learning_rate_, self.max_iter)
+
+    def _warn_of_features(self, X: Floats, of_nothing: float) -> None:
+        """Warn if a network on rows that are not standardised has learned next to nothing."""
+        first, last = map(float, self.loss_curve_[[0, -1]])
+        if not _LITTLE * of_nothing < last <= max(first, of_nothing):
+            return  # it has learned, or has diverged, which another warning says
+        what = what_scaling_mends(X)
+        if what is not None:
+            warn(
+                f"{type(self).__name__} has learned next to nothing in {self.n_iter_} steps: its "
+                f"loss went from {first:.3g} to {last:.3g}, where predicting nothing has "
+                f"{of_nothing:.3g}. The features of X {what}: put StandardScaler in front, in a "
+                "Pipeline.",
+                ConvergenceWarning,
+            )
 
     def _warn_of_failures(self, what: str | None) -> None:
         if what is None:

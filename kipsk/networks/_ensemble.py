@@ -107,10 +107,16 @@ def what_went_wrong(
             f"stopped after {n_steps} of {max_iter} steps ({n_failed} of {len(trained)} networks): "
             "its loss was no longer finite"
         )
-    is_mse = problem.loss == "mse"
-    of_nothing = np.mean(np.square(data.y)) / 2 if is_mse else math.log(len(data.y[0]))
+    of_nothing = loss_of_nothing(problem, data)
     worst = max(trained, key=lambda one: one.losses[-1] / one.losses[0])
     first, last = worst.losses[[0, -1]]
     if last > 1.1 * max(first, of_nothing):
         return f"diverged: its loss went from {first:.3g} to {last:.3g}"
     return None
+
+
+def loss_of_nothing(problem: Problem, data: Data) -> float:
+    """Return the loss of a network that predicts zero, or that all classes are as likely."""
+    if problem.loss == "mse":
+        return float(np.mean(np.square(data.y))) / 2
+    return math.log(len(data.y[0]))

@@ -187,6 +187,15 @@ def test_without_file_and_network_says_where_it_looked(tmp_path, monkeypatch):
     assert "no network" in message and "data_home" in message
 
 
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK"], ids=["empty", "text", "cut"])
+def test_a_damaged_file_is_told_of(content, tmp_path):
+    (tmp_path / "mnist.npz").write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"mnist\.npz is damaged or no \.npz file of arrays .*fetch"
+    ):
+        load_images("mnist", data_home=tmp_path)
+
+
 def test_default_folder_is_that_of_scikit_learn(tmp_path, monkeypatch):
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
     np.savez(tmp_path / "mnist.npz", x_train=np.zeros(3))

@@ -9,7 +9,7 @@ from numpy.testing import assert_array_equal
 from sklearn.exceptions import FitFailedWarning
 from sklearn.preprocessing import StandardScaler
 
-from kipsk.evaluation import compare, summary
+from kipsk.evaluation import _results_file, compare, summary
 
 from ._stubs import FITS, KILL, NN, Model, Sample, counted, same
 
@@ -200,3 +200,83 @@ def test_a_folder_that_is_not_there_is_told_before_the_first_fit(blobs, tmp_path
     with pytest.raises(FileNotFoundError):
         counted(tmp_path / "nowhere" / "r.csv", blobs)
     assert not FITS
+
+
+class Disk:
+    """A file on a disk that has room for so many bytes more; the rest is not written."""
+
+    def __init__(self, file, room):
+        self.file, self.room = file, room
+
+    def write(self, content):
+        if not self.room:
+            raise OSError(28, "No space left on device")
+        return self.file.write(content[: self.room])
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.file.close()
+
+
+@pytest.mark.parametrize("room", [0, 1, 40])
+def test_a_disk_that_is_full_for_a_while(room, blobs, tmp_path, monkeypatch):
+    """Oracle: the file of a run that ended; a line that there was half room for is taken back."""
+    path = tmp_path / "results.csv"
+    whole = counted(path, blobs)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:3]))
+
+    def opened(file, mode, buffering=-1):
+        return (
+            Disk(open(file, mode, buffering), room) if mode == "ab" else open(file, mode, buffering)
+        )
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_results_file, "open", opened, raising=False)
+        with pytest.raises(OSError, match="No space left on device"):
+            counted(path, blobs)
+    assert path.read_bytes() == b"".join(lines[:3])
+    same(counted(path, blobs), whole)
+
+
+@pytest.mark.parametrize("fingerprint", [b"", b"data=0", b"a b c d e", b"=cmd()"])
+def test_rows_that_do_not_say_what_was_compared_are_refused(fingerprint, blobs, tmp_path):
+    """An empty fingerprint differs in nothing from any other."""
+    path = tmp_path / "results.csv"
+    counted(path, blobs)
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[2] = lines[2].rpartition(b",")[0] + b"," + fingerprint + b"\n"
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(ValueError, match=r"does not say what was compared\. Delete it"):
+        counted(path, blobs)
+    assert path.read_bytes() == b"".join(lines)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"a" * 200_000 + b"\n",
+        b"a,one,2,0,0,4,hard,0.5,0,0,," + b"9" * 200_000 + b"\n",
+        b"a,one," + b"9" * 5000 + b",0,0,4,hard,0.5,0,0,,x\n",
+        b'"a,one\n',
+        b"a,one,2,0,0,4,hard,high,0,0,,x\n",
+        b"\xff\xfe,one,2,0,0,4,hard,0.5,0,0,,x\n",
+        b"\x00" * 100 + b"\n",
+    ],
+    ids=["one field", "long field", "long number", "open quote", "word", "no UTF-8", "zeros"],
+)
+def test_lines_that_are_no_rows(line, blobs, tmp_path):
+    path = tmp_path / "results.csv"
+    counted(path, blobs)
+    content = path.read_bytes() + line
+    path.write_bytes(content)
+    number = content.count(b"\n")
+    with pytest.raises(ValueError, match=f"line {number} is damaged") as raised:
+        counted(path, blobs)
+    assert len(str(raised.value)) < 1000
+    assert path.read_bytes() == content

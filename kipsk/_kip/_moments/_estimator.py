@@ -19,7 +19,12 @@ from kipsk._data._numbers import RealCoding
 from kipsk._distil._all_rows import positive_part
 from kipsk._distil._moments import Sums
 from kipsk._kip._moments import _file
-from kipsk._kip._moments._kernel import given_kernel, kernel_without_rows, resolved_kernel
+from kipsk._kip._moments._kernel import (
+    given_kernel,
+    kernel_without_rows,
+    resolved_kernel,
+    warn_of_first_rows,
+)
 from kipsk._kip._moments._matching import check_left, check_noise, check_same, description_of
 from kipsk._kip._moments._pass import summed
 from kipsk._kip._moments._rows import Rows, classes_of, targets_of, weights
@@ -215,7 +220,11 @@ class Moments(BaseEstimator):
             in memory, or for rows and labels that are not like those before. The moments then stay
             as they were.
         """
-        return self._become(copy.copy(self)._with_rows(X, y, sample_weight))
+        is_first = not hasattr(self, "_sums")
+        self._become(copy.copy(self)._with_rows(X, y, sample_weight))
+        if is_first:
+            warn_of_first_rows(self)
+        return self
 
     def _with_rows(self, X: MatrixLike, y: MatrixLike, sample_weight: ArrayLike | None) -> Self:
         is_first = not hasattr(self, "_sums")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kipsk._distil._moments import Sums
-from kipsk._storage._files import DAMAGED, write_atomically
+from kipsk._storage._files import DAMAGED, read_arrays, read_json, write_atomically
 from kipsk._types import AnyArray, Estimator
 
 _FORMAT = "kipsk moments 1"
@@ -60,23 +60,47 @@ def write(moments: Estimator, path: str | os.PathLike[str]) -> None:
 def read(path: str | os.PathLike[str]) -> Stored:
     """Return what a file holds; raise ValueError for one that is damaged. See `Moments.load`."""
     try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        facts = dict(json.loads(str(arrays["facts"])))
+        arrays = read_arrays(path)
+        facts = read_json(arrays["facts"])
         if facts["format"] != _FORMAT:
             raise ValueError(f"its format is {facts['format']!r}")
-        stored = {name: arrays[f"sum {name}"] for name in Sums._fields}
+        sums = _checked({name: arrays[f"sum {name}"] for name in Sums._fields})
+        is_1d, n_features = bool(facts["is_1d"]), int(facts["n_features_in"])
+        names, classes = arrays.get("feature_names"), arrays.get("classes")
+        _check_names(names, classes, n_features, len(sums.y))
     except DAMAGED as error:
         raise ValueError(
             f"The file {os.fspath(path)!r} is damaged or holds no moments "
             f"({type(error).__name__}: {error}). It must be what Moments.save wrote."
         ) from error
+    return Stored(sums, facts, is_1d, n_features, names, classes)
+
+
+def _checked(stored: dict[str, AnyArray]) -> Sums:
+    """Return sums whose shapes and signs are those of some rows, or of a private release."""
+    if any(array.dtype != np.float64 for array in stored.values()):
+        raise ValueError("its sums are not float64")
     scalars = {name: float(stored[name]) for name in ("n_rows", "weight", "noise")}
-    return Stored(
-        Sums(**{**stored, **scalars}),
-        facts,
-        bool(facts["is_1d"]),
-        int(facts["n_features_in"]),
-        arrays.get("feature_names"),
-        arrays.get("classes"),
-    )
+    fields: dict[str, Any] = {**stored, **scalars}
+    sums = Sums(**fields)
+    p, k, d = len(sums.H), len(sums.y), len(sums.x)
+    shapes = {"H": (p, p), "C": (p, k), "phi": (p,), "y": (k,), "y_squares": (k,)}
+    shapes |= {"x": (d,), "x_squares": (d,)}
+    wrong = [name for name, shape in shapes.items() if stored[name].shape != shape]
+    if wrong or not (p and k):
+        raise ValueError(f"its sums have shapes that do not belong together: {wrong}")
+    known = [name for name in shapes if not (sums.noise and name in ("x", "x_squares"))]
+    if not all(np.isfinite(stored[name]).all() for name in known):
+        raise ValueError("its sums are not finite")
+    if not (0 < sums.weight < np.inf and 0 < sums.n_rows < np.inf and 0 <= sums.noise < np.inf):
+        raise ValueError("its rows have no weight")
+    return sums
+
+
+def _check_names(
+    names: AnyArray | None, classes: AnyArray | None, n_features: int, n_outputs: int
+) -> None:
+    if names is not None and (names.shape != (n_features,) or names.dtype.kind != "U"):
+        raise ValueError(f"its feature_names are not {n_features} texts")
+    if classes is not None and classes.shape != (n_outputs,):
+        raise ValueError(f"its classes are not {n_outputs}")

@@ -8,6 +8,7 @@ from kipsk._kip._moments._matching import check_same, described_transformer
 from kipsk._kip._settings import Settings
 from kipsk._storage._describe import describe, fingerprint
 from kipsk._types import Estimator, Given
+from kipsk._warn import warn
 from kipsk.kernels._base import JaxKernel
 
 # The power of H in which fit_moments measures distances, unless something else is said.
@@ -35,6 +36,19 @@ def check_given(
             raise refuse(owner, "preprocess", rule, preprocess)
         check_like(given[0], one, "All moments")
     return given
+
+
+def warn_of_empty_classes(owner: str, moments: Moments) -> None:
+    """Warn of classes that no row had; private moments do not tell."""
+    if moments.classes is None or moments._sums.noise:
+        return
+    empty = moments.classes_[moments._sums.y <= 0].tolist()
+    if empty:
+        warn(
+            f"{owner}.fit_moments learns {len(empty)} of {len(moments.classes_)} classes from no "
+            f"rows at all, such as {empty[:5]}: it will hardly predict them. Add moments of rows "
+            "of these classes, or leave them out of the 'classes' of Moments."
+        )
 
 
 def check_like(first: Moments, other: Moments, what: str) -> None:

@@ -6,6 +6,7 @@ from kipsk._checks import refuse
 from kipsk._kip._moments._rows import Rows
 from kipsk._kip._objectives import MAX_BYTES
 from kipsk._types import Estimator
+from kipsk._warn import warn
 from kipsk.kernels._base import JaxKernel
 from kipsk.kernels._registry import of_images
 
@@ -37,6 +38,20 @@ def resolved_kernel(moments: Estimator, rows: Rows) -> JaxKernel:
             f"{MAX_BYTES / 2**30:.0f}: lower the kernel's width, n_networks or n_components."
         )
     return kernel
+
+
+def warn_of_first_rows(moments: Estimator) -> None:
+    """Warn if a kernel's parameters were taken from first rows that lack a class."""
+    if moments.classes is None or _error_without_rows(given_kernel(moments)) is None:
+        return
+    lacking = moments.classes_[moments._sums.y <= 0].tolist()
+    if lacking:
+        warn(
+            f"Moments.partial_fit took what {moments.kernel!r} leaves open from its first rows, "
+            f"which have none of {len(lacking)} of {len(moments.classes_)} classes, such as "
+            f"{lacking[:5]}: the kernel may see little of them. Shuffle the rows, or pass a kernel "
+            "that was resolved with rows of all classes, kernel.resolve(X)."
+        )
 
 
 def kernel_without_rows(moments: Estimator) -> JaxKernel:

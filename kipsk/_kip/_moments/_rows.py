@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.sparse import issparse
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -11,7 +14,7 @@ from kipsk._checks import check_labels, check_not_images, check_option, refuse
 from kipsk._data._classes import known_codes
 from kipsk._data._containers import is_frame, rows_like
 from kipsk._data._labels import encode
-from kipsk._estimators._rounding import warn_of_rounding
+from kipsk._estimators._rounding import warn_of_outliers, warn_of_rounding
 from kipsk._kip._preprocess import transformed
 from kipsk._types import AnyArray, Estimator, Float64s, Floats, Ints, MatrixLike
 
@@ -25,6 +28,8 @@ class Rows:
     def __init__(self, moments: Estimator, X: MatrixLike, is_first: bool) -> None:
         check_not_images("X", X)
         check_option("Moments", "dtype", moments.dtype, ("float32", "float64"))
+        if issparse(X):
+            check_array(X, estimator=moments)  # says that X must be dense
         if not (hasattr(X, "shape") and (hasattr(X, "dtype") or is_frame(X))):
             X = check_array(X, dtype=None, ensure_all_finite=False, estimator=moments)
         self._X, self._moments = X, moments
@@ -38,6 +43,8 @@ class Rows:
             names = getattr(moments, "feature_names_in_", None)
             part = validate_data(moments, given, dtype=moments.dtype, reset=False)
             warn_of_rounding("Moments", given, part, names)
+            if moments.augment is None and moments.epsilon is None:
+                warn_of_outliers("Moments", self.transformed(part))
         self.n_seen = self.seen(1).shape[1]
         width = self.n_seen if self._is_transformed else moments.n_features_in_
         self.shape = (X.shape[0], width)
@@ -110,7 +117,13 @@ def targets_of(moments: Estimator, y: MatrixLike) -> tuple[Floats | UnitVectors,
 
 def classes_of(moments: Estimator) -> AnyArray:
     """Return the sorted classes that the parameters name."""
-    return encode("Moments", np.asarray(list(moments.classes)))[0]
+    given = moments.classes
+    classes = None if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    if classes is None or any(np.ndim(one) for one in classes):
+        rule = "None, or a list of all class labels that will ever come, such as range(10)"
+        raise refuse("Moments", "classes", rule, given)
+    check_labels(classes)
+    return encode("Moments", np.asarray(classes))[0]
 
 
 def weights(sample_weight: ArrayLike | None, n: int) -> Float64s:
