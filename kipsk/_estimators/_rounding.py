@@ -18,6 +18,12 @@ _BLURRED = 0.01
 _OUTWEIGHS = 100
 _FEWEST = 10
 
+# How many times the range of another column is too many, in tables of so few columns.
+_UNLIKE, _MOST_COLUMNS = 1e4, 100
+
+# How many roots of eps the entries of a kernel matrix have to differ by, of their size.
+_ALIKE = 4
+
 # Entries that are drowned by a network's biases, and such that drown these.
 _TINY, _HUGE = 0.02, 100
 
@@ -73,9 +79,32 @@ def warn_of_kernel(owner: str, kernel: JaxKernel, X: Floats) -> None:
     kernel : JaxKernel
     X : ndarray of shape (n, n_features)
     """
-    doubt = kernel.doubt(X)
+    doubt = kernel.doubt(X) or _doubt_of_scales(X)
     if doubt is not None:
         warn(f"{owner} may learn little of X: {doubt}.")
+
+
+def _doubt_of_scales(X: Floats) -> str | None:
+    """Say that most entries of some columns of a table are far more alike than those of others.
+
+    Images are left out: the pixels in their corners may differ in one of a thousand.
+    """
+    if X.shape[1] > _MOST_COLUMNS:
+        return None
+    low, high = np.quantile(X[evenly(X)].astype(np.float64), [0.05, 0.95], axis=0)
+    with np.errstate(over="ignore"):
+        ranges = high - low  # without outliers, which another warning is for
+    varying = np.flatnonzero(ranges > 0)
+    if not len(varying):
+        return None
+    least, most = (int(varying[pick(ranges[varying])]) for pick in (np.argmin, np.argmax))
+    if ranges[most] <= _UNLIKE * ranges[least]:
+        return None
+    return (
+        f"its columns are of very different scale, most entries of column {most} lie within "
+        f"{ranges[most]:.3g} and those of column {least} within {ranges[least]:.3g}, so that the "
+        "smaller ones are hardly seen. Put StandardScaler in front, in a Pipeline"
+    )
 
 
 def warn_of_alike(owner: str, kernel: JaxKernel, K: Float64s, dtype: str) -> None:
@@ -99,7 +128,7 @@ def warn_of_alike(owner: str, kernel: JaxKernel, K: Float64s, dtype: str) -> Non
     if not largest:
         return
     spread = float((K.max() - K.min()) / largest)
-    if spread > np.finfo(kernel.precision(dtype)).eps ** 0.5:
+    if spread > _ALIKE * np.finfo(kernel.precision(dtype)).eps ** 0.5:
         return
     warn(
         f"{owner} can hardly tell rows apart: under the kernel {kernel!r} all pairs of them are "

@@ -298,7 +298,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         """Take all steps and publish what they led to."""
         settings = run.settings
         history = _run.descend(problem, batches, settings.steps.rates, watch, saved)
-        message = diagnose(history, problem, batches, settings)
+        message = diagnose(history, problem, batches, settings, run.data.X)
         if message:
             warn(f"{settings.owner} {message}", ConvergenceWarning)
         self._publish_run(run, history.params)

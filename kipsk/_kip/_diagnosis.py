@@ -8,16 +8,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from kipsk._closed_form._centre import centre_of
 from kipsk._closed_form._quadratic import Quadratic
 from kipsk._descent import _step
 from kipsk._distil._history import History
-from kipsk._distil._objective import LOSSES, Batch
+from kipsk._distil._objective import LOSSES, Batch, mse
 from kipsk._distil._problem import Problem
 from kipsk._kip._settings import Settings
+from kipsk._types import Floats
+
+# The share of the loss of predicting nothing above which a run has learned next to nothing.
+_LITTLE = 0.8
 
 
 def diagnose(
-    history: History, problem: Problem, batches: Sequence[Batch], settings: Settings
+    history: History, problem: Problem, batches: Sequence[Batch], settings: Settings, X: Floats
 ) -> str | None:
     """Return what went wrong in a run, in words for its user; None if nothing did.
 
@@ -28,6 +33,8 @@ def diagnose(
     batches : sequence of Targets or of Quadratic
         What the steps of the run saw.
     settings : Settings
+    X : ndarray of shape (n, n_features)
+        The rows as the kernel sees them; none where moments stand for them.
 
     Raises
     ------
@@ -50,7 +57,7 @@ def diagnose(
         )
     diverged = _diverged(history, problem, batches, settings)
     if not (history.failed or diverged):
-        return None
+        return _unlearned(history, batches, settings, X)
     what = diverged or ""
     if history.failed:
         what = f"stopped after {done} of {n_steps} steps: its loss was no longer finite"
@@ -75,6 +82,23 @@ def _diverged(
         first = max([first, *_losses_at_start(problem, batches)])
         diverged = last > limit(first, y_t)
     return f"diverged: its loss went from {first:.3g} to {last:.3g}" if diverged else None
+
+
+def _unlearned(
+    history: History, batches: Sequence[Batch], settings: Settings, X: Floats
+) -> str | None:
+    """Say that rows far from zero taught nothing, if the loss is nearly that of predicting zero."""
+    if settings.goal.loss != "mse" or not len(X) or centre_of(X) is None:
+        return None
+    first, last = map(float, history.loss_curve()[[0, -1]])
+    of_nothing = float(mse(0.0, _targets_of(batches[0])))
+    if last <= _LITTLE * of_nothing:
+        return None
+    return (
+        f"has learned next to nothing in {history.n_steps} steps: its loss went from {first:.3g} "
+        f"to {last:.3g}, where predicting nothing has {of_nothing:.3g}. The features of X are far "
+        "from zero, in units of their deviation: put StandardScaler in front, in a Pipeline."
+    )
 
 
 def _targets_of(batch: Batch) -> Array:

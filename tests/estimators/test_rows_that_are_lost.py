@@ -18,6 +18,7 @@ from kipsk import (
     KernelRidgeNTK,
     KernelRidgeNTKClassifier,
     KIPDistiller,
+    KIPRegressor,
     LabelSolver,
     Moments,
     RegularizedZCA,
@@ -107,6 +108,31 @@ def test_lengths_that_biases_do_not_show():
         KernelRidgeNTKClassifier(FullyConnected(b_std=5.0)).fit(10 * rows, labels)
         KernelRidgeNTKClassifier("rbf").fit(10 * rows, labels)
         LabelSolver(Landmarks("rbf", 20), ipc=4, random_state=0).fit(10 * rows, labels)
+
+
+def test_columns_of_very_different_scale():
+    rows = X * [1e-5, 1.0, 1.0, 1.0]
+    message = r"X: its columns are of very different scale.* column 0 within \d\.\d+e-05"
+    for model in MODELS.values():
+        with pytest.warns(UserWarning, match=message):
+            model.fit(rows, Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        KernelRidgeNTKClassifier().fit(X * [1e-3, 1.0, 1.0, 0.0], Y)
+        pixels = np.tile(X, 30) * np.r_[1e-5, np.ones(119)]
+        KernelRidgeNTKClassifier().fit(pixels, Y)
+
+
+def test_a_regressor_that_learns_nothing():
+    """The one column that varies is drowned by the others."""
+    rows = np.column_stack([np.full((24, 4), 1e7), np.arange(24.0), np.arange(24.0) % 2])
+    model = KIPRegressor(n_support=6, max_iter=20, random_state=0)
+    with pytest.warns(UserWarning, match="KIPRegressor has learned next to nothing in 20 steps"):
+        score = model.fit(rows, Y % 2).score(rows, Y % 2)
+    assert score < 0.3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(StandardScaler().fit_transform(rows), Y % 2)
 
 
 def test_a_mean_that_the_ridge_takes_from():

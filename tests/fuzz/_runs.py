@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
+from sklearn.preprocessing import StandardScaler
 
 from kipsk import (
     KernelRidgeNTK,
@@ -25,14 +26,38 @@ from ._oracle import check_finite
 
 FEW_STEPS = {"max_iter": 3, "random_state": 0}
 
+
+class Streamed(KIPDistiller):
+    """A distiller that gets all rows by `partial_fit`."""
+
+    def fit(self, X: Any, y: Any) -> Any:
+        return self.partial_fit(X, y, classes=labels_of(y))
+
+
+def labels_of(y: Any) -> list[Any]:
+    """Return the different labels, in any order; none of what is no list of them."""
+    return list(dict.fromkeys([] if np.ndim(y) == 0 else np.asarray(y).ravel().tolist()))
+
+
 #: By name the estimators; each is made anew for each case.
 CLASSIFIERS: dict[str, Callable[[], Any]] = {
     "KIPDistiller": lambda: KIPDistiller(ipc=1, **FEW_STEPS),
     "KIPDistiller, rbf": lambda: KIPDistiller("rbf", ipc=1, **FEW_STEPS),
+    "KIPDistiller, solved": lambda: KIPDistiller(
+        "laplace", ipc=1, labels="solved", dtype="float64", **FEW_STEPS
+    ),
+    "KIPDistiller, platt": lambda: KIPDistiller(
+        ipc=1, loss="platt", preprocess=StandardScaler(), **FEW_STEPS
+    ),
+    "KIPDistiller, all rows": lambda: KIPDistiller(
+        Landmarks("rbf", 8), ipc=1, batch_size="all", **FEW_STEPS
+    ),
+    "KIPDistiller, streamed": lambda: Streamed(ipc=1, batch_size=12, random_state=0),
     "LabelSolver": lambda: LabelSolver(ipc=2, random_state=0),
+    "LabelSolver, rbf": lambda: LabelSolver("rbf", ipc=2, support="kmeans", random_state=0),
     "KernelRidgeNTKClassifier": lambda: KernelRidgeNTKClassifier(),
     "FiniteNetworkClassifier": lambda: FiniteNetworkClassifier(
-        width=8, max_iter=100, random_state=0
+        width=16, max_iter=200, random_state=0
     ),
 }
 REGRESSORS: dict[str, Callable[[], Any]] = {
@@ -41,7 +66,16 @@ REGRESSORS: dict[str, Callable[[], Any]] = {
 }
 SAMPLERS: dict[str, Callable[[], Any]] = {
     f"CoresetSampler, {method}": lambda method=method: CoresetSampler(method, ipc=1, random_state=0)
-    for method in ("random", "herding", "k_center", "k_means", "rp_cholesky")
+    for method in (
+        "random",
+        "herding",
+        "kernel_herding",
+        "k_center",
+        "k_means",
+        "k_medoids",
+        "agglomerative",
+        "rp_cholesky",
+    )
 }
 OTHERS: dict[str, Callable[[], Any]] = {
     "RegularizedZCA": lambda: RegularizedZCA(),
@@ -99,8 +133,7 @@ def whiten(zca: RegularizedZCA, X: Any) -> None:
 
 def collect(moments: Moments, X: Any, y: Any) -> None:
     """Collect moments in two chunks, and learn from them."""
-    labels = [] if np.ndim(y) == 0 else np.asarray(y).ravel().tolist()
-    classes = list(dict.fromkeys(labels))
+    classes = labels_of(y)
     moments.set_params(classes=classes).fit(X, y)
     p = len(moments.kernel_.landmarks)
     check_finite("H_", moments.H_, (p, p))
