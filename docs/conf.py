@@ -1,4 +1,4 @@
-"""How Sphinx builds the documentation: see docs/architecture.md for the command."""
+"""How Sphinx builds the documentation: see docs/contributing.md for the command."""
 
 import sys
 from pathlib import Path
@@ -101,12 +101,13 @@ sphinx_gallery_conf = {
 highlight_language = "none"  # indented blocks are formulas; doctests and fences name their language
 
 html_theme = "pydata_sphinx_theme"
-html_title = "kipsk"
+html_title = f"kipsk {release}"
 html_static_path = ["_static"]
 html_css_files = ["kipsk.css"]
 html_copy_source = False
 html_show_sourcelink = False
-html_sidebars = {"index": [], "results": [], "results/*": [], "architecture": []}
+WITHOUT_SIDEBAR = ("index", "results", "results/*", "contributing", "architecture")
+html_sidebars = {name: [] for name in WITHOUT_SIDEBAR}
 html_theme_options = {
     "navbar_align": "left",
     "navbar_end": ["theme-switcher"],

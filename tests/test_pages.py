@@ -19,6 +19,9 @@ PAGES = {
         for name in (
             "index",
             "start",
+            "choosing",
+            "faq",
+            "security",
             "kernels",
             "images",
             "tables",
@@ -75,17 +78,6 @@ def anchors_of(page):
     }
 
 
-def digits():
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    X, y = load_digits(return_X_y=True)
-    X_train, X_test, y_train, y_test = train_test_split(
-        X, y, test_size=0.3, random_state=0, stratify=y
-    )
-    return {"X_train": X_train, "X_test": X_test, "y_train": y_train, "y_test": y_test}
-
-
 def photographs():
     from PIL import Image
 
@@ -122,7 +114,7 @@ def files():
     return {"y": np.tile(np.arange(5), 100)}
 
 
-GIVEN = {"index": digits, "start": photographs, "tables": table, "long_runs": files}
+GIVEN = {"start": photographs, "tables": table, "long_runs": files}
 
 
 def test_every_block_of_python_is_found():
@@ -154,6 +146,14 @@ def test_links_lead_to_headings_of_files(name):
         if {"api", "gallery"}.isdisjoint(page.relative_to(ROOT).parts):
             assert page.exists(), path
             assert not anchor or anchor in anchors_of(page), f"{path}#{anchor}"
+
+
+@pytest.mark.parametrize("name", ["index", "versions"])
+def test_pages_name_the_version(name):
+    from kipsk import __version__
+
+    text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    assert re.search(rf"ersion {re.escape(__version__)}(?!\.?\w)", text)
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ FLIPPED = ("cifar10", "cifar100")
 HELD_OUT = 5000
 STEPS = {1: 1000, 10: 150, 50: 80}
 REGS = {1: 0.1}  # else 0.01
-PLATT = {"platt_steps": 200, "platt_rate": 0.01}  # of "finish"
+PLATT = {"platt_steps": 200, "platt_rate": 0.003}  # of "finish"
 CACHED = {"rate": 0.05, "batch": 500}
 
 

@@ -136,8 +136,8 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
     Warnings and errors of a run are those of `KIPDistiller`.
 
     On a few hundred noisy rows learned rows fit the noise of y, unless it is taken away before: see
-    `targets`. On thousands of rows ``labels="solved"`` or ``kernel="rbf"`` may be better than the defaults
-    (:doc:`/results` has figures).
+    `targets`. On thousands of rows ``labels="solved"`` or ``kernel="rbf"`` may be better than the
+    defaults (:doc:`/results` has figures).
 
     Examples
     --------
