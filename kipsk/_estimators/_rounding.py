@@ -21,6 +21,9 @@ _FEWEST = 10
 # How many times the range of another column is too many, in tables of so few columns.
 _UNLIKE, _MOST_COLUMNS = 1e4, 100
 
+# What rounding in float64 leaves of a column that is zero, of the largest range.
+_LEFT = 1e-13
+
 # How many roots of eps the entries of a kernel matrix have to differ by, of their size.
 _ALIKE = 4
 
@@ -94,7 +97,8 @@ def _doubt_of_scales(X: Floats) -> str | None:
     low, high = np.quantile(X[evenly(X)].astype(np.float64), [0.05, 0.95], axis=0)
     with np.errstate(over="ignore"):
         ranges = high - low  # without outliers, which another warning is for
-    varying = np.flatnonzero(ranges > 0)
+    # What rounding leaves of a column that a transformer has emptied is no column.
+    varying = np.flatnonzero(ranges > _LEFT * ranges.max())
     if not len(varying):
         return None
     least, most = (int(varying[pick(ranges[varying])]) for pick in (np.argmin, np.argmax))
