@@ -82,7 +82,7 @@ def warn_of_kernel(owner: str, kernel: JaxKernel, X: Floats) -> None:
     kernel : JaxKernel
     X : ndarray of shape (n, n_features)
     """
-    doubt = kernel.doubt(X) or _doubt_of_scales(X)
+    doubt = kernel._doubt(X) or _doubt_of_scales(X)
     if doubt is not None:
         warn(f"{owner} may learn little of X: {doubt}.")
 
@@ -132,7 +132,7 @@ def warn_of_alike(owner: str, kernel: JaxKernel, K: Float64s, dtype: str) -> Non
     if not largest:
         return
     spread = float((K.max() - K.min()) / largest)
-    if spread > _ALIKE * np.finfo(kernel.precision(dtype)).eps ** 0.5:
+    if spread > _ALIKE * np.finfo(kernel._precision(dtype)).eps ** 0.5:
         return
     warn(
         f"{owner} can hardly tell rows apart: under the kernel {kernel!r} all pairs of them are "

@@ -222,7 +222,7 @@ class JaxKernel(Kernel):
         """Return the kernel to predict with: this one, or a larger and fixed sample of networks."""
         return self
 
-    def precision(self, dtype: str) -> str:
+    def _precision(self, dtype: str) -> str:
         """Return the dtype that angles between rows of a dtype are computed in.
 
         Parameters
@@ -237,7 +237,7 @@ class JaxKernel(Kernel):
         """
         return dtype
 
-    def doubt(self, X: Floats) -> str | None:
+    def _doubt(self, X: Floats) -> str | None:
         """Return why this kernel may be the wrong one for some rows, in words for their owner.
 
         Parameters

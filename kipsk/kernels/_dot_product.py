@@ -194,7 +194,7 @@ class _DotProductKernel(JaxKernel):
 
     _centre: Float64s | None = None
 
-    def precision(self, dtype: str) -> str:
+    def _precision(self, dtype: str) -> str:
         """Return float64 where products are taken about the mean of the rows, else their dtype."""
         return dtype if self._centre is None else "float64"
 
@@ -263,7 +263,7 @@ class FullyConnected(_DotProductKernel):
         self.b_std = b_std
         self.activation = activation
 
-    def doubt(self, X: Floats) -> str | None:
+    def _doubt(self, X: Floats) -> str | None:
         """Say that of few and large features the angle is seen, and hardly the length.
 
         A network without biases is homogeneous: f(2 x) = 2 f(x). Of one column it learns two

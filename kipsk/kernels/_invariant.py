@@ -188,13 +188,13 @@ class Invariant(JaxKernel):
         """Return the mean of the kernel that `kernel` predicts with."""
         return self._of(self._base().for_prediction())
 
-    def precision(self, dtype: str) -> str:
+    def _precision(self, dtype: str) -> str:
         """Return that of the kernel inside."""
-        return self._base().precision(dtype)
+        return self._base()._precision(dtype)
 
-    def doubt(self, X: Floats) -> str | None:
+    def _doubt(self, X: Floats) -> str | None:
         """Return that of the kernel inside."""
-        return self._base().doubt(X)
+        return self._base()._doubt(X)
 
     def resolve(self, X: ArrayLike) -> JaxKernel:
         """Return a kernel whose data-dependent parameters are set from the rows of X.

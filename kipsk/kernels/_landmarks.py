@@ -151,9 +151,9 @@ class Landmarks(JaxKernel):
             raise not_known_yet("Landmarks", "landmarks", self.landmarks)
         return np.asarray(self.landmarks).nbytes + get_kernel(self.kernel).stored_bytes
 
-    def doubt(self, X: Floats) -> str | None:
+    def _doubt(self, X: Floats) -> str | None:
         """Return that of the kernel inside."""
-        return get_kernel(self.kernel).doubt(X)
+        return get_kernel(self.kernel)._doubt(X)
 
     def resolve(self, X: ArrayLike) -> JaxKernel:
         """Return the kernel with the landmarks that it chose among the rows of X.

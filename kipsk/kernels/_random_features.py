@@ -302,7 +302,7 @@ class RandomFeatures(JaxKernel):
         kernel.function()
         return kernel
 
-    def precision(self, dtype: str) -> str:
+    def _precision(self, dtype: str) -> str:
         """Return float32, which features are in whatever the rows are."""
         return "float32"
 
