@@ -88,7 +88,7 @@ def warn_of_kernel(owner: str, kernel: JaxKernel, X: Floats) -> None:
 
 
 def _doubt_of_scales(X: Floats) -> str | None:
-    """Say that most entries of some columns of a table are far more alike than those of others.
+    """Say that most entries of half of the columns are far more alike than those of another.
 
     Images are left out: the pixels in their corners may differ in one of a thousand.
     """
@@ -101,12 +101,14 @@ def _doubt_of_scales(X: Floats) -> str | None:
     varying = np.flatnonzero(ranges > _LEFT * ranges.max())
     if not len(varying):
         return None
-    least, most = (int(varying[pick(ranges[varying])]) for pick in (np.argmin, np.argmax))
-    if ranges[most] <= _UNLIKE * ranges[least]:
+    ordered = varying[np.argsort(ranges[varying])]
+    # The last components of PCA are small, too, but most are not: half of the columns have to be.
+    middle, most = int(ordered[(len(ordered) - 1) // 2]), int(ordered[-1])
+    if ranges[most] <= _UNLIKE * ranges[middle]:
         return None
     return (
         f"its columns are of very different scale, most entries of column {most} lie within "
-        f"{ranges[most]:.3g} and those of column {least} within {ranges[least]:.3g}, so that the "
+        f"{ranges[most]:.3g} and those of column {middle} within {ranges[middle]:.3g}, so that the "
         "smaller ones are hardly seen. Put StandardScaler in front, in a Pipeline"
     )
 

@@ -111,15 +111,17 @@ def test_lengths_that_biases_do_not_show():
 
 
 def test_columns_of_very_different_scale():
-    rows = X * [1e-5, 1.0, 1.0, 1.0]
-    message = r"X: its columns are of very different scale.* column 0 within \d\.\d+e-05"
+    rows = X * [1.0, 1e5, 1.0, 1.0]
+    message = r"X: its columns are of very different scale.* column 1 lie within \d\.\d+e\+05"
     for model in MODELS.values():
         with pytest.warns(UserWarning, match=message):
             model.fit(rows, Y)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        KernelRidgeNTKClassifier().fit(X * [1e-3, 1.0, 1.0, 0.0], Y)
-        pixels = np.tile(X, 30) * np.r_[1e-5, np.ones(119)]
+        KernelRidgeNTKClassifier().fit(X * [1e3, 1.0, 1.0, 0.0], Y)
+        components = np.tile(X, 16) * np.geomspace(1, 1e-6, 64)
+        KernelRidgeNTKClassifier().fit(components, Y)
+        pixels = np.tile(X, 30) * np.r_[1e5, np.ones(119)]
         KernelRidgeNTKClassifier().fit(pixels, Y)
 
 

@@ -68,7 +68,9 @@ class Case:
         even = ["three classes", "two classes"]
         if self.estimator not in ("FiniteNetworkClassifier", "KIPRegressor"):
             even.append("one column")
-        return self.layout in even and self.dtype in _tables.FLOATS
+        has_others = self.container in ("mixed", "numbers as categories")  # columns, of scale 1
+        is_alike = not has_others or self.scale == self.offset == 0
+        return self.layout in even and self.dtype in _tables.FLOATS and is_alike
 
     def made(self) -> tuple[Any, Any]:
         X = _tables.CHANGES[self.change](_tables.rows_of(self.layout, self.seed))
