@@ -168,9 +168,10 @@ class LabelSolver(ClassDistiller):
         label_reg = check_auto("LabelSolver", "label_reg", self.label_reg, None, zero=True)
         kernel, reg = self._kernel_and_reg()
         data = self._validate(X, y)
-        kernel = kernel.resolve(data.X)
+        given, kernel = kernel, kernel.resolve(data.X)
         warn_of_kernel("LabelSolver", kernel, data.X)
-        if not kernel.is_stationary():  # to one that is, a row far from all others is no other's
+        # To a stationary kernel of a given scale a row far from all others is no other's.
+        if not (kernel.is_stationary() and kernel is given):
             warn_of_outliers("LabelSolver", data.X)
         X_s, indices = self._support(data)
         y_s, found_reg = solve_labels_over(

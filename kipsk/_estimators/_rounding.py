@@ -27,6 +27,10 @@ _LEFT = 1e-13
 # How many roots of eps the entries of a kernel matrix have to differ by, of their size.
 _ALIKE = 4
 
+# The part of a kernel matrix that its mean has to leave, below which a ridge may outweigh it, and how
+# many ridges all of what is left has to be.
+_LEFT_BY_MEAN, _FEW_RIDGES = 0.01, 2
+
 # Entries that are drowned by a network's biases, and such that drown these.
 _TINY, _HUGE = 0.02, 100
 
@@ -161,6 +165,27 @@ def warn_of_heavy_rows(owner: str, K: Float64s) -> None:
     if not diagonal[row] > _OUTWEIGHS * len(K) * typical > 0:
         return
     _tell(owner, f"the kernel of row {row} with itself", diagonal[row], typical)
+
+
+def warn_of_ridge(owner: str, K: Float64s, reg: float) -> None:
+    """Warn if the ridge outweighs all that a kernel tells rows apart by.
+
+    Parameters
+    ----------
+    owner : str
+    K : ndarray of shape (n, n)
+    reg : float
+        The relative ridge.
+    """
+    means = K.mean(axis=0)
+    centred = np.diag(K) - 2 * means + means.mean()  # the diagonal of H K H
+    left = float(np.median(centred) / np.diag(K).mean())  # of most rows, whatever outliers have
+    if 0 < left < _LEFT_BY_MEAN and left * len(K) < _FEW_RIDGES * reg:
+        warn(
+            f"{owner} learns next to nothing: rows are so alike under its kernel, to {left:.1g} of "
+            f"its values, that a ridge of reg={reg:.3g} outweighs their differences. Put "
+            "StandardScaler in front, in a Pipeline, or lower 'reg'."
+        )
 
 
 def warn_of_outliers(owner: str, X: Floats) -> None:
