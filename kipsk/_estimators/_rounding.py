@@ -27,12 +27,15 @@ _LEFT = 1e-13
 # How many roots of eps the entries of a kernel matrix have to differ by, of their size.
 _ALIKE = 4
 
-# The part of a kernel matrix that its mean has to leave, below which a ridge may outweigh it, and how
+# The part of a kernel matrix that its mean leaves, below which a ridge may outweigh it, and how
 # many ridges all of what is left has to be.
 _LEFT_BY_MEAN, _FEW_RIDGES = 0.01, 2
 
 # Entries that are drowned by a network's biases, and such that drown these.
 _TINY, _HUGE = 0.02, 100
+
+# Deviations from zero in which a column's mean is far from it.
+_OFF = 3
 
 
 def warn_of_rounding(owner: str, given: MatrixLike, X: Floats, names: AnyArray | None) -> None:
@@ -220,7 +223,15 @@ def what_scaling_mends(X: Floats) -> str | None:
     _, square, typical = _outlier(X)
     if square > _OUTWEIGHS * len(X) * typical:
         return "have an outlier that outweighs all other rows"
-    return f"reach {largest:.3g}" if largest > _HUGE else None
+    if largest > _HUGE:
+        return f"reach {largest:.3g}"
+    some = X[evenly(X)].astype(np.float64)
+    means, deviations = np.abs(some.mean(axis=0)), some.std(axis=0)
+    far = int(np.argmax(means - _OFF * deviations))
+    # A column of ones is a bias; one that all others are small beside takes the learning rate.
+    if means[far] > max(_OFF * deviations[far], float(deviations.max())):
+        return f"have a column far from zero, column {far} near {some[:, far].mean():.3g}"
+    return None
 
 
 def _outlier(X: Floats) -> tuple[int, float, float]:

@@ -174,8 +174,9 @@ def test_a_mean_that_the_ridge_takes_from():
         (1e-4 * X, "are all below"),
         (X + 1e3, "are far from zero"),
         (with_entry(1e6), "have an outlier"),
+        (np.column_stack([X, np.full(24, 30.0)]), "have a column far from zero, column 4 near 30"),
     ],
-    ids=["tiny", "far", "outlier"],
+    ids=["tiny", "far", "outlier", "constant"],
 )
 def test_networks_that_learn_nothing(rows, what):
     network = FiniteNetworkClassifier(width=8, max_iter=50, random_state=0)
