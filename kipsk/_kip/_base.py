@@ -45,7 +45,7 @@ from kipsk._kip._moments._given import (
     facts_of,
     warn_of_empty_classes,
 )
-from kipsk._kip._noise import found_regs, targets_of_steps, with_regs
+from kipsk._kip._noise import targets_of_steps, with_found_regs
 from kipsk._kip._objectives import (
     are_moments,
     batches_of,
@@ -135,14 +135,13 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
         )
         start = start_of(settings, data, rng, self._last() if settings.beginning.is_warm else None)
         finds_own = self._regs_suit_noise and isinstance(self.reg, str)
-        regs = found_regs(settings, start, data, finds_own)
         if finds_own:
-            settings = with_regs(settings, start, regs)
+            settings = with_found_regs(settings, start, data)
         check_batches(settings, data, start)
         with own_settings(), single_threaded_blas:
             check_augmentation(settings, rows.X, rows.y)
             check_start(settings, start)
-            targets = targets_of_steps(settings, start, data, regs)
+            targets = targets_of_steps(settings, start, data, finds_own)
             data, rows = data._replace(y=targets), rows._replace(y=targets)
             in_steps = _preprocess.in_steps(settings, transformer, rows.X, data.X)
             problem = problem_of(settings, start, in_steps, rng)

@@ -29,38 +29,17 @@ MAX_FEW_ROWS = 3000
 #: Rows of which targets="smoothed" does: their matrices take 4 GB.
 MAX_SMOOTHED_ROWS = 10_000
 
-#: The ridges that suit the noise of some rows, by the number of the kernel in its family.
-Regs = dict[int, float]
+
+def with_found_regs(settings: Settings, start: Start, data: Data) -> Settings:
+    """Return the settings with the relative ridges that suit the noise; as they are where dear."""
+    regs = [
+        kernel.recommended_reg if _is_dear(kernel, data) else best_reg(kernel, data)
+        for kernel in start.kernels
+    ]
+    return settings.with_regs(regs)
 
 
-def found_regs(settings: Settings, start: Start, data: Data, finds_own: bool) -> Regs:
-    """Return the relative ridges that suit the noise of the rows, of the kernels that need them.
-
-    Parameters
-    ----------
-    settings : Settings
-    start : Start
-    data : Data
-        In the units that the kernel sees.
-    finds_own : bool
-        Whether the support is to have them as its own.
-    """
-    teacher = _teacher(settings, start, data)
-    return {
-        i: best_reg(kernel, data)
-        for i, kernel in enumerate(start.kernels)
-        if i == teacher or (finds_own and not _is_dear(kernel, data))
-    }
-
-
-def with_regs(settings: Settings, start: Start, regs: Regs) -> Settings:
-    """Return the settings with the ridges that were found, and those that kernels recommend."""
-    return settings.with_regs(
-        [regs.get(i, kernel.recommended_reg) for i, kernel in enumerate(start.kernels)]
-    )
-
-
-def targets_of_steps(settings: Settings, start: Start, data: Data, regs: Regs) -> Floats:
+def targets_of_steps(settings: Settings, start: Start, data: Data, are_found: bool) -> Floats:
     """Return y, or what is left of it without noise.
 
     Parameters
@@ -69,8 +48,8 @@ def targets_of_steps(settings: Settings, start: Start, data: Data, regs: Regs) -
     start : Start
     data : Data
         In the units that the kernel sees.
-    regs : dict of int to float
-        As `found_regs` returns them.
+    are_found : bool
+        Whether the settings have the ridges of `with_found_regs`.
 
     Returns
     -------
@@ -79,7 +58,9 @@ def targets_of_steps(settings: Settings, start: Start, data: Data, regs: Regs) -
     teacher = _teacher(settings, start, data)
     if teacher is None:
         return data.y
-    kernel, reg = start.kernels[teacher], regs[teacher]
+    kernel = start.kernels[teacher]
+    is_found = are_found and not _is_dear(kernel, data)
+    reg = settings.kernels.regs[teacher] if is_found else best_reg(kernel, data)
     # With so small a ridge they would be y, but for rounding.
     return data.y if reg <= kernel.recommended_reg else smoothed(kernel, reg, data)
 
