@@ -4,9 +4,9 @@
 
 Each part makes a fit of KIP with the exact NTK of ConvNet2 on digits, and the moments of 20000 made
 images under sampled ConvNets, on processes of one thread each, and compares the bits with those of
-the same call in this process. All processes share what they compile. "kills" kills a random worker of two,
-after a random time of at most four seconds, until 20 were killed in each. The scheduler of the last
-part is killed within a fit, and started again at the same address.
+the same call in this process. All processes share what they compile. "kills" kills a random worker
+of two, after a random time of at most four seconds, until 20 were killed in each. The scheduler of
+the last part is killed within a call, and started again at the same address.
 """
 
 import argparse
