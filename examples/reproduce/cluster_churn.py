@@ -2,7 +2,7 @@
 
     python examples/reproduce/cluster_churn.py [--parts kills adaptive versions scheduler]
 
-Each part makes a fit of KIP with the exact NTK of ConvNet2 on digits, and the moments of 20000 made
+Each part makes a fit of KIP with the exact NTK of ConvNet1 on digits, and the moments of 20000 made
 images under sampled ConvNets, on processes of one thread each, and compares the bits with those of
 the same call in this process. All processes share what they compile. "kills" kills a random worker
 of two, after a random time of at most four seconds, until 20 were killed in each. The scheduler of
@@ -36,7 +36,7 @@ SHAPE = (8, 8, 1)
 def fit(n_steps=6):
     X, y = load_digits(return_X_y=True)
     options = {"ipc": 3, "batch_size": 100, "block_size": 20, "random_state": 0}
-    distiller = KIPDistiller(ConvNet(2, image_shape=SHAPE), max_iter=n_steps, **options)
+    distiller = KIPDistiller(ConvNet(1, image_shape=SHAPE), max_iter=n_steps, **options)
     distiller.fit(X / 16, y)
     return distiller.X_s_, distiller.y_s_, np.array(distiller.loss_curve_)
 
@@ -44,7 +44,7 @@ def fit(n_steps=6):
 def moments(n=20_000):
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((n, 64), np.float32), rng.integers(10, size=n)
-    kernel = RandomFeatures("convnet2", 4, 64, image_shape=SHAPE, resample=False)
+    kernel = RandomFeatures("convnet1", 4, 64, image_shape=SHAPE, resample=False)
     collected = Moments(kernel, classes=range(10), block_size=500).fit(X, y)
     return collected.H_, collected.C_
 
@@ -70,20 +70,24 @@ class Killer:
 
     def __init__(self, client, cluster, n_kills, seed):
         self._client, self._cluster, self._draw = client, cluster, random.Random(seed)
-        self._n_kills, self.done = n_kills, 0
+        self._n_kills, self.done, self._killed = n_kills, 0, set()
         self._thread = threading.Thread(target=self._kill)
 
     def _kill(self):
         while self.done < self._n_kills:
             time.sleep(self._draw.uniform(0, 4))
             joined = self._client.scheduler_info(n_workers=-1)["workers"]
+            # dask gives up a worker that is killed as it starts: until then it has its old address.
             running = [
-                nanny.pid
+                nanny
                 for nanny in [*self._cluster.workers.values()]
                 if nanny.status.name == "running" and nanny.worker_address in joined
+                if nanny.worker_address not in self._killed
             ]
-            if running:  # dask gives up a worker that is killed as it starts
-                os.kill(self._draw.choice(running), signal.SIGKILL)
+            if running and self.done < self._n_kills:
+                nanny = self._draw.choice(running)
+                self._killed.add(nanny.worker_address)
+                os.kill(nanny.pid, signal.SIGKILL)
                 self.done += 1
 
     def __enter__(self):
@@ -91,7 +95,7 @@ class Killer:
         return self
 
     def __exit__(self, *error):
-        self._n_kills = 0
+        self._n_kills = 0  # also if the calls ended with an error
         self._thread.join()
 
 
@@ -112,6 +116,7 @@ def part_kills(expected, n_kills):
     for seed, (name, work) in enumerate(WORKS.items()):
         ends = []
         with connected(2) as (client, cluster):
+            cluster.adapt(minimum=2, maximum=2)  # replaces those that dask gives up
             with Killer(client, cluster, n_kills, seed) as killer:
                 while killer.done < n_kills:
                     ends.append(outcome(work, expected[name]))
