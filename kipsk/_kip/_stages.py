@@ -138,8 +138,8 @@ def best_stage(
         Real rows and their labels.
     own : dict of int or str to ndarray of bool of shape (n,), or None
         Which rows of X a set holds, or those that it was learned from: a model that saw them gets
-        them right. They do not count for that set, and those of the start do not for any. Sets that
-        are not there hold none. A class with no other rows does not count.
+        them right. They do not count for that set, and those of the start do not for any, unless
+        a class has no other rows. Sets that are not there hold none.
 
     Returns
     -------
@@ -170,10 +170,16 @@ def best_stage(
 
 
 def _weights(codes: Ints, own: NDArray[np.bool_]) -> Float64s:
-    """Return the weights of rows in a balanced accuracy: 1 in all, 0 for own ones of some."""
-    own = own & ~own.all()  # there are no others to try models on
-    counts = np.bincount(codes[~own], minlength=codes.max() + 1)
-    weights = 1 / (max(1, np.count_nonzero(counts)) * np.maximum(counts, 1)[codes])
+    """Return the weights of rows in a balanced accuracy, 1 in all.
+
+    Own rows have none, except those of a class that has no others: without it, sets that take
+    everything for another class would be best.
+    """
+    n_classes = codes.max() + 1
+    counts = np.bincount(codes[~own], minlength=n_classes)
+    own = own & (counts > 0)[codes]
+    counts = np.bincount(codes[~own], minlength=n_classes)
+    weights = 1 / (n_classes * counts[codes])
     return np.where(own, 0.0, weights)
 
 
@@ -268,7 +274,7 @@ def best_of(distiller: Estimator, X: MatrixLike, y: MatrixLike, downstream: Give
     own: dict[int | str, NDArray[np.bool_]] = {step: learned_from for step in stages}
     for name, some in candidates(distiller, X, codes, counts, rng).items():
         is_own = np.isin(rows, some.own)
-        if len(np.unique(codes[rows[~is_own]])) == len(counts):
+        if len(np.unique(codes[rows[~(is_own | learned_from)]])) == len(counts):
             stages[name] = distiller._resampled(X, some.X, np.eye(len(counts))[some.codes])
             own[name] = is_own
     step, scores = best_stage(stages, models, _as_models_see(distiller, X, rows), y[rows], own)

@@ -100,6 +100,16 @@ def test_a_stage_of_one_class_is_not_an_error():
     assert (step, accuracies) == (1, {0: 0.5, 1: 1.0})
 
 
+def test_own_rows_count_where_a_class_has_no_others():
+    """The start holds the first class and half of the second one, which alone would be tried."""
+    own = {0: np.arange(40) < 25}
+    labels = np.array([0, 1])
+    answers = {0: right_but(30), 2: np.ones(40)}
+    stages = {step: (np.array([rows] * 2), labels) for step, rows in answers.items()}
+    step, accuracies = best_stage(stages, [Answers()], np.zeros((40, 1)), Y, own)
+    assert (step, accuracies) == (0, pytest.approx({0: (1 + 14 / 15) / 2, 2: 0.5}))
+
+
 def test_rows_to_try_are_as_many_of_each_class():
     codes = np.repeat([0, 1, 2], [9000, 40, 3000])
     rows = rows_to_try(codes, np.random.RandomState(0))
