@@ -75,24 +75,27 @@ def kernels(X):
     return found
 
 
+def along(t, objective, params, direction, targets):
+    moved = {name: value + t * direction[name] for name, value in params.items()}
+    return objective(moved, targets)[0]
+
+
+compiled, slope_of = jax.jit(along), jax.jit(jax.grad(along))
+
+
 def sloped(objective, params, targets, key):
-    """Return the largest difference between autodiff and finite differences, as a share."""
+    """Return the difference between autodiff and finite differences, as a share of the slope."""
     direction = {
         name: jax.random.normal(jax.random.fold_in(key, i), value.shape, jnp.float64)
         for i, (name, value) in enumerate(params.items())
     }
-
-    def along(t):
-        moved = {name: value + t * direction[name] for name, value in params.items()}
-        return objective(moved, targets)[0]
-
-    slope = jax.jit(jax.grad(along))(0.0)
-    compiled = jax.jit(along)
+    given = objective, params, direction, targets
+    slope = float(slope_of(0.0, *given))
     errors = []
     for h in (1e-3, 1e-4, 1e-5):  # four points: the error is of order h^4 and rounding / h
-        near, far = (float(compiled(d) - compiled(-d)) for d in (h, 2 * h))
-        errors.append(abs((8 * near - far) / (12 * h) - float(slope)))
-    return min(errors) / abs(float(slope))
+        near, far = (float(compiled(d, *given) - compiled(-d, *given)) for d in (h, 2 * h))
+        errors.append(abs((8 * near - far) / (12 * h) - slope))
+    return min(errors) / abs(slope)
 
 
 def part_gradients():
