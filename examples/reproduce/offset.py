@@ -1,6 +1,6 @@
 """What features far from zero cost: accuracy before and after 2500 was added to every feature.
 
-    python examples/reproduce/offset.py
+python examples/reproduce/offset.py
 """
 
 import warnings
