@@ -12,7 +12,7 @@ function label(table) {
 }
 
 function arrange() {
-  for (const table of document.querySelectorAll(".bd-article table.docutils")) {
+  for (const table of document.querySelectorAll(".bd-article table.table")) {
     table.classList.remove("cards");
     const room = table.parentElement.clientWidth;
     if (narrow.matches && table.querySelector("thead") && table.scrollWidth > room + 1) {
