@@ -7,6 +7,7 @@ function label(table) {
   for (const row of table.querySelectorAll("tbody tr")) {
     [...row.children].forEach((cell, i) => {
       if (names[i]) cell.dataset.column = names[i];
+      cell.classList.toggle("empty", !cell.textContent.trim());
     });
   }
 }
