@@ -7,12 +7,13 @@ function label(table) {
   for (const row of table.querySelectorAll("tbody tr")) {
     [...row.children].forEach((cell, i) => {
       if (names[i]) cell.dataset.column = names[i];
+      cell.classList.toggle("empty", !cell.textContent.trim());
     });
   }
 }
 
 function arrange() {
-  for (const table of document.querySelectorAll(".bd-article table.docutils")) {
+  for (const table of document.querySelectorAll(".bd-article table.table")) {
     table.classList.remove("cards");
     const room = table.parentElement.clientWidth;
     if (narrow.matches && table.querySelector("thead") && table.scrollWidth > room + 1) {

@@ -190,8 +190,13 @@ class ComparisonDisplay:
             self.lines_[name] = container.lines[0]
         if self.full is not None:
             n, accuracy = self.full
-            style = {"color": ax.title.get_color(), "linestyle": "--", "linewidth": 1}
-            self.full_line_ = ax.axhline(accuracy, label=f"all {n:.0f} rows", **style)
+            self.full_line_ = ax.axhline(
+                accuracy,
+                color=ax.title.get_color(),
+                linestyle="--",
+                linewidth=1,
+                label=f"all {n:.0f} rows",
+            )
         ax.set_xscale("log")
         _number_sizes(ax, {n for curve in self.curves.values() for n in curve.n_rows})
         worths = self.worth() if show_worth else []
