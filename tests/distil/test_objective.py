@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy.special import softmax
-from sklearn.metrics import log_loss
+from sklearn.metrics import log_loss, r2_score
 
 from kipsk._closed_form import _label_solve
 from kipsk._data._labels import one_hot
+from kipsk._distil import _objective
 from kipsk._distil._label_solve import solve_labels_over
 from kipsk._distil._objective import Labels, Objective, mse, platt
 from kipsk._distil._targets import Targets
@@ -238,6 +239,51 @@ def test_platt_objective(data):
     assert_allclose(loss, expected(0.7), rtol=1e-9)
     slope = (expected(0.7 + 1e-5) - expected(0.7 - 1e-5)) / 2e-5
     assert_allclose(gradient["log_scale"], slope, rtol=1e-6)
+
+
+def test_r2_equals_sklearn():
+    """Oracle: sklearn's mean of outputs, of which one is constant and predicted as it is."""
+    y_t, error = np.random.default_rng(4).standard_normal((2, 9, 3))
+    y_t[:, 1] = 2.0
+    for kept in ([0, 2], [0, 1, 2]):
+        prediction = y_t + error * np.isin(np.arange(3), [0, 2])
+        found = _objective._SCORES["R2"](prediction[:, kept], y_t[:, kept])
+        assert_allclose(found, r2_score(y_t[:, kept], prediction[:, kept]), rtol=1e-9)
+
+
+def test_targets_in_blocks(data, monkeypatch):
+    """Oracle: all targets at once. 12 targets are blocks of 5, 5 and 2."""
+    objective, params, targets = make(KERNELS["fc1"][0], *data, "learned")
+
+    def derive():
+        return jax.jit(jax.value_and_grad(objective, has_aux=True))(params, targets)
+
+    (loss, score), gradient = derive()
+    monkeypatch.setattr(_objective, "_ENTRIES", 5 * N_S + 1)
+    (found, score_found), in_blocks = derive()
+    assert_allclose([found, score_found], [loss, score], rtol=1e-9)
+    for key, expected in gradient.items():
+        assert_allclose(in_blocks[key], expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("labels", ["learned", "solved"])
+def test_score_of_other_rows(labels, data):
+    """Oracle: numpy's predictions of rows that labels are not solved on."""
+    function, kernel = KERNELS["fc1"]
+    objective, params, targets = make(function, *data, labels)
+    X_v = np.random.default_rng(5).normal(size=(9, N_FEATURES)) * SCALE
+    y_v = one_hot(np.arange(9) % N_CLASSES, N_CLASSES)
+    X_s, (_, X_t, y_t) = data[0]["X"] * SCALE, data
+    y_s = data[0]["y"]
+    if labels == "solved":
+        y_s, _ = solve_labels_over(function, X_s, X_t, y_t, REG, LABEL_REG)
+    K_ss = kernel(X_s, X_s)
+    alpha = np.linalg.solve(K_ss + REG * np.trace(K_ss) / N_S * np.eye(N_S), y_s)
+    prediction = kernel(X_v, X_s) @ alpha
+    objective = replace(objective, score_name="R2")
+    held_out = Targets(jax.numpy.asarray(X_v), y_v)
+    found = _objective.score(objective, params, targets, held_out)
+    assert_allclose(found, r2_score(y_v, prediction), rtol=1e-6)
 
 
 def test_random_kernel_is_drawn_by_the_step(data):
