@@ -95,7 +95,7 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "download_all_examples": False,
     "remove_config_comments": True,
-    "reset_modules": ("matplotlib",),
+    "reset_modules": ("matplotlib", "gallery_colours.suit_both_themes"),
 }
 
 highlight_language = "none"  # indented blocks are formulas; doctests and fences name their language
@@ -104,6 +104,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"kipsk {release}"
 html_static_path = ["_static"]
 html_css_files = ["kipsk.css"]
+html_js_files = ["tables.js"]
 html_copy_source = False
 html_show_sourcelink = False
 WITHOUT_SIDEBAR = ("index", "results", "results/*", "contributing", "architecture")

@@ -38,7 +38,7 @@ for ax, (name, (model, points, classes)) in zip(axes, models.items(), strict=Tru
     print(f"{name}: test accuracy {accuracy:.3f}")
     DecisionBoundaryDisplay.from_estimator(
         model, X, ax=ax, response_method="decision_function", plot_method="contour", levels=[0],
-        colors="black",
+        colors="0.5",
     )  # fmt: skip
     for c, colour in enumerate(("#0072B2", "#E69F00")):
         ax.scatter(*X[y == c].T, s=4, color=colour, alpha=0.25)

@@ -53,7 +53,7 @@ print(f"{'the distiller itself':<28}{distiller.score(Z_test, y_test):.3f}")
 figure, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
 for (name, curve), colour in zip(curves.items(), ("#0072B2", "#56B4E9", "0.55"), strict=True):
     ax.plot(np.arange(1, len(curve) + 1), curve, color=colour, label=name)
-ax.axhline(distiller.score(Z_test, y_test), color="black", linestyle="--", label="the distiller")
+ax.axhline(distiller.score(Z_test, y_test), color="0.5", linestyle="--", label="the distiller")
 ax.set(xlabel="epochs", ylabel="test accuracy", xscale="log", title="Networks of width 1024")
 ax.legend(frameon=False)
 ax.spines[["top", "right"]].set_visible(False)

@@ -48,7 +48,7 @@ points = {"learned": (regressor.X_s_, regressor.y_s_), "random": (X[some], y[som
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True, layout="constrained")
 for ax, name in zip(axes, points, strict=True):
     ax.plot(X, y, ".", color="0.8", markersize=3, label="1000 rows")
-    ax.plot(grid, curve(grid), color="black", linewidth=1, linestyle="--", label="the truth")
+    ax.plot(grid, curve(grid), color="0.5", linewidth=1, linestyle="--", label="the truth")
     ax.plot(grid, predictions[name], color="#0072B2", label="prediction")
     ax.plot(*points[name], "o", color="#D55E00", label="12 points")
     ax.set(title=f"12 {name} points", xlabel="x", ylim=(-2, 2))

@@ -42,7 +42,7 @@ print(f"after one pass {scores[0]:.3f}, after {len(scores)} {scores[-1]:.3f}; fi
 
 figure, ax = plt.subplots(figsize=(5.6, 3.4), layout="constrained")
 ax.plot(np.arange(1, len(scores) + 1), scores, "o-", color="#0072B2", label="partial_fit")
-ax.axhline(whole, color="black", linestyle="--", label="fit, 300 steps on all rows")
+ax.axhline(whole, color="0.5", linestyle="--", label="fit, 300 steps on all rows")
 ax.set(xlabel="passes over the file", ylabel="test accuracy", title="Digits, 1 row for each class")
 ax.legend(frameon=False)
 ax.spines[["top", "right"]].set_visible(False)

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "kipsk"
 
 # A room is a folder, or a file of the package itself. Each may import from itself and from the
 # rooms named in its row, and from nothing else.
-LOWEST = {"_checks", "_interrupts", "_jax", "_types", "_warn"}
+LOWEST = {"_bar", "_checks", "_interrupts", "_jax", "_types", "_warn"}
 NETWORKS = LOWEST | {"_closed_form", "_engine", "_descent", "architectures", "augment"}
 KERNELS = LOWEST | {"_closed_form", "architectures"}
 DISTIL = NETWORKS | {"_storage", "_data", "kernels"}
@@ -24,6 +24,7 @@ ROOMS = {
     "_types": set(),
     "_interrupts": set(),
     "_warn": set(),
+    "_bar": set(),
     "_jax": set(),
     "_checks": {"_types"},
     "_closed_form": LOWEST,

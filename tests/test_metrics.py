@@ -240,7 +240,7 @@ def test_compression_by_hand():
 def test_mosaics_are_counted_as_stored():
     X, y = np.zeros((120, 48), np.uint8), np.zeros(120, np.uint8)
     mosaics, y_s = np.zeros((2, 48), np.float32), np.zeros((8, 3), np.float32)
-    found = compression_ratio(mosaics, y_s, X, y)
+    found = compression_ratio(mosaics, y_s, X, y, factor=2)
     assert_allclose(found, [120 / 8, 120 * 49 / (4 * (2 * 48 + 8 * 3))])
 
 
@@ -268,7 +268,10 @@ def test_filters_and_landmarks_count():
         ({"kernel": "fc1"}, "'kernel' parameter of compression_ratio .* Got 'fc1' instead"),
         ({"y": np.array(["a", "b"], dtype=object)}, "y must be an array .* Got dtype object"),
         ({"y": [0]}, "X and y must have equally many rows, and at least one. Got 2 and 1 instead"),
-        ({"y_s": [0, 1]}, "X_s and y_s must have .*of mosaics.* Got 1 and 2 instead"),
+        ({"y_s": [0, 1]}, "X_s and y_s must have equally many rows.* Got 1 and 2 instead"),
+        ({"y_s": np.zeros(4)}, "X_s and y_s must have equally many rows.* Got 1 and 4 instead"),
+        ({"factor": 2}, "4 rows of labels for each mosaic of factor=2.* Got 1 and 1 instead"),
+        ({"factor": 0}, "'factor' parameter of compression_ratio must be .* Got 0 instead"),
         ({"X_s": np.ones((0, 2)), "y_s": []}, "X_s and y_s must have .* Got 0 and 0 instead"),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 GALLERY = sorted((ROOT / "examples").glob("plot_*.py"))
-NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.py"))
+NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
 
 
 def named(paths):
@@ -43,16 +43,26 @@ def test_gallery_script_is_in_format(path):
 @named(NOTEBOOKS)
 def test_notebook_is_one(path):
     """Oracle: nbformat's schema."""
-    jupytext = pytest.importorskip("jupytext")
     nbformat = pytest.importorskip("nbformat")
-    notebook = jupytext.read(path)
-    nbformat.validate(nbformat.from_dict(notebook))
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
     first, *others = notebook.cells
     assert first.cell_type == "markdown" and first.source.startswith("# ")
     for cell in others:
         if cell.cell_type == "code":
             compile(cell.source, str(path), "exec")
     assert [cell for cell in others if "parameters" in cell.metadata.get("tags", [])]
+
+
+@named(NOTEBOOKS)
+def test_notebook_has_been_run(path):
+    """From its first cell to its last, with pictures, and without a warning."""
+    nbformat = pytest.importorskip("nbformat")
+    cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 3
+    assert all(output.get("name") != "stderr" for output in outputs)
 
 
 @pytest.mark.slow
@@ -80,12 +90,12 @@ def test_gallery_script_draws_within_half_a_minute(path):
 @named(NOTEBOOKS)
 def test_notebook_runs(path, monkeypatch, tmp_path):
     """In a kernel of its own, on the digits, with pictures in its cells."""
-    jupytext = pytest.importorskip("jupytext")
+    nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("KIPSK_DATA", raising=False)
-    notebook = jupytext.read(path)
+    notebook = nbformat.read(path, as_version=4)
     client = nbclient.NotebookClient(
         notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
     )

@@ -34,6 +34,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from _common import provenance, speed_of_products
 from _record import read
@@ -256,6 +257,8 @@ def main(args):
                         measure(name, loaders[name], seed, args, results)
                     except Exception as error:  # a file that cannot be read or split
                         print(f"{name}, seed {seed}: {type(error).__name__}: {error}", flush=True)
+                # Compiled programs of many shapes use up a process's memory maps.
+                jax.clear_caches()
     lines = results.lines(args.max_rows)
     if not lines:
         raise SystemExit(f"{args.results} has no results with --max-rows {args.max_rows}")

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax import Array
-from tqdm.auto import tqdm
 
+from kipsk._bar import tqdm
 from kipsk._descent._step import State
 from kipsk._interrupts import noted_interrupts
 from kipsk._types import Floats

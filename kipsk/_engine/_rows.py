@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 import jax
 import numpy as np
 from jax import Array
-from tqdm.auto import tqdm
 
+from kipsk._bar import tqdm
 from kipsk._engine._base import Block, Engine
 from kipsk._engine._local import LOCAL
 from kipsk._engine._sizes import slices

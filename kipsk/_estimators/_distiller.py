@@ -6,7 +6,7 @@ import inspect
 import math
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -14,22 +14,36 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from kipsk._checks import check_auto, check_integer, check_not_images, check_option, refuse
-from kipsk._data._classes import ClassCoding
 from kipsk._data._coding import Coding, Data
-from kipsk._data._containers import labels_like, list_like, rows_like
-from kipsk._data._labels import single_labels
 from kipsk._data._support import Support
 from kipsk._estimators import _support_file, _support_table, _support_torch
 from kipsk._estimators._kernel_ridge import Asker, KernelRidgeNTK
 from kipsk._estimators._members import Member, copied, is_same_kernel
-from kipsk._estimators._one_hot import OneHotClassifierMixin
 from kipsk._estimators._pictures import thumbnails
 from kipsk._estimators._rounding import warn_of_rounding
-from kipsk._estimators._sampler import SamplerMixin, rows_of_classes
 from kipsk._types import AnyArray, Float64s, Floats, Given, MatrixLike
 from kipsk.architectures._layers import checked_shape
 from kipsk.kernels._base import JaxKernel
 from kipsk.kernels._registry import of_images
+
+# Attributes to remove before a fit publishes its own: not every fit has them.
+_NOT_ALWAYS = (
+    "_mosaic",
+    "_stream",
+    "best_iter_",
+    "frozen_",
+    "kernels_",
+    "label_reg_",
+    "mosaics_",
+    "preprocess_",
+    "ridge_",
+    "snapshots_",
+    "stage_",
+    "stage_scores_",
+    "temperature_",
+    "validation_scores_",
+    "validation_steps_",
+)
 
 
 class BaseDistiller(BaseEstimator):
@@ -244,11 +258,12 @@ class BaseDistiller(BaseEstimator):
         if stored.feature_names is not None:
             attributes["feature_names_in_"] = stored.feature_names.astype(object)
         if stored.mosaics is not None:
-            attributes["mosaics_"] = stored.mosaics
+            attributes["mosaics_"], attributes["_mosaic"] = stored.mosaics, stored.mosaic
         if metadata.get("temperature") is not None:
             attributes["temperature_"] = float(metadata["temperature"])
         for name in list(vars(self)):
-            if name.endswith("_") or name in ("_size", "_stream"):  # of an earlier fit
+            # of an earlier fit
+            if name.endswith("_") or name in ("_mosaic", "_size", "_stream"):
                 delattr(self, name)
         self.__dict__.update(attributes)
         self.n_features_in_ = support.X.shape[1]
@@ -348,6 +363,12 @@ class BaseDistiller(BaseEstimator):
         )
         return predictor._fit(X_s, y_s, asker=Asker(type(self).__name__, self.dtype))
 
+    def _publish(self, attributes: Mapping[str, Any]) -> None:
+        """Store fitted attributes, and leave none of an earlier fit that they are not."""
+        for name in _NOT_ALWAYS:
+            self.__dict__.pop(name, None)
+        self.__dict__.update(attributes)
+
     def _fitted(
         self,
         support: Support,
@@ -377,80 +398,3 @@ class BaseDistiller(BaseEstimator):
             "predictor_": self._predictor(predict_kernel or first.kernel, first.reg, X_s, y_s),
             "_members": [Member(*map(copied, member)) for member in members],
         }
-
-
-class ClassDistiller(SamplerMixin, OneHotClassifierMixin, BaseDistiller):
-    """A classifier that is a small support set, and a sampler in imbalanced-learn's sense."""
-
-    _coding = ClassCoding
-
-    def fit_resample(self, X: MatrixLike, y: MatrixLike) -> tuple[MatrixLike, MatrixLike]:
-        """Fit and return the support set with hard labels, imbalanced-learn's protocol.
-
-        The support is an excellent compressed *model* (of this estimator), not always a good
-        training set for a model of another kind: the largest entry of a solved label throws away
-        what the others say, and may be another class than the row's own.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows, images flattened.
-        y : array-like of shape (n_samples,)
-            Class labels of any type; or one-vs-all, of shape (n_samples, n_classes), as
-            `sklearn.preprocessing.label_binarize` returns them.
-
-        Returns
-        -------
-        X_s : ndarray of shape (n_support, n_features)
-            A DataFrame with the columns of X if X is one, a list if it is one.
-        y_hard : ndarray of shape (n_support,)
-            The class of each label's largest entry; a Series of the same name and dtype if y is
-            one, a list if it is one, one-vs-all if it is that.
-        """
-        X_s, labels = self._resampled(X, *self.fit_distill(X, single_labels(y)))
-        return list_like(X, X_s), labels_like(y, labels)
-
-    def get_feature_names_out(self, input_features: MatrixLike | None = None) -> AnyArray:
-        """Return the names of the columns of the rows that `fit_resample` returns.
-
-        Parameters
-        ----------
-        input_features : array-like of str, default=None
-            The names of the features of X. None stands for ``feature_names_in_``, or for "x0",
-            "x1" and so on.
-
-        Returns
-        -------
-        names : ndarray of str objects of shape (n_features_out,)
-            Those of X, or what a `preprocess` makes of them.
-        """
-        names: AnyArray = super().get_feature_names_out(input_features)
-        transformer = getattr(self, "preprocess_", None)
-        return names if transformer is None else transformer.get_feature_names_out(names)
-
-    def _fitted(
-        self,
-        support: Support,
-        coding: Coding,
-        members: Sequence[Member],
-        predict_kernel: JaxKernel | None = None,
-    ) -> dict[str, Any]:
-        attributes = super()._fitted(support, coding, members, predict_kernel)
-        classes = attributes["classes_"]
-        labels = classes[np.argmax(attributes["y_s_"], axis=1)]
-        return attributes | {"sampling_strategy_": rows_of_classes(classes, labels)}
-
-    def _resampled(self, X: MatrixLike, X_s: Floats, y_s: Floats) -> tuple[MatrixLike, AnyArray]:
-        """Return rows, as a DataFrame if X is one, and the class of each label's largest entry."""
-        if not hasattr(self, "preprocess_"):
-            X_s = rows_like(X, X_s)
-        return X_s, self.classes_[np.argmax(y_s, axis=1)]
-
-    def _score_of(self, predictions: Float64s, y: AnyArray) -> float:
-        known = self.classes_.tolist()
-        if not set(y.tolist()) & set(known):  # 1 and "1" are not equal
-            raise ValueError(
-                f"y must hold class labels of the kind that {type(self).__name__} was fitted on, "
-                f"such as {known[0]!r}. Got {y.tolist()[0]!r} instead: give them as in fit."
-            )
-        return float(np.mean(self.classes_[predictions.argmax(axis=1)] == y))

@@ -28,7 +28,12 @@ from kipsk._engine import current, map_rows
 from kipsk._engine._sizes import block_bytes, block_size_for
 from kipsk._estimators._one_hot import OneHotClassifierMixin
 from kipsk._estimators._ridge_choice import searched_regs, solved
-from kipsk._estimators._rounding import warn_of_alike, warn_of_heavy_rows, warn_of_kernel
+from kipsk._estimators._rounding import (
+    warn_of_alike,
+    warn_of_heavy_rows,
+    warn_of_kernel,
+    warn_of_ridge,
+)
 from kipsk._jax import own_settings
 from kipsk._types import AnyArray, Float64s, Ints, MatrixLike
 from kipsk._warn import warn
@@ -117,6 +122,8 @@ class _BaseKernelRidge(BaseEstimator):
             self.loo_errors_ = found.errors
         if sample_weight is None and asker is None:
             self._warn_of_mean(Y, self.reg_ * mean * found.alpha)
+            if found.errors is None and not is_auto:  # the user chose it, and not the rows
+                warn_of_ridge(type(self).__name__, K, self.reg_)
         self.X_fit_ = X
         self.dual_coef_ = np.zeros_like(Y)
         self.dual_coef_[used] = root[:, None] * found.alpha

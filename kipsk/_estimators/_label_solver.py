@@ -16,7 +16,7 @@ from kipsk._data._support import Support, draw
 from kipsk._distil._all_rows import solved_labels
 from kipsk._distil._label_solve import solve_labels_over
 from kipsk._distil._moments import features
-from kipsk._estimators._distiller import ClassDistiller
+from kipsk._estimators._class_distiller import ClassDistiller
 from kipsk._estimators._members import Member
 from kipsk._estimators._rounding import warn_of_kernel, warn_of_outliers
 from kipsk._jax import own_settings
@@ -168,12 +168,13 @@ class LabelSolver(ClassDistiller):
         label_reg = check_auto("LabelSolver", "label_reg", self.label_reg, None, zero=True)
         kernel, reg = self._kernel_and_reg()
         data = self._validate(X, y)
-        kernel = kernel.resolve(data.X)
+        given, kernel = kernel, kernel.resolve(data.X)
         warn_of_kernel("LabelSolver", kernel, data.X)
-        if not kernel.is_stationary():  # to one that is, a row far from all others is no other's
+        # To a stationary kernel of a given scale a row far from all others is no other's.
+        if not (kernel.is_stationary() and kernel is given):
             warn_of_outliers("LabelSolver", data.X)
-        X_s, self.support_indices_ = self._support(data)
-        y_s, self.label_reg_ = solve_labels_over(
+        X_s, indices = self._support(data)
+        y_s, found_reg = solve_labels_over(
             kernel.function(),
             X_s,
             data.X,
@@ -184,7 +185,8 @@ class LabelSolver(ClassDistiller):
             self.verbose,
         )
         members = [Member(self.kernel, kernel, reg)]
-        self.__dict__.update(self._fitted(Support(X_s, y_s), data.coding, members))
+        self._publish(self._fitted(Support(X_s, y_s), data.coding, members))
+        self.support_indices_, self.label_reg_ = indices, found_reg
         return self
 
     def fit_moments(self, moments: AllRows, X_s: MatrixLike) -> Self:
@@ -232,11 +234,11 @@ class LabelSolver(ClassDistiller):
         function = moments.kernel_.function()
         with own_settings():
             Phi_s = features(function, X)
-            y_s, self.label_reg_ = solved_labels(moments.quadratic(), Phi_s, reg, label_reg)
-        self.support_indices_ = None
+            y_s, found_reg = solved_labels(moments.quadratic(), Phi_s, reg, label_reg)
         members = [Member(self.kernel, moments.kernel_, reg)]
         self.n_features_in_ = moments.n_features_in_
-        self.__dict__.update(self._fitted(Support(X, y_s), coding, members))
+        self._publish(self._fitted(Support(X, y_s), coding, members))
+        self.support_indices_, self.label_reg_ = None, found_reg
         return self
 
     def _support(self, data: Data) -> tuple[Floats, Ints | None]:

@@ -27,8 +27,15 @@ _LEFT = 1e-13
 # How many roots of eps the entries of a kernel matrix have to differ by, of their size.
 _ALIKE = 4
 
+# The part of a kernel matrix that its mean leaves, below which a ridge may outweigh it, and how
+# many ridges all of what is left has to be.
+_LEFT_BY_MEAN, _FEW_RIDGES = 0.01, 2
+
 # Entries that are drowned by a network's biases, and such that drown these.
 _TINY, _HUGE = 0.02, 100
+
+# Deviations from zero in which a column's mean is far from it.
+_OFF = 3
 
 
 def warn_of_rounding(owner: str, given: MatrixLike, X: Floats, names: AnyArray | None) -> None:
@@ -163,6 +170,27 @@ def warn_of_heavy_rows(owner: str, K: Float64s) -> None:
     _tell(owner, f"the kernel of row {row} with itself", diagonal[row], typical)
 
 
+def warn_of_ridge(owner: str, K: Float64s, reg: float) -> None:
+    """Warn if the ridge outweighs all that a kernel tells rows apart by.
+
+    Parameters
+    ----------
+    owner : str
+    K : ndarray of shape (n, n)
+    reg : float
+        The relative ridge.
+    """
+    means = K.mean(axis=0)
+    centred = np.diag(K) - 2 * means + means.mean()  # the diagonal of H K H
+    left = float(np.median(centred) / np.diag(K).mean())  # of most rows, whatever outliers have
+    if 0 < left < _LEFT_BY_MEAN and left * len(K) < _FEW_RIDGES * reg:
+        warn(
+            f"{owner} learns next to nothing: rows are so alike under its kernel, to {left:.1g} of "
+            f"its values, that a ridge of reg={reg:.3g} outweighs their differences. Put "
+            "StandardScaler in front, in a Pipeline, or lower 'reg'."
+        )
+
+
 def warn_of_outliers(owner: str, X: Floats) -> None:
     """Warn if one entry is so large that it outweighs all rows together.
 
@@ -195,7 +223,15 @@ def what_scaling_mends(X: Floats) -> str | None:
     _, square, typical = _outlier(X)
     if square > _OUTWEIGHS * len(X) * typical:
         return "have an outlier that outweighs all other rows"
-    return f"reach {largest:.3g}" if largest > _HUGE else None
+    if largest > _HUGE:
+        return f"reach {largest:.3g}"
+    some = X[evenly(X)].astype(np.float64)
+    means, deviations = np.abs(some.mean(axis=0)), some.std(axis=0)
+    far = int(np.argmax(means - _OFF * deviations))
+    # A column of ones is a bias; one that all others are small beside takes the learning rate.
+    if means[far] > max(_OFF * deviations[far], float(deviations.max())):
+        return f"have a column far from zero, column {far} near {some[:, far].mean():.3g}"
+    return None
 
 
 def _outlier(X: Floats) -> tuple[int, float, float]:

@@ -22,6 +22,7 @@ from kipsk._estimators._support_metadata import (
     check_kernel_of_file,
     check_metadata,
 )
+from kipsk._jax import own_settings
 from kipsk._storage._files import DAMAGED, read_arrays, read_json, write_atomically
 from kipsk._types import AnyArray, Estimator, Floats, Given
 from kipsk._warn import warn
@@ -39,7 +40,7 @@ _LAYERS = {kind.__name__: kind for kind in get_args(architectures.Layer)}
 _MOST_ENLARGED = 2**33
 
 
-class Stored(NamedTuple):
+class StoredSupport(NamedTuple):
     """What a file holds of a support set.
 
     Attributes
@@ -52,6 +53,8 @@ class Stored(NamedTuple):
     feature_names : ndarray or None
     mosaics : ndarray of shape (n_stored, n_features), or None
         The images that the rows of the support are parts of.
+    mosaic : Mosaic or None
+        How they are.
     """
 
     support: Support
@@ -59,6 +62,7 @@ class Stored(NamedTuple):
     metadata: dict[str, Any]
     feature_names: AnyArray | None
     mosaics: Floats | None
+    mosaic: Mosaic | None
 
 
 class Loaded(NamedTuple):
@@ -84,7 +88,7 @@ def write(distiller: Estimator, path: str | os.PathLike[str]) -> None:
     shape = distiller.image_shape or getattr(distiller.kernel_, "image_shape", None)
     name, images = "images", distiller.X_s_
     if hasattr(distiller, "mosaics_"):  # of which X_s_ is made, in the storage of factor^2 times it
-        name, images = "mosaics", distiller.mosaics_
+        name, images, shape = "mosaics", distiller.mosaics_, distiller._mosaic.shape
     # A transformer may give other features than pixels.
     if shape is not None and math.prod(shape) == images.shape[1]:
         images = images.reshape(-1, *shape)
@@ -110,7 +114,7 @@ def write(distiller: Estimator, path: str | os.PathLike[str]) -> None:
     write_atomically(path, arrays)
 
 
-def read(path: str | os.PathLike[str], kind: type[Coding], dtype: str) -> Stored:
+def read(path: str | os.PathLike[str], kind: type[Coding], dtype: str) -> StoredSupport:
     """Return what a file holds, checked; see `BaseDistiller.load_support`.
 
     Parameters
@@ -122,9 +126,14 @@ def read(path: str | os.PathLike[str], kind: type[Coding], dtype: str) -> Stored
         Of the rows.
     """
     arrays = _load(path)
-    mosaics = arrays.get("mosaics")
+    mosaics, mosaic = arrays.get("mosaics"), None
     if mosaics is not None:
-        arrays["images"] = _enlarged(path, mosaics, arrays["labels"], dtype)
+        mosaic = _mosaic_of(path, mosaics, arrays["labels"], dtype)
+        with np.errstate(over="ignore"):  # reported just below
+            mosaics = mosaics.reshape(len(mosaics), -1).astype(dtype)
+        _check_finite(path, mosaics)
+        with own_settings():  # in float64 if the rows are
+            arrays["images"] = np.asarray(mosaic.enlarged(jnp.asarray(mosaics)))
     X_s, y_s, coding = _rows_and_targets(path, arrays, kind)
     metadata = arrays.get("metadata", {})
     names = arrays.get("feature_names")
@@ -146,16 +155,13 @@ def read(path: str | os.PathLike[str], kind: type[Coding], dtype: str) -> Stored
     with np.errstate(over="ignore"):  # reported just below
         X_s = X_s.astype(dtype)
     _check_finite(path, X_s)
-    support = Support(X_s, y_s)
-    if mosaics is not None:
-        mosaics = mosaics.reshape(len(mosaics), -1).astype(dtype)
-    return Stored(support, coding, metadata, names, mosaics)
+    return StoredSupport(Support(X_s, y_s), coding, metadata, names, mosaics, mosaic)
 
 
-def _enlarged(
+def _mosaic_of(
     path: str | os.PathLike[str], mosaics: AnyArray, labels: AnyArray, dtype: str
-) -> Floats:
-    """Return the images that mosaics are made of, one for each row of labels."""
+) -> Mosaic:
+    """Return how mosaics are made of images, one for each row of labels; raise if they are not."""
     are_images = mosaics.ndim == 4 and mosaics.size and mosaics.dtype.kind in "biuf"
     factor = math.isqrt(len(labels) // len(mosaics)) if are_images and labels.ndim else 0
     is_whole = factor and len(labels) == len(mosaics) * factor**2
@@ -165,16 +171,14 @@ def _enlarged(
             "numbers, and n * f**2 rows of labels for some divisor f of H and W. Got mosaics of "
             f"shape {mosaics.shape} and labels of shape {labels.shape} instead."
         )
-    n, height, width, channels = mosaics.shape
+    height, width, channels = mosaics.shape[1:]
     if len(labels) * math.prod(mosaics.shape[1:]) * np.dtype(dtype).itemsize > _MOST_ENLARGED:
         raise ValueError(
             f"The mosaics of {os.fspath(path)!r} would be enlarged to {len(labels)} images of "
             f"{height} x {width} x {channels}, more than {_MOST_ENLARGED / 2**30:.0f} GiB: store "
             "fewer, or smaller ones."
         )
-    flat = jnp.asarray(mosaics.reshape(n, -1).astype(dtype))
-    images = Mosaic((height, width, channels), factor).enlarged(flat)
-    return np.asarray(images).reshape(-1, height, width, channels)
+    return Mosaic((height, width, channels), factor)
 
 
 def _rows_and_targets(

@@ -69,24 +69,6 @@ from kipsk._storage._describe import describe, fingerprint
 from kipsk._types import AnyArray, Floats, Given, MatrixLike
 from kipsk._warn import warn
 
-# Attributes to remove before a fit publishes its own: not every fit has them.
-_NOT_ALWAYS = (
-    "_stream",
-    "best_iter_",
-    "frozen_",
-    "kernels_",
-    "label_reg_",
-    "mosaics_",
-    "preprocess_",
-    "ridge_",
-    "snapshots_",
-    "stage_",
-    "stage_scores_",
-    "temperature_",
-    "validation_scores_",
-    "validation_steps_",
-)
-
 
 class BaseKIP(CallbackSupportMixin, BaseDistiller):
     """Kernel Inducing Points, whatever y is.
@@ -99,9 +81,6 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
     labels: str
     loss: str = "mse"
     targets: str
-
-    # Whether reg="auto" is what suits the noise of the rows.
-    _regs_suit_noise = False
     preprocess: Given
     predict_kernel: Given
     max_iter: int
@@ -114,6 +93,9 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
     checkpoint_path: str | os.PathLike[str] | None
     checkpoint_interval: int
     random_state: Given
+
+    # Whether reg="auto" is what suits the noise of the rows.
+    _regs_suit_noise = False
 
     @with_callbacks
     def fit(self, X: MatrixLike, y: MatrixLike) -> Self:
@@ -152,13 +134,14 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
             X=_preprocess.transformed(transformer, held_out.X, settings.rows.dtype)
         )
         start = start_of(settings, data, rng, self._last() if settings.beginning.is_warm else None)
-        if self._regs_suit_noise and isinstance(self.reg, str):
+        finds_own = self._regs_suit_noise and isinstance(self.reg, str)
+        if finds_own:
             settings = with_found_regs(settings, start, data)
         check_batches(settings, data, start)
         with own_settings(), single_threaded_blas:
             check_augmentation(settings, rows.X, rows.y)
             check_start(settings, start)
-            targets = targets_of_steps(settings, start, data)
+            targets = targets_of_steps(settings, start, data, finds_own)
             data, rows = data._replace(y=targets), rows._replace(y=targets)
             in_steps = _preprocess.in_steps(settings, transformer, rows.X, data.X)
             problem = problem_of(settings, start, in_steps, rng)
@@ -369,15 +352,13 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
 
     def _publish_run(self, run: Run, params: Params) -> None:
         """Store what a run led to, and nothing of an earlier one."""
-        attributes = self._attributes(run, params)
-        for name in _NOT_ALWAYS:
-            self.__dict__.pop(name, None)
-        self.__dict__.update(attributes)
+        self._publish(self._attributes(run, params))
         self.learning_rate_ = run.settings.steps.learning_rate
         self.batch_size_ = run.settings.steps.batch_size
         self.kernels_ = run.start.kernels
         self._size = run.settings.beginning.size
         if run.objective.mosaic is not None:
+            self._mosaic = run.objective.mosaic
             self.mosaics_ = np.asarray(params["X"] * run.objective.scale)
         if run.start.support.frozen is not None:
             self.frozen_ = run.start.support.frozen

@@ -16,7 +16,7 @@ from kipsk._closed_form._temperature import best_temperature
 from kipsk._data._containers import labels_like, list_like
 from kipsk._data._labels import single_labels
 from kipsk._distil._history import Params
-from kipsk._estimators._distiller import ClassDistiller
+from kipsk._estimators._class_distiller import ClassDistiller
 from kipsk._estimators._sampler import rows_of_classes
 from kipsk._kip._base import BaseKIP
 from kipsk._kip._result import Run
@@ -77,10 +77,12 @@ class KIPDistiller(ClassDistiller, BaseKIP):
     targets : {"auto", "given", "smoothed"}, default="auto"
         What the steps compare predictions with. "given" are the class labels. "smoothed" are what
         kernel ridge regression on all rows predicts for them, with the ridge of the smallest
-        leave-one-out error: so the support does not learn the noise of few labels. If that ridge is
-        that of ``reg="auto"``, y has no noise and stays. "auto" is "smoothed" for at most 3000 rows
-        and a kernel that is neither a convolutional one nor sampled anew, with ``loss="mse"``.
-        `loss_curve_`, and what `verbose` shows, are of these targets.
+        leave-one-out error, of at most 10000 rows: so the support does not learn the noise of few
+        labels. If no larger ridge is better than that of ``reg="auto"``, they stay. "auto" is
+        "smoothed" for at most 3000 rows and a kernel that is neither a convolutional one nor
+        sampled anew, with ``loss="mse"``; it is "given" in `partial_fit`, `fit_moments` and
+        `fit_resample`. Of a family the first such kernel smooths. `loss_curve_`, and what `verbose`
+        shows, are of these targets.
     label_reg : float or "auto", default="auto"
         Relative ridge of solved labels; not used otherwise. "auto" learns it with the rows, by the
         leave-one-out error on the batch, and chooses it at the end by generalised cross-validation.

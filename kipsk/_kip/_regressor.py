@@ -13,7 +13,7 @@ from sklearn.metrics import r2_score
 from kipsk._checks import refuse
 from kipsk._data._numbers import RealCoding
 from kipsk._kip._base import BaseKIP
-from kipsk._kip._parameters import Settings
+from kipsk._kip._settings import Settings
 from kipsk._types import AnyArray, Float64s, Floats, Given, MatrixLike
 from kipsk.kernels._base import JaxKernel
 
@@ -47,9 +47,10 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
     targets : {"auto", "given", "smoothed"}, default="auto"
         What the steps compare predictions with. "given" is y. "smoothed" is what kernel ridge
         regression on all rows predicts for them, with the ridge of the smallest leave-one-out error
-        as for `reg`: so the support does not learn the noise of y. "auto" is "smoothed" for at most
-        3000 rows, whose noise a support can learn by heart, and a kernel that is neither a
-        convolutional one nor sampled anew. `loss_curve_` is of these targets.
+        as for `reg`, of at most 10000 rows: so the support does not learn the noise of y. "auto" is
+        "smoothed" for at most 3000 rows, whose noise a support can learn by heart, and a kernel
+        that is neither a convolutional one nor sampled anew; it is "given" in `partial_fit` and
+        `fit_moments`. Of a family the first such kernel smooths. `loss_curve_` is of these targets.
     label_reg : float or "auto", default="auto"
         Relative ridge of solved labels.
     init : {"sample", "noise", "kmeans", "herding"} or tuple (X, y), default="sample"

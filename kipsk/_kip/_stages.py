@@ -18,6 +18,7 @@ from sklearn.base import clone, is_regressor
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import pairwise_distances_argmin_min
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 from sklearn.utils import _safe_indexing, check_random_state, column_or_1d
@@ -28,7 +29,7 @@ from kipsk._checks import check_predictions, refuse
 from kipsk._data._containers import is_frame
 from kipsk._data._support import mean_within
 from kipsk._data._ward import nearest_to_mean, ward
-from kipsk._estimators._distiller import is_same_kernel
+from kipsk._estimators._members import is_same_kernel
 from kipsk._types import AnyArray, Estimator, Float64s, Floats, Given, Ints, MatrixLike
 from kipsk._warn import warn
 
@@ -43,19 +44,22 @@ STAGES = (0, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 RANDOM, WARD, MEDOIDS = "random", "agglomerative", "medoids"
 
 #: Draws of random rows.
-DRAWS = 4
+N_DRAWS = 4
 
 #: Kernels of such a run beside the distiller's own.
 COMPANIONS = ("fc3", "rbf", "laplace")
 
 #: Rows that models are tried on, at most.
-MAX_ROWS = 5000
+MAX_TRIED_ROWS = 5000
 
 #: Rows of a class that Ward's clusters are made of, at most.
 MAX_ROWS_OF_CLUSTERS = 2000
 
-#: Rows of a cluster, at least, on average: centres of fewer are rows that models are then tried on.
+#: Rows of a cluster, at least, on average: the centre of one row is that row.
 MIN_ROWS_PER_CLUSTER = 2
+
+#: Part of the deviation of all rows by which a centre of k-means may be off its only row.
+ROUNDING = 1e-3
 
 #: The most accuracy that any of the models may lose for what the others win.
 MAX_LOSS = 0.01
@@ -85,8 +89,8 @@ def models_of(downstream: Given) -> list[Estimator]:
 
 
 def rows_to_try(codes: Ints, rng: np.random.RandomState) -> Ints:
-    """Return random rows, as many of each class as far as they go, `MAX_ROWS` in all at most."""
-    per_class = max(1, MAX_ROWS // len(np.unique(codes)))
+    """Return random rows, as many of each class if they go so far, at most `MAX_TRIED_ROWS`."""
+    per_class = max(1, MAX_TRIED_ROWS // len(np.unique(codes)))
     members = [rng.permutation(np.flatnonzero(codes == code)) for code in np.unique(codes)]
     return np.sort(np.concatenate([rows[:per_class] for rows in members]))
 
@@ -133,8 +137,9 @@ def best_stage(
     y : ndarray of shape (n,)
         Real rows and their labels.
     own : dict of int or str to ndarray of bool of shape (n,), or None
-        Which rows of X are rows of a set: a model that saw them gets them right, so they do not
-        count for that set, nor for the start beside it. The others have none.
+        Which rows of X a set holds, or those that it was learned from: a model that saw them gets
+        them right. They do not count for that set, and those of the start do not for any, unless
+        a class has no other rows. Sets that are not there hold none.
 
     Returns
     -------
@@ -149,9 +154,10 @@ def best_stage(
             step: np.array([hits(model, *stage, X, y) for model in models], np.float64)
             for step, stage in stages.items()
         }
-    weights = {step: _weights(codes, (own or {}).get(step)) for step in stages}
+    start, none = next(iter(stages)), np.zeros(len(y), bool)
+    own = own or {}
+    weights = {step: _weights(codes, own.get(start, none) | own.get(step, none)) for step in stages}
     accuracies = {step: float(np.mean(hit @ weights[step])) for step, hit in right.items()}
-    start = next(iter(stages))
     gains: dict[int | str, float] = {start: 0.0}
     for step, hit in right.items():
         differences = hit - right[start]
@@ -163,11 +169,18 @@ def best_stage(
     return max(gains, key=lambda step: gains[step]), accuracies
 
 
-def _weights(codes: Ints, own: NDArray[np.bool_] | None) -> Float64s:
-    """Return the weights of rows in a balanced accuracy: 0 for a set's own, and 1 in all."""
-    counts = np.bincount(codes if own is None else codes[~own], minlength=codes.max() + 1)
-    weights = 1 / (len(counts) * np.maximum(counts, 1)[codes])
-    return weights if own is None else np.where(own, 0.0, weights)
+def _weights(codes: Ints, own: NDArray[np.bool_]) -> Float64s:
+    """Return the weights of rows in a balanced accuracy, 1 in all.
+
+    Own rows have none, except those of a class that has no others: without it, sets that take
+    everything for another class would be best.
+    """
+    n_classes = codes.max() + 1
+    counts = np.bincount(codes[~own], minlength=n_classes)
+    own = own & (counts > 0)[codes]
+    counts = np.bincount(codes[~own], minlength=n_classes)
+    weights = 1 / (n_classes * counts[codes])
+    return np.where(own, 0.0, weights)
 
 
 def steps_of(distiller: Estimator) -> set[int]:
@@ -217,13 +230,31 @@ class Choice(NamedTuple):
     step : int or str
         The stage, `RANDOM`, `WARD` or `MEDOIDS`.
     scores : dict of int or str to float
-        As `best_stage` returns them.
+        As `best_stage` returns them, with the best draw of random rows for all of them.
     rows : tuple (X_s, y_s)
     """
 
     step: int | str
     scores: dict[int | str, float]
     rows: Stage
+
+
+class Candidate(NamedTuple):
+    """Rows that stand beside the stages.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n_s, n_features)
+        In the units of the support.
+    codes : ndarray of shape (n_s,)
+        The number of each row's class.
+    own : ndarray of int
+        Numbers of the training rows among them.
+    """
+
+    X: Floats
+    codes: Ints
+    own: Ints
 
 
 def best_of(distiller: Estimator, X: MatrixLike, y: MatrixLike, downstream: Given) -> Choice:
@@ -236,78 +267,89 @@ def best_of(distiller: Estimator, X: MatrixLike, y: MatrixLike, downstream: Give
     rng = check_random_state(distiller.random_state)
     rows, stages, models = rows_to_try(codes, rng), stages_of(distiller, X), models_of(downstream)
     start = next(iter(stages))
-    chosen: dict[int | str, Ints] = {}
-    if clusters := ward_clusters(distiller, X, codes, stages[start][1], rng):
-        stages[WARD] = ward_stage(distiller, X, codes, clusters)
-        chosen[MEDOIDS] = ward_rows(distiller, X, clusters)
-    for draw in range(DRAWS):
-        chosen[f"{RANDOM} {draw}"] = random_rows(codes, len(distiller.X_s_), rng)
-    own: dict[int | str, NDArray[np.bool_]] = {}
-    for name, some in chosen.items():
-        is_own = np.isin(rows, some)
-        if len(some) and len(np.unique(codes[rows[~is_own]])) == len(distiller.classes_):
-            labels = np.eye(len(distiller.classes_))[codes[some]]
-            stages[name] = distiller._resampled(X, _in_space(distiller, X, some), labels)
+    counts = np.bincount(
+        np.searchsorted(distiller.classes_, stages[start][1]), minlength=len(distiller.classes_)
+    )
+    learned_from = rows_within(distiller.snapshots_[start][0], _in_space(distiller, X, rows))
+    own: dict[int | str, NDArray[np.bool_]] = {step: learned_from for step in stages}
+    for name, some in candidates(distiller, X, codes, counts, rng).items():
+        is_own = np.isin(rows, some.own)
+        if len(np.unique(codes[rows[~(is_own | learned_from)]])) == len(counts):
+            stages[name] = distiller._resampled(X, some.X, np.eye(len(counts))[some.codes])
             own[name] = is_own
     step, scores = best_stage(stages, models, _as_models_see(distiller, X, rows), y[rows], own)
     result = stages[step]
-    draws = [scores.pop(name) for name in own if str(name).startswith(RANDOM)]
+    draws = {name: scores.pop(name) for name in stages if str(name).startswith(RANDOM)}
     if draws:
-        scores[RANDOM] = max(draws)
-    if isinstance(step, str) and step.startswith(RANDOM):
-        step, scores[RANDOM] = RANDOM, draws[int(step.split()[1])]
+        scores[RANDOM] = draws.get(step, max(draws.values()))
+    if step in draws:
+        step = RANDOM
     if step == start or isinstance(step, str):
         _warn_of_none_learned(distiller, step, downstream)
     return Choice(step, scores, result)
 
 
-def ward_clusters(
-    distiller: Estimator, X: MatrixLike, codes: Ints, labels: AnyArray, rng: np.random.RandomState
-) -> list[Ints]:
-    """Return the rows of Ward's clusters, as many of each class as there are labels of it.
+def rows_within(X_s: Floats, X: Floats) -> NDArray[np.bool_]:
+    """Return which rows of X are among others, but for the rounding of a centre of k-means."""
+    nearest, distances = pairwise_distances_argmin_min(X_s, X)
+    close = distances <= ROUNDING * np.sqrt(np.sum(np.var(X, axis=0, dtype=np.float64)))
+    found = np.zeros(len(X), bool)
+    found[nearest[close]] = True
+    return found
+
+
+def candidates(
+    distiller: Estimator, X: MatrixLike, codes: Ints, counts: Ints, rng: np.random.RandomState
+) -> dict[str, Candidate]:
+    """Return sets that were not learned, with about as many rows of each class as `counts`."""
+    found = wards(distiller, X, codes, counts, rng)
+    for draw in range(N_DRAWS):
+        some = random_rows(codes, counts, rng)
+        if len(some):
+            found[f"{RANDOM} {draw}"] = Candidate(_in_space(distiller, X, some), codes[some], some)
+    return found
+
+
+def wards(
+    distiller: Estimator, X: MatrixLike, codes: Ints, counts: Ints, rng: np.random.RandomState
+) -> dict[str, Candidate]:
+    """Return the centres of Ward's clusters within classes, and the rows nearest to these.
 
     None at all if the user has chosen how to start, and for clusters of fewer than two rows.
     """
     if not isinstance(distiller.init, str) or distiller.init != "sample":
-        return []
-    n_classes = len(distiller.classes_)
-    counts = np.bincount(np.searchsorted(distiller.classes_, labels), minlength=n_classes)
-    seen = np.minimum(np.bincount(codes, minlength=n_classes), MAX_ROWS_OF_CLUSTERS)
+        return {}
+    seen = np.minimum(np.bincount(codes, minlength=len(counts)), MAX_ROWS_OF_CLUSTERS)
     if np.any(MIN_ROWS_PER_CLUSTER * counts > seen):
-        return []
-    clusters = []
+        return {}
+    centres, medoids, alone = [], [], []
     for code, n in enumerate(counts):
         own = np.sort(rng.permutation(np.flatnonzero(codes == code))[:MAX_ROWS_OF_CLUSTERS])
-        of_class = ward(_in_space(distiller, X, own).astype(np.float64), int(n), rng)
-        clusters += [own[which] for which in of_class]
-    return clusters
+        of_class = _in_space(distiller, X, own).astype(np.float64)
+        for cluster in ward(of_class, int(n), rng):
+            centres.append(mean_within(of_class[cluster]))
+            medoids.append(own[cluster[nearest_to_mean(of_class[cluster])]])
+            alone += list(own[cluster]) if len(cluster) == 1 else []
+    rows = np.array(medoids)
+    return {
+        WARD: Candidate(
+            np.array(centres).astype(distiller.dtype), codes[rows], np.array(alone, np.intp)
+        ),
+        MEDOIDS: Candidate(_in_space(distiller, X, rows), codes[rows], rows),
+    }
 
 
-def ward_stage(distiller: Estimator, X: MatrixLike, codes: Ints, clusters: Sequence[Ints]) -> Stage:
-    """Return the centres of clusters of rows of one class."""
-    centres = [mean_within(_in_space(distiller, X, own).astype(np.float64)) for own in clusters]
-    labels = np.eye(len(distiller.classes_))[[codes[own[0]] for own in clusters]]
-    return distiller._resampled(X, np.array(centres).astype(distiller.dtype), labels)
-
-
-def ward_rows(distiller: Estimator, X: MatrixLike, clusters: Sequence[Ints]) -> Ints:
-    """Return the row of each cluster that is nearest to its centre."""
-    return np.array(
-        [own[nearest_to_mean(_in_space(distiller, X, own).astype(np.float64))] for own in clusters]
-    )
-
-
-def random_rows(codes: Ints, n_support: int, rng: np.random.RandomState) -> Ints:
-    """Return as many random rows of each class as the support has; of small classes only half.
+def random_rows(codes: Ints, counts: Ints, rng: np.random.RandomState) -> Ints:
+    """Return random rows, as many of each class as `counts`, but at most half of it.
 
     The other half is for the models to be tried on. There are none if a class has a single row.
     """
-    counts = np.bincount(codes)
-    per_class = np.minimum(max(1, round(n_support / len(counts))), counts // 2)
-    if not per_class.all():
+    there = np.bincount(codes, minlength=len(counts))
+    wanted = np.minimum(counts, there // 2)
+    if np.any((wanted == 0) & (there > 0)):
         return np.zeros(0, np.intp)
     members = [rng.permutation(np.flatnonzero(codes == code)) for code in range(len(counts))]
-    return np.concatenate([rows[:n] for rows, n in zip(members, per_class, strict=True)])
+    return np.concatenate([rows[:n] for rows, n in zip(members, wanted, strict=True)])
 
 
 def _in_space(distiller: Estimator, X: MatrixLike, rows: Ints) -> Floats:

@@ -234,6 +234,9 @@ def check_streaming(owner: str, params: dict[str, Given]) -> None:
         rule = 'an integer >= 1 or "auto" in partial_fit, which sees a batch at a time (for rows '
         rule += "that do not fit in memory collect Moments, and call fit_moments)"
         raise refuse(owner, "batch_size", rule, ALL_ROWS)
+    if params["targets"] == "smoothed":
+        rule = '"auto" or "given" in partial_fit, which never sees all rows'
+        raise refuse(owner, "targets", rule, params["targets"])
     for parameter, off in (
         ("early_stopping", False),
         ("checkpoint_path", None),

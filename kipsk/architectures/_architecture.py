@@ -117,8 +117,8 @@ class Architecture:
             raise ValueError(
                 f"The 'image_shape' parameter of {owner} must be (height, width, channels): its "
                 f"layers look at pixels. Got None instead: pass the shape of the images whose "
-                f"{n_features} values are a row of X, such as image_shape=(32, 32, 3). A kernel "
-                "given by name takes it as get_kernel(name, image_shape=...)."
+                f"{n_features} values are a row of X{_hint(n_features)}. Give it to a "
+                "distiller, to a kernel object, or to get_kernel(name, image_shape=...)."
             )
         shape = checked_shape(owner, "image_shape", image_shape, n_dims=(3,))
         if math.prod(shape) != n_features:
@@ -397,3 +397,12 @@ def get_architecture(
             return factories[match[1]](depth=int(match[2]))
     rule = f"an Architecture or one of its names ({_NAMES})"
     raise refuse(owner, "architecture", rule + also, architecture)
+
+
+def _hint(n_features: int) -> str:
+    """Return words for a message: the square image that a row may be. Nothing is computed by it."""
+    for n_channels in (1, 3):
+        side = math.isqrt(n_features // n_channels)
+        if side * side * n_channels == n_features:
+            return f", such as image_shape=({side}, {side}, {n_channels}) for square ones"
+    return ""

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import FitFailedWarning
 from sklearn.utils import check_X_y
 from sklearn.utils.multiclass import check_classification_targets
-from tqdm.auto import tqdm
 
+from kipsk._bar import tqdm
 from kipsk._checks import check_integer, check_labels, check_not_images, refuse
 from kipsk._types import AnyArray, Estimator, Given, MatrixLike
 from kipsk._warn import warn

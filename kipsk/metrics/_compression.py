@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from kipsk._checks import check_integer
 
 
 class Compression(NamedTuple):
@@ -16,7 +17,7 @@ class Compression(NamedTuple):
     bytes: float  #: memory of the training rows and labels / that of the distilled ones
 
 
-class Stored(Protocol):
+class StoresBytes(Protocol):
     """A kernel that says what it keeps of the data."""
 
     @property
@@ -25,7 +26,13 @@ class Stored(Protocol):
 
 
 def compression_ratio(
-    X_s: ArrayLike, y_s: ArrayLike, X: ArrayLike, y: ArrayLike, *, kernel: Stored | None = None
+    X_s: ArrayLike,
+    y_s: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    kernel: StoresBytes | None = None,
+    factor: int = 1,
 ) -> Compression:
     """Return how many times smaller a distilled set is than the training set.
 
@@ -35,7 +42,8 @@ def compression_ratio(
     Parameters
     ----------
     X_s : array-like of shape (n_s, n_features)
-        Distilled rows; or ``distiller.mosaics_``, n_s / f**2 images that hold them.
+        Distilled rows; with a `factor` above 1 ``distiller.mosaics_``, n_s / factor**2 images that
+        hold them.
     y_s : array-like of shape (n_s,), (n_s, n_classes) or (n_s, n_outputs)
         Their labels or targets.
     X : array-like of shape (n, ...)
@@ -46,6 +54,8 @@ def compression_ratio(
         The kernel that predicts, ``distiller.predictor_.kernel_``, to count what it keeps of the
         data beside the set: filters from data and landmarks, ``kernel.stored_bytes``. None counts
         the set alone. A fitted ``preprocess_`` is not counted.
+    factor : int, default=1
+        That of the distiller: how many images lie along each side of a mosaic.
 
     Returns
     -------
@@ -71,14 +81,16 @@ def compression_ratio(
                 f"be counted. Got dtype object instead: pass numpy.asarray({name}).astype(str), or "
                 "numbers."
             )
+    n_images = check_integer("compression_ratio", "factor", factor, minimum=1) ** 2
     for rows, labels in (("X_s", "y_s"), ("X", "y")):
         n, n_labels = (len(np.atleast_1d(arrays[name])) for name in (rows, labels))
-        factor = math.isqrt(n_labels // n) if n and rows == "X_s" else 1  # of mosaics
-        if not n or n * factor**2 != n_labels:
-            also = " (of mosaics factor**2 labels each)" if rows == "X_s" else ""
+        each = n_images if rows == "X_s" else 1
+        if not n or n * each != n_labels:
+            rule = "equally many rows, and at least one"
+            if each > 1:
+                rule = f"{each} rows of labels for each mosaic of factor={factor}, and at least one"
             raise ValueError(
-                f"{rows} and {labels} must have equally many rows, and at least one{also}. Got {n} "
-                f"and {n_labels} instead."
+                f"{rows} and {labels} must have {rule}. Got {n} and {n_labels} instead."
             )
     size = {name: array.nbytes for name, array in arrays.items()}
     if kernel is not None:

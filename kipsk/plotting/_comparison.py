@@ -191,7 +191,11 @@ class ComparisonDisplay:
         if self.full is not None:
             n, accuracy = self.full
             self.full_line_ = ax.axhline(
-                accuracy, color="black", linestyle="--", linewidth=1, label=f"all {n:.0f} rows"
+                accuracy,
+                color=ax.title.get_color(),
+                linestyle="--",
+                linewidth=1,
+                label=f"all {n:.0f} rows",
             )
         ax.set_xscale("log")
         _number_sizes(ax, {n for curve in self.curves.values() for n in curve.n_rows})
@@ -228,7 +232,6 @@ def _write_worths(ax: Axes, worths: list[Worth]) -> list[Annotation]:
                 xytext=(6, y - height),
                 textcoords="offset points",
                 fontsize=8,
-                color="0.2",
             )
         )
         last_n, last_y = worth.n_rows, y

@@ -279,3 +279,13 @@ def test_needs_neither_jax_nor_sklearn():
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("n_features", "hint"),
+    [(784, "(28, 28, 1)"), (3072, "(32, 32, 3)"), (64, "(8, 8, 1)"), (1000, None)],
+)
+def test_hints_at_the_shape_of_a_square_image(n_features, hint):
+    message = error(lambda: convnet(1).input_shape(n_features))
+    assert "such as" in message if hint else "such as" not in message
+    assert f"image_shape={hint or '...'}" in message

@@ -76,7 +76,7 @@ def test_indefinite_matrix_names_eigenvalues_and_size():
     K_ss = np.diag([1.0, 2.0, -0.5])
     with pytest.raises(ValueError, match=r"K_ss \(3 x 3\).*eigenvalues -0.5 to 2 ") as error:
         _ridge.fit_alpha(K_ss, matrix(3, 1), 0.1)
-    assert "ridge 0.1" in str(error.value)
+    assert "ridge 0.1 = reg * 0.833" in str(error.value)
     assert "another kernel" in str(error.value)
 
 
@@ -110,8 +110,16 @@ def test_leave_one_out_equals_refits(kernel_rank, close):
             close(residual[i], y[i] - K[i, rest] @ without, times=10)
 
 
-def test_leave_one_out_of_a_singular_matrix_is_infinite():
-    residuals, alphas = _ridge.leave_one_out(gram(12, 4), matrix(12, 2), np.array([0.0, 0.1]))
+def test_leave_one_out_does_not_see_the_unit_of_the_kernel(close):
+    """Oracle: the kernel itself, which is not singular. A small one is not either."""
+    K, y, ridges = gram(12), matrix(12, N_OUT), np.array([0.0, 1e-3])
+    expected, _ = _ridge.leave_one_out(K, y, ridges)
+    close(_ridge.leave_one_out(1e-9 * K, y, 1e-9 * ridges)[0], expected, times=10)
+
+
+@pytest.mark.parametrize("rank", [4, 11])
+def test_leave_one_out_of_a_singular_matrix_is_infinite(rank):
+    residuals, alphas = _ridge.leave_one_out(gram(12, rank), matrix(12, 2), np.array([0.0, 0.1]))
     assert np.isinf(residuals[0]).all()
     assert np.isnan(alphas[0]).all()
     assert np.isfinite(residuals[1]).all()
@@ -146,6 +154,29 @@ def test_leverage_is_the_diagonal_of_the_hat_matrix(close):
     for t in range(N_T):
         without = fit(np.delete(np.arange(N_T), t))
         close(residuals[t], y_t[t] - K_ts[t] @ without, times=10)
+
+
+def test_mean_leverage_is_the_mean_of_all(close):
+    """Oracle: the leverage of each target."""
+    K_ss, K_ts, y_t = gram(N_S), matrix(N_T, N_S), matrix(N_T, N_OUT, seed=2)
+    with jax.enable_x64(True):
+        alpha, leverage = _label_solve.solved_alpha_and_leverage(
+            jnp.asarray(K_ts.T), jnp.asarray(y_t), jnp.asarray(K_ss), 0.1
+        )
+        means = jnp.asarray(K_ts.T @ K_ts / N_T), jnp.asarray(K_ts.T @ y_t / N_T)
+        found, mean = _label_solve.solved_alpha_and_mean_leverage(
+            *means, jnp.asarray(K_ss), 0.1, N_T
+        )
+    close(found, alpha)
+    close(mean, np.mean(np.asarray(leverage)))
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_labels_of_what_is_not_finite(which):
+    given = [gram(N_S), matrix(N_S, N_OUT)]
+    given[which][1, 1] = np.nan
+    with pytest.raises(ValueError, match=r"\(K_st\) is not finite. Scale the features"):
+        _label_solve.solve_labels(*given, gram(N_S), 0.0)
 
 
 @pytest.mark.parametrize("noise", [0.3, 3.0])

@@ -24,7 +24,7 @@ from kipsk import (
     RegularizedZCA,
 )
 from kipsk.baselines import CoresetSampler
-from kipsk.kernels import FullyConnected, Landmarks, RandomFeatures
+from kipsk.kernels import RBF, FullyConnected, Landmarks, RandomFeatures
 from kipsk.networks import FiniteNetworkClassifier
 
 Y = np.arange(24) % 3
@@ -64,6 +64,17 @@ def test_far_from_zero_in_float64():
         KernelRidgeNTKClassifier().fit(X + 1e9, Y)
 
 
+def test_a_ridge_that_outweighs_what_differs():
+    y = np.sin(Y)
+    with pytest.warns(UserWarning, match=r"a ridge of reg=0\.001 outweighs their differences"):
+        assert KernelRidgeNTK(reg=1e-3).fit(X + 1e4, y).score(X + 1e4, y) < 0.5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        KernelRidgeNTK(reg=1e-3).fit(X, y)
+        KernelRidgeNTK(reg=1.0).fit(X[:3], y[:3])
+        KernelRidgeNTK(reg=1e-6).fit(X + 1e4, y)
+
+
 def test_sampled_features_have_seven_digits():
     kernel = RandomFeatures("fc1", 1, 64, resample=False)
     with pytest.warns(UserWarning, match="can hardly tell rows apart"):
@@ -91,6 +102,15 @@ def test_an_outlier(value):
         KIPDistiller(preprocess=StandardScaler(), ipc=1, max_iter=3, random_state=0).fit(rows, Y)
         KernelRidgeNTKClassifier("rbf").fit(rows, Y)
         KernelRidgeNTKClassifier().fit(with_entry(30.0), Y)
+
+
+def test_an_outlier_that_makes_the_length_scale():
+    rows = with_entry(1e15)
+    with pytest.warns(UserWarning, match="LabelSolver has a row that outweighs all others"):
+        LabelSolver("rbf", ipc=2, random_state=0).fit(rows, Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        LabelSolver(RBF(2.0), ipc=2, random_state=0).fit(with_entry(1e4), Y)
 
 
 def test_lengths_that_biases_do_not_show():
@@ -154,8 +174,9 @@ def test_a_mean_that_the_ridge_takes_from():
         (1e-4 * X, "are all below"),
         (X + 1e3, "are far from zero"),
         (with_entry(1e6), "have an outlier"),
+        (np.column_stack([X, np.full(24, 30.0)]), "have a column far from zero, column 4 near 30"),
     ],
-    ids=["tiny", "far", "outlier"],
+    ids=["tiny", "far", "outlier", "constant"],
 )
 def test_networks_that_learn_nothing(rows, what):
     network = FiniteNetworkClassifier(width=8, max_iter=50, random_state=0)
@@ -189,4 +210,4 @@ def test_targets_that_are_no_numbers():
 
 def test_singular_matrices_of_rows_far_from_zero_are_told_of():
     with pytest.raises(ValueError, match=re.escape("put StandardScaler in front")):
-        KernelRidgeNTKClassifier(reg=1e-6).fit(X + 1e7, Y)
+        KernelRidgeNTKClassifier(reg=1e-8).fit(X + 1e7, Y)

@@ -61,7 +61,7 @@ CLASSIFIERS: dict[str, Callable[[], Any]] = {
     ),
 }
 REGRESSORS: dict[str, Callable[[], Any]] = {
-    "KIPRegressor": lambda: KIPRegressor(n_support=6, max_iter=20, random_state=0),
+    "KIPRegressor": lambda: KIPRegressor(n_support=6, max_iter=60, random_state=0),
     "KernelRidgeNTK": lambda: KernelRidgeNTK(reg=1e-3),
 }
 SAMPLERS: dict[str, Callable[[], Any]] = {

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.ndimage import zoom
 
-from kipsk import KIPDistiller, Moments
+from kipsk import KIPDistiller, LabelSolver, Moments
 from kipsk._distil._mosaic import Mosaic
 from kipsk.datasets import load_images
 from kipsk.kernels import Landmarks
@@ -66,6 +66,29 @@ def test_a_file_holds_the_mosaics(digits, tmp_path):
     assert_allclose(
         again.decision_function(digits.X_test), model.decision_function(digits.X_test), atol=1e-3
     )
+
+
+def test_loaded_mosaics_are_written_again_by_an_estimator_that_does_not_know_images(
+    digits, tmp_path
+):
+    params = {"max_iter": 2, "random_state": 0, "dtype": "float64"}
+    model = KIPDistiller(ipc=1, factor=2, image_shape=(8, 8, 1), **params)
+    model.fit(digits.X_train, digits.y_train).export_support(tmp_path / "set.npz")
+    again = KIPDistiller(dtype="float64").load_support(tmp_path / "set.npz")
+    again.export_support(tmp_path / "again.npz")
+    third = KIPDistiller(dtype="float64").load_support(tmp_path / "again.npz")
+    assert_array_equal(third.X_s_, again.X_s_)
+    assert_allclose(again.X_s_, model.X_s_, rtol=1e-12, atol=1e-12)  # enlarged in float64
+
+
+def test_a_new_fit_forgets_loaded_mosaics(digits, tmp_path):
+    params = {"ipc": 1, "image_shape": (8, 8, 1), "random_state": 0}
+    model = KIPDistiller(factor=2, max_iter=2, **params).fit(digits.X_train, digits.y_train)
+    model.export_support(tmp_path / "set.npz")
+    solver = LabelSolver(**params).load_support(tmp_path / "set.npz")
+    solver.fit(digits.X_train, digits.y_train).export_support(tmp_path / "rows.npz")
+    with np.load(tmp_path / "rows.npz") as file:
+        assert_array_equal(file["images"].reshape(10, 64), solver.X_s_)
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ from sklearn.datasets import load_diabetes
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
-from kipsk import KernelRidgeNTK, KIPDistiller, KIPRegressor
+from kipsk import KernelRidgeNTK, KIPDistiller, KIPRegressor, Moments
 from kipsk._data._coding import Data
 from kipsk._data._numbers import RealCoding
-from kipsk._kip._noise import MAX_ROWS, smoothed
-from kipsk.kernels import RBF, FullyConnected, RandomFeatures
+from kipsk._kip import _noise
+from kipsk._kip._noise import MAX_FEW_ROWS, smoothed
+from kipsk.kernels import RBF, FullyConnected, Landmarks, RandomFeatures
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,7 @@ def test_what_auto_leaves_as_it_is(change, flipped):
     X, _, y, _ = flipped
     params = {"ipc": 2, "max_iter": 2, "learning_rate": 0.01, "random_state": 0}
     if change == "rows":
-        X, y, _ = with_wrong_labels(MAX_ROWS + 1)
+        X, y, _ = with_wrong_labels(MAX_FEW_ROWS + 1)
     elif change == "kernel":
         params["kernel"] = RandomFeatures("fc1", 2, 32)
     else:
@@ -104,12 +105,44 @@ def test_what_auto_leaves_as_it_is(change, flipped):
 
 
 def test_more_rows_are_smoothed_on_request():
-    X, y, _ = with_wrong_labels(MAX_ROWS + 1)
+    X, y, _ = with_wrong_labels(MAX_FEW_ROWS + 1)
     params = {"ipc": 2, "max_iter": 2, "random_state": 0}
     given, smooth = (
         KIPDistiller(targets=targets, **params).fit(X, y) for targets in ("given", "smoothed")
     )
     assert not np.array_equal(given.X_s_, smooth.X_s_)
+
+
+def test_the_first_kernel_that_is_used_smooths(flipped):
+    """A family whose first kernel is never drawn. Oracle: the same without it."""
+    X, _, y, _ = flipped
+    params = {"ipc": 2, "max_iter": 1, "learning_rate": 1e-9, "random_state": 0}
+    family = ["rbf", "fc1"]
+    sets = [
+        KIPDistiller(family, kernel_weights=weights, targets="smoothed", **params).fit(X, y)
+        for weights in ([0, 1], [1, 0])
+    ]
+    alone = [KIPDistiller(k, targets="smoothed", **params).fit(X, y) for k in ("fc1", "rbf")]
+    losses = [model.loss_curve_[0] for model in (*sets, *alone)]
+    assert_allclose(losses[:2], losses[2:], rtol=1e-5)
+    assert abs(losses[0] / losses[1] - 1) > 0.01
+
+
+def test_smoothed_targets_need_rows(flipped, monkeypatch):
+    X, _, y, _ = flipped
+    message = '\'targets\' parameter of KIPDistiller must be "auto" or "given" in '
+    distiller = KIPDistiller(targets="smoothed", ipc=1, max_iter=1)
+    with pytest.raises(ValueError, match=message + "partial_fit"):
+        distiller.partial_fit(X, y)
+    moments = Moments(Landmarks("fc1", 20).resolve(X), classes=[0, 1]).fit(X, y)
+    with pytest.raises(ValueError, match=message + "fit_moments"):
+        distiller.set_params(kernel=moments.kernel_).fit_moments(moments)
+    sampled = KIPDistiller(RandomFeatures("fc1", 2, 32), targets="smoothed", ipc=1, max_iter=1)
+    with pytest.raises(ValueError, match="where every kernel is sampled anew"):
+        sampled.fit(X, y)
+    monkeypatch.setattr(_noise, "MAX_SMOOTHED_ROWS", 200)
+    with pytest.raises(ValueError, match=r"for more than 200 rows, here 300\. Got 'smoothed'"):
+        distiller.set_params(kernel="fc1").fit(X, y)
 
 
 @pytest.mark.parametrize(

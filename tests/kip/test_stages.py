@@ -29,8 +29,8 @@ from kipsk._kip._stages import (
     models_of,
     random_rows,
     rows_to_try,
-    ward_clusters,
-    ward_stage,
+    rows_within,
+    wards,
 )
 from kipsk.baselines import CoresetSampler
 from kipsk.kernels import RBF
@@ -98,6 +98,16 @@ def test_a_stage_of_one_class_is_not_an_error():
     stages = {0: (X[:2], y[:2]), 1: (X[3:5], y[3:5])}
     step, accuracies = best_stage(stages, [SVC()], X, y)
     assert (step, accuracies) == (1, {0: 0.5, 1: 1.0})
+
+
+def test_own_rows_count_where_a_class_has_no_others():
+    """The start holds the first class and half of the second one, which alone would be tried."""
+    own = {0: np.arange(40) < 25}
+    labels = np.array([0, 1])
+    answers = {0: right_but(30), 2: np.ones(40)}
+    stages = {step: (np.array([rows] * 2), labels) for step, rows in answers.items()}
+    step, accuracies = best_stage(stages, [Answers()], np.zeros((40, 1)), Y, own)
+    assert (step, accuracies) == (0, pytest.approx({0: (1 + 14 / 15) / 2, 2: 0.5}))
 
 
 def test_rows_to_try_are_as_many_of_each_class():
@@ -250,11 +260,11 @@ def test_wards_clusters_stand_beside_the_stages(as_frame, few):
     trained = clone(model).fit(np.float32(centres), labels)
     score = balanced_accuracy_score(y, trained.predict(np.float32(X)))
     assert distiller.stage_scores_["agglomerative"] == pytest.approx(score, abs=1e-12)
-    clusters = ward_clusters(distiller, given, y, y_s, np.random.RandomState(0))
-    found = ward_stage(distiller, given, y, clusters)
-    np.testing.assert_allclose(np.asarray(found[0]), centres, atol=1e-5)
-    np.testing.assert_array_equal(found[1], labels)
-    assert isinstance(found[0], pd.DataFrame) == as_frame
+    found = wards(distiller, given, y, np.bincount(y_s), np.random.RandomState(0))
+    np.testing.assert_allclose(found["agglomerative"].X, centres, atol=1e-5)
+    np.testing.assert_array_equal(found["agglomerative"].codes, labels)
+    medoids, _ = CoresetSampler("agglomerative_medoids", ipc=2).fit_resample(X, y)
+    np.testing.assert_array_equal(found["medoids"].X, np.float32(medoids))
     with may_warn():
         distiller.set_params(init="kmeans").fit_resample(given, y)
     assert "agglomerative" not in distiller.stage_scores_  # the user has chosen the start
@@ -273,7 +283,8 @@ def test_wards_clusters_of_single_rows_are_left_out(few):
 
 def test_wards_clusters_are_returned_where_they_are_better(few, monkeypatch):
     X, y = few
-    monkeypatch.setattr(_stages, "ward_stage", lambda *given: (np.float32(X), y))  # all rows
+    all_rows = _stages.Candidate(np.float32(X), y, np.zeros(0, int))
+    monkeypatch.setattr(_stages, "wards", lambda *given: {"agglomerative": all_rows})
     distiller = KIPDistiller(**{**FAST, "ipc": 1}, downstream=KNeighborsClassifier(1))
     with pytest.warns(UserWarning, match=f"{NONE_BETTER}the centres of Ward's clusters"):
         X_s, _ = distiller.fit_resample(X, y)
@@ -282,10 +293,31 @@ def test_wards_clusters_are_returned_where_they_are_better(few, monkeypatch):
 
 def test_random_rows_are_as_many_of_each_class():
     codes = np.repeat([0, 1, 2], [50, 5, 40])
-    rows = random_rows(codes, 30, np.random.RandomState(0))
-    np.testing.assert_array_equal(np.bincount(codes[rows]), [10, 2, 10])
+    rows = random_rows(codes, np.array([10, 5, 12]), np.random.RandomState(0))
+    np.testing.assert_array_equal(np.bincount(codes[rows]), [10, 2, 12])
     assert len(np.unique(rows)) == len(rows)
-    assert not len(random_rows(np.array([0, 0, 1]), 2, np.random.RandomState(0)))
+    alone = np.array([0, 0, 1])
+    assert not len(random_rows(alone, np.array([1, 1]), np.random.RandomState(0)))
+
+
+def test_rows_of_a_set_are_found_once_each():
+    X = np.random.RandomState(0).randn(20, 3).astype(np.float32)
+    X[7] = X[3]  # a row that is there twice is in the set once
+    X_s = np.concatenate([X[[3, 5]] + 1e-5, X[[8, 9]].mean(axis=0, keepdims=True)])
+    np.testing.assert_array_equal(np.flatnonzero(rows_within(X_s, X)), [3, 5])
+
+
+def test_a_start_is_not_tried_on_its_own_rows():
+    """Labels are noise: a nearest neighbour is right by chance, but on the rows that it holds."""
+    rng = np.random.RandomState(0)
+    X, y = rng.randn(120, 5), np.repeat([0, 1], 60)
+    params = {"init": (X[20:100], y[20:100]), "max_iter": 2, "learning_rate": 1e-9}
+    distiller = KIPDistiller("rbf", downstream=KNeighborsClassifier(1), random_state=0, **params)
+    with may_warn():
+        distiller.fit_resample(X, y)
+    rest = np.r_[:20, 100:120]
+    by_hand = KNeighborsClassifier(1).fit(X[20:100], y[20:100]).score(X[rest], y[rest])
+    assert distiller.stage_scores_[0] == pytest.approx(by_hand, abs=1e-6)
 
 
 def test_a_class_of_one_row_has_no_random_rows(few):

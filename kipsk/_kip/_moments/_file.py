@@ -15,7 +15,7 @@ from kipsk._types import AnyArray, Estimator
 _FORMAT = "kipsk moments 1"
 
 
-class Stored(NamedTuple):
+class StoredMoments(NamedTuple):
     """What a file holds of moments.
 
     Attributes
@@ -57,7 +57,7 @@ def write(moments: Estimator, path: str | os.PathLike[str]) -> None:
     write_atomically(path, arrays)
 
 
-def read(path: str | os.PathLike[str]) -> Stored:
+def read(path: str | os.PathLike[str]) -> StoredMoments:
     """Return what a file holds; raise ValueError for one that is damaged. See `Moments.load`."""
     try:
         arrays = read_arrays(path)
@@ -73,7 +73,7 @@ def read(path: str | os.PathLike[str]) -> Stored:
             f"The file {os.fspath(path)!r} is damaged or holds no moments "
             f"({type(error).__name__}: {error}). It must be what Moments.save wrote."
         ) from error
-    return Stored(sums, facts, is_1d, n_features, names, classes)
+    return StoredMoments(sums, facts, is_1d, n_features, names, classes)
 
 
 def _checked(stored: dict[str, AnyArray]) -> Sums:

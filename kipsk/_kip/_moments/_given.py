@@ -73,6 +73,9 @@ def check_settings(settings: Settings, is_scored: bool) -> None:
         raise refuse(
             owner, "loss", '"mse" in fit_moments: no other follows from moments', settings.goal.loss
         )
+    if settings.goal.targets == "smoothed":
+        rule = '"auto" or "given" in fit_moments, whose \'ridge\' takes noise away'
+        raise refuse(owner, "targets", rule, settings.goal.targets)
     if settings.rows.augmentation is not None:
         rule = "None in fit_moments: it is a parameter of the Moments"
         raise refuse(owner, "augment", rule, settings.rows.augmentation)
