@@ -67,7 +67,9 @@ SKLEARN_FILES = {
 # The mathematics of networks knows no estimator, though it lives in a room that has one.
 NO_SKLEARN_FILES = {
     "networks",
+    "networks._averaging",
     "networks._ensemble",
+    "networks._parameters",
     "networks._prediction",
     "networks._rates",
     "networks._training",

@@ -14,7 +14,10 @@ import pytest
 from sklearn.base import BaseEstimator
 
 FOLDER = Path(__file__).parents[1] / "examples" / "reproduce"
-TABLES = ["fc", "convnet", "moments", "transfer", "ablation", "robustness", "width", "baselines"]
+TABLES = [
+    "fc", "convnet", "moments", "transfer", "protocols", "ablation", "robustness", "width",
+    "baselines",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,6 +72,18 @@ def test_published_rows_are_rows_of_the_scripts(name):
         for line in record.read(FOLDER / "results" / f"{file}.csv"):
             if line.get("table", f"table_{name}") == f"table_{name}":
                 assert line["row"] in titles
+
+
+def test_scores_of_dd_ranking():
+    """Oracle: by hand, with e = 2.71828."""
+    script = importlib.import_module("dd_ranking")
+    assert script.score(-1) == 0 and script.score(1) == 1
+    # Recovery 0.8 - 0.6 and improvement 0.7 - 0.3, halved: 0.1. (1.10517 - 0.36788) / 2.35040.
+    assert script.label_robust(0.8, 0.6, 0.7, 0.3) == pytest.approx((0.2, 0.4, 0.31369), abs=1e-5)
+    # Gains 0.5 - 0.3 and 0.6 - 0.2, halved: 0.3. (1.34986 - 0.36788) / 2.35040.
+    found = script.augmentation_robust(0.5, 0.3, 0.6, 0.2)
+    assert found == pytest.approx((0.2, 0.4, 0.41779), abs=1e-5)
+    assert script.label_robust(0.8, 0.6, 0.7, 0.3, weight=1)[2] == script.score(0.7 - 0.3)
 
 
 def test_what_is_recorded_is_not_measured_again(arguments):

@@ -167,7 +167,7 @@ def short(lines):
     return tenths(mean) + (f" ± {deviation:.1f}" if n_seeds > 1 else " (1 seed)")
 
 
-SIDE_BY_SIDE = ("table_baselines",)
+SIDE_BY_SIDE = ("table_baselines", "table_protocols")
 
 
 def rendered(page, folder=RESULTS):

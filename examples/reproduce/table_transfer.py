@@ -96,9 +96,14 @@ def distilled(table, kind, dataset, ipc, seed):
 
 def trained(cell, X_s, y_s, data, params):
     """Return the accuracy of a network and the seconds of its training and test."""
+    return timed(network(cell.dataset, np.unique(data[2]), cell.seed, params), X_s, y_s, data)
+
+
+def timed(model, X_s, y_s, data):
+    """Return the test accuracy of a network after training, and the seconds of both."""
     start = time.perf_counter()
-    model = network(cell.dataset, np.unique(data[2]), cell.seed, params).fit(X_s, y_s)
-    return model.score(data[1], data[3]), time.perf_counter() - start
+    accuracy = model.fit(X_s, y_s).score(data[1], data[3])
+    return accuracy, time.perf_counter() - start
 
 
 def measure(name, titles, arguments, setting):

@@ -37,9 +37,10 @@ def learning_rates(schedule: Given, learning_rate: float, n_steps: int) -> Float
 
     Parameters
     ----------
-    schedule : {"cosine", "linear", "constant"} or callable
-        The rate goes down to zero along a cosine or a line, or it stays; or it is multiplied with
-        what a function of the step returns, such as an optax schedule.
+    schedule : {"cosine", "linear", "step", "constant"} or callable
+        The rate goes down to zero along a cosine or a line, or to a tenth in the middle, or it
+        stays; or it is multiplied with what a function of the step returns, such as an optax
+        schedule.
     learning_rate : float
         The rate that it starts from.
     n_steps : int
@@ -54,5 +55,9 @@ def learning_rates(schedule: Given, learning_rate: float, n_steps: int) -> Float
             )
         return learning_rate * factors
     part = np.arange(n_steps) / n_steps
-    factor = {"cosine": 0.5 * (1 + np.cos(np.pi * part)), "linear": 1 - part}
+    factor = {
+        "cosine": 0.5 * (1 + np.cos(np.pi * part)),
+        "linear": 1 - part,
+        "step": np.where(part < 0.5, 1.0, 0.1),
+    }
     return learning_rate * factor.get(schedule, np.ones(n_steps))

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from kipsk._checks import check_auto, check_integer, check_not_images, check_option, refuse
 from kipsk._data._coding import Coding, Data
 from kipsk._data._support import Support
-from kipsk._estimators import _support_file, _support_table
+from kipsk._estimators import _support_file, _support_table, _support_torch
 from kipsk._estimators._kernel_ridge import Asker, KernelRidgeNTK
 from kipsk._estimators._members import Member, copied, is_same_kernel
 from kipsk._estimators._pictures import thumbnails
@@ -130,8 +130,8 @@ class BaseDistiller(BaseEstimator):
     def _score_of(self, predictions: Float64s, y: AnyArray) -> float:
         """Return how well predicted targets of shape (n, n_outputs) say what y is."""
 
-    def export_support(self, path: str | os.PathLike[str]) -> None:
-        """Write the support set as an .npz file, which `load_support` reads, or as a CSV table.
+    def export_support(self, path: str | os.PathLike[str], *, space: str | None = None) -> None:
+        """Write the support set as .npz, which `load_support` reads, as CSV, or for PyTorch.
 
         An .npz file has the keys that published sets have: ``images`` are `X_s_`, of shape
         (n_support, H, W, C) if the estimator knows the shape of images and (n_support, n_features)
@@ -141,24 +141,39 @@ class BaseDistiller(BaseEstimator):
 
         A CSV table has the columns of `to_frame`.
 
+        A .pt file is a dict of tensors: ``images`` (n_support, C, H, W), or (n_support, n_features)
+        if the shape of images is not known, in the units of X; ``labels`` are `y_s_`; of a
+        classifier ``hard_labels`` are the numbers of their largest entries among ``classes``.
+
         Parameters
         ----------
         path : str or path-like
-            The file to write. Its ending says what it is, ".npz" or ".csv".
+            The file to write. Its ending says what it is, ".npz", ".csv" or ".pt".
+        space : {"original", "kernel"}, default=None
+            Of a .pt file: rows in the units of X, where a `preprocess` such as whitening is undone
+            (None stands for it), or as the kernel sees them. Other files hold these alone.
 
         Raises
         ------
         ValueError
-            For any other ending.
+            For any other ending, and a `space` that the file cannot have.
+        ImportError
+            For a .pt file, if PyTorch is not installed.
         """
         check_is_fitted(self, "predictor_")
-        match os.path.splitext(os.fspath(path))[1].lower():
+        ending = os.path.splitext(os.fspath(path))[1].lower()
+        if ending != ".pt" and space not in (None, "kernel"):
+            rule = f"None or 'kernel' for a file that ends in {ending!r}: use '.pt' for other units"
+            raise refuse("export_support", "space", rule, space)
+        match ending:
             case ".npz":
                 _support_file.write(self, path)
             case ".csv":
                 _support_table.write_csv(self, path)
+            case ".pt":
+                _support_torch.write(self, path, space or "original")
             case _:
-                rule = 'the path of a file whose name ends in ".npz" or ".csv"'
+                rule = 'the path of a file whose name ends in ".npz", ".csv" or ".pt"'
                 raise ValueError(
                     f"{refuse('export_support', 'path', rule, os.fspath(path))} For other formats "
                     "write the result of `to_frame`, for instance with to_frame().to_parquet(path)."

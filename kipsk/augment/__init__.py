@@ -25,16 +25,21 @@ from kipsk.augment._augmentations import (
     Shift,
 )
 from kipsk.augment._base import Augmentation, Compose
+from kipsk.augment._dsa import ColorJitter, OneOf, Scale, dsa
 
 __all__ = [
     "Augmentation",
     "ChannelShift",
+    "ColorJitter",
     "Compose",
     "Crop",
     "Cutout",
     "Flip",
     "MixUp",
     "Noise",
+    "OneOf",
     "Rotate",
+    "Scale",
     "Shift",
+    "dsa",
 ]

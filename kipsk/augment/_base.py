@@ -183,6 +183,7 @@ def _chain(first: Given, second: Given) -> Compose:
         return NotImplemented
     parts: tuple[Function, ...] = ()
     for one in (first, second):
-        is_chain = isinstance(one, Compose) and one.p == 1
+        # Not a subclass, which does anything else with its parts.
+        is_chain = type(one) is Compose and one.p == 1
         parts += one.augmentations if is_chain else (one,)
     return Compose(parts)

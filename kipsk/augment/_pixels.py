@@ -97,6 +97,21 @@ def cropped(images: Array, share: Array, start: Array) -> Array:
     return jax.vmap(resized)(images, share, start)
 
 
+def resized(images: Array, factors: Array) -> Array:
+    """Return images stretched about their centre by factors (n, 2) of height and width."""
+    sides = jnp.array(images.shape[1:3], images.dtype)
+    factors = factors.astype(images.dtype)
+
+    def one(image: Array, factor: Array) -> Array:
+        # The centre of the image, at half of its sides, stays where it is.
+        offset = sides / 2 * (1 - factor)
+        return jax.image.scale_and_translate(
+            image, image.shape, (0, 1), factor, offset, "linear", antialias=False
+        )
+
+    return jax.vmap(one)(images, factors)
+
+
 def rotated(images: Array, angles: Array) -> Array:
     """Return images rotated counter-clockwise by angles (n,), in radians."""
     height, width = images.shape[1:3]

@@ -12,28 +12,33 @@ differentiated:
 >>> apply(network, params, images).shape, features(network, params, images).shape
 ((5, 10), (5, 64))
 
-`FiniteNetworkClassifier` is a scikit-learn estimator that trains them. It is loaded when it is
-first used, because the functions need nothing but JAX.
+`FiniteNetworkClassifier` is a scikit-learn estimator that trains them, and `papers_protocol` makes
+one with the settings of later papers. They are loaded when they are first used, because the
+functions need nothing but JAX.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from kipsk.architectures._function import Params, apply, features, init
 
 if TYPE_CHECKING:
     from kipsk.networks._classifier import FiniteNetworkClassifier
+    from kipsk.networks._preset import papers_protocol
 
-__all__ = ["FiniteNetworkClassifier", "Params", "apply", "features", "init"]
+__all__ = ["FiniteNetworkClassifier", "Params", "apply", "features", "init", "papers_protocol"]
+
+# Where the names stand that need scikit-learn.
+_LATER = {"FiniteNetworkClassifier": "_classifier", "papers_protocol": "_preset"}
 
 
-def __getattr__(name: str) -> type:
-    """Load the estimator from its module (PEP 562) and keep it for the next access."""
-    if name != "FiniteNetworkClassifier":
+def __getattr__(name: str) -> object:
+    """Load a name from its module (PEP 562) and keep it for the next access."""
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from kipsk.networks._classifier import FiniteNetworkClassifier
-
-    globals()[name] = FiniteNetworkClassifier
-    return FiniteNetworkClassifier
+    found = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:

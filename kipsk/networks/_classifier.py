@@ -11,45 +11,27 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from kipsk._checks import (
-    check_integer,
-    check_labels,
-    check_not_images,
-    check_option,
-    check_positive,
-    check_present,
-    refuse,
-)
+from kipsk._checks import check_labels, check_not_images, check_present, refuse
 from kipsk._data._labels import class_targets, is_target_matrix
 from kipsk._descent._schedule import is_transformation, learning_rates
 from kipsk._estimators._one_hot import OneHotClassifierMixin
-from kipsk._estimators._rounding import what_scaling_mends
 from kipsk._jax import own_settings
 from kipsk._types import AnyArray, Float64s, Floats, Given, MatrixLike
-from kipsk._warn import warn
-from kipsk.architectures import Architecture, get_architecture
+from kipsk.architectures import Architecture
 from kipsk.architectures._function import Params
 from kipsk.augment import Augmentation
 from kipsk.augment._apply import check as check_augmentation
-from kipsk.augment._augmentations import get_augmentation
 from kipsk.networks import _training
-from kipsk.networks._ensemble import (
-    loss_of_nothing,
-    mean_losses,
-    train_each,
-    what_went_wrong,
-)
+from kipsk.networks._ensemble import loss_of_nothing, mean_losses, train_each, what_went_wrong
+from kipsk.networks._parameters import check_parameters, fitted_to, problem_of
 from kipsk.networks._prediction import outputs_of_each, together
 from kipsk.networks._rates import ADAM_RATES, sgd_rate
 from kipsk.networks._training import Data, Problem, Schedule
-
-# The share of the loss of predicting nothing above which a network has learned next to nothing.
-_LITTLE = 0.8
+from kipsk.networks._warnings import warn_of_failures, warn_of_features
 
 
 def _has_probabilities(estimator: FiniteNetworkClassifier) -> bool:
@@ -88,9 +70,8 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         and so does `augment` if it changes images.
     loss : {"mse", "cross_entropy"}, default="mse"
         Squared error to one-hot labels minus ``1 / n_classes``, or cross-entropy. The squared error
-        takes soft labels y as they are. Cross-entropy makes them probabilities: ``y + 1 /
-        n_classes``, negative numbers set to zero, divided by their sum. To train on the class of
-        each label's largest entry instead, pass these classes as y.
+        takes soft labels y as they are. Cross-entropy makes them probabilities, see `temperature`.
+        To train on the class of each label's largest entry instead, pass these classes as y.
     optimizer : {"sgd", "adam"} or optax.GradientTransformation, default="sgd"
         "sgd" has `momentum`. A transformation is used as it is, with its own learning rate, and
         `learning_rate` and `schedule` are not used. It must need gradients and parameters alone (a
@@ -104,8 +85,9 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         "auto" is 1e-2 for "ntk" parameters and 1e-3 for "standard" ones.
     momentum : float, default=0.9
         The momentum of "sgd", in [0, 1).
-    schedule : {"cosine", "constant"}, default="cosine"
-        How the learning rate changes: down to zero along a cosine, or not at all.
+    schedule : {"cosine", "step", "constant"}, default="cosine"
+        How the learning rate changes: down to zero along a cosine, to a tenth in the middle of the
+        run, or not at all.
     l2 : float, default=1e-3
         The factor of half the sum of squares of the weights and biases as the network applies them.
         With "standard" parameters these are the parameters. With "ntk" ones they are the parameters
@@ -125,6 +107,9 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         sides and fills the empty pixels with zeros. Images have shape (n, H, W, C); if
         `image_shape` is None they are rows (n, n_features). Augmentations that mix targets mix soft
         labels or, with cross-entropy, probabilities.
+    average : float, default=0
+        If above 0, the factor of the past, below 1, in a moving average of the parameters over the
+        steps, which predicts in place of the last ones: 0.99 averages about the last hundred.
     centering : bool, default=False
         Whether to train the network minus its initial function. This removes the noise of random
         outputs at the start. Use it with ``l2=0`` or a small `l2`: the function that is subtracted
@@ -132,6 +117,10 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
     label_scale : float, default=1.0
         The factor that targets of "mse" are multiplied by; `decision_function` divides by it. With
         more than 1 the network moves further from its start.
+    temperature : float, default=None
+        For "cross_entropy": the probabilities of labels y are ``softmax(y / temperature)``. A small
+        one makes them nearly hard. With None they are ``y + 1 / n_classes``, negative numbers set
+        to zero, divided by their sum.
     n_ensembles : int, default=1
         How many networks are drawn and trained independently. Their outputs are averaged; with
         cross-entropy, their probabilities.
@@ -208,8 +197,10 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         max_iter: int = 1000,
         batch_size: int | str = "auto",
         augment: str | Augmentation | Callable[..., Array] | Sequence[Given] | None = None,
+        average: float = 0.0,
         centering: bool = False,
         label_scale: float = 1.0,
+        temperature: float | None = None,
         n_ensembles: int = 1,
         classes: ArrayLike | None = None,
         random_state: Given = None,
@@ -227,8 +218,10 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         self.max_iter = max_iter
         self.batch_size = batch_size
         self.augment = augment
+        self.average = average
         self.centering = centering
         self.label_scale = label_scale
+        self.temperature = temperature
         self.n_ensembles = n_ensembles
         self.classes = classes
         self.random_state = random_state
@@ -265,14 +258,15 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
             If a parameter or the data break a rule, or the loss of the untrained network is not
             finite; the message says what to change.
         """
-        architecture = self._check_parameters()
+        params = self.get_params(deep=False)
+        architecture = check_parameters(type(self).__name__, params)
         self._check_on_epoch(on_epoch)
         check_not_images("X", X)
         is_matrix = is_target_matrix(y, self.classes)
         (check_present if is_matrix else check_labels)(y)
         X, y = validate_data(self, X, y, dtype=np.float32, multi_output=is_matrix)
         classes, targets = class_targets(type(self).__name__, y, self.classes, is_matrix)
-        problem = self._problem(architecture, X.shape[1])
+        problem = problem_of(type(self).__name__, params, architecture, X.shape[1])
         batch_size: Given = self.batch_size
         if batch_size == "auto":
             sizes = _training.row_sizes(problem, self.width, len(classes))
@@ -280,10 +274,9 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
         rng = check_random_state(self.random_state)
         # In float32 whatever the user's settings of JAX are, which could change dtypes and bits.
         with own_settings(False):
-            data = Data(jax.numpy.asarray(X), jax.numpy.asarray(self._fitted_to(targets)))
+            data = Data(jax.numpy.asarray(X), jax.numpy.asarray(fitted_to(params, targets)))
             if problem.augment is not None:
-                name = type(self).__name__
-                check_augmentation(name, problem.augment, *data, problem.image_shape)
+                check_augmentation(type(self).__name__, problem.augment, *data, problem.image_shape)
             drawn = [self._draw(problem, len(classes), rng) for _ in range(self.n_ensembles)]
             rates = self._rates(problem, drawn[0], data, batch_size, rng)
             publish = partial(self._publish, architecture, classes, drawn)
@@ -302,11 +295,12 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
                 verbose=bool(self.verbose),
                 look=on_epoch and look,
             )
-        self._warn_of_failures(what_went_wrong(trained, problem, data, self.max_iter))
+        name, failure = type(self).__name__, what_went_wrong(trained, problem, data, self.max_iter)
+        warn_of_failures(name, failure, self.learning_rate_)
         publish([one.params for one in trained])
         self.loss_curve_ = mean_losses(trained)
         self.n_iter_ = len(self.loss_curve_)
-        self._warn_of_features(X, loss_of_nothing(problem, data))
+        warn_of_features(name, X, self.loss_curve_, loss_of_nothing(problem, data))
         return self
 
     def _publish(
@@ -359,55 +353,11 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
             f = outputs_of_each(problem, self.params_, initials, X, max(sizes))
         return together(f, self.loss, self.label_scale)
 
-    def _check_parameters(self) -> Architecture:
-        """Check all parameters as far as that needs no data; return the architecture."""
-        name = type(self).__name__
-        architecture = get_architecture(self.architecture, owner=name)
-        check_integer(name, "width", self.width, minimum=1)
-        check_option(name, "loss", self.loss, _training.LOSSES)
-        if not is_transformation(self.optimizer):
-            also = " or an optax.GradientTransformation"
-            check_option(name, "optimizer", self.optimizer, _training.OPTIMIZERS, also=also)
-        if not (isinstance(self.learning_rate, str) and self.learning_rate == "auto"):
-            check_positive(name, "learning_rate", self.learning_rate, also=' or "auto"')
-        if check_positive(name, "momentum", self.momentum, zero=True) >= 1:
-            raise refuse(name, "momentum", "a number in [0, 1)", self.momentum)
-        check_option(name, "schedule", self.schedule, ("cosine", "constant"))
-        check_positive(name, "l2", self.l2, zero=True)
-        check_integer(name, "max_iter", self.max_iter, minimum=1)
-        if not (isinstance(self.batch_size, str) and self.batch_size == "auto"):
-            check_integer(name, "batch_size", self.batch_size, minimum=1, also=' or "auto"')
-        get_augmentation(name, self.augment)
-        if not isinstance(self.centering, bool | np.bool_):
-            raise refuse(name, "centering", "True or False", self.centering)
-        check_positive(name, "label_scale", self.label_scale)
-        check_integer(name, "n_ensembles", self.n_ensembles, minimum=1)
-        return architecture
-
     def _check_on_epoch(self, on_epoch: Given) -> None:
         if on_epoch is not None and self.n_ensembles != 1:
             raise refuse(type(self).__name__, "n_ensembles", "1 with 'on_epoch'", self.n_ensembles)
         if on_epoch is not None and not callable(on_epoch):
             raise refuse(type(self).__name__, "on_epoch", "None or a function", on_epoch)
-
-    def _problem(self, architecture: Architecture, n_features: int) -> Problem:
-        """Return the settings that code is compiled for."""
-        name = type(self).__name__
-        input_shape = architecture.input_shape(n_features, self.image_shape, owner=name)
-        optimizer = self.optimizer
-        if not is_transformation(optimizer):
-            optimizer = _training.get_optimizer(optimizer, float(self.momentum))
-        augment = get_augmentation(name, self.augment)
-        images = None
-        if augment is not None and self.image_shape is not None:
-            images = tuple(int(n) for n in self.image_shape)
-        return Problem(architecture, input_shape, self.loss, optimizer, augment, images)
-
-    def _fitted_to(self, targets: Float64s) -> Floats:
-        """Return the targets as the loss takes them: scaled, or as probabilities, in float32."""
-        if self.loss == "mse":
-            return (self.label_scale * targets).astype(np.float32)
-        return _training.probabilities(targets)
 
     def _draw(self, problem: Problem, n_classes: int, rng: np.random.RandomState) -> Params:
         key = jax.random.key(rng.randint(2**31))
@@ -441,29 +391,3 @@ class FiniteNetworkClassifier(OneHotClassifierMixin, BaseEstimator):
                 problem, params, start, data, self.l2, self.momentum, is_full_batch
             )
         return learning_rates(self.schedule, self.learning_rate_, self.max_iter)
-
-    def _warn_of_features(self, X: Floats, of_nothing: float) -> None:
-        """Warn if a network on rows that are not standardised has learned next to nothing."""
-        first, last = map(float, self.loss_curve_[[0, -1]])
-        if not _LITTLE * of_nothing < last <= max(first, of_nothing):
-            return  # it has learned, or has diverged, which another warning says
-        what = what_scaling_mends(X)
-        if what is not None:
-            warn(
-                f"{type(self).__name__} has learned next to nothing in {self.n_iter_} steps: its "
-                f"loss went from {first:.3g} to {last:.3g}, where predicting nothing has "
-                f"{of_nothing:.3g}. The features of X {what}: put StandardScaler in front, in a "
-                "Pipeline.",
-                ConvergenceWarning,
-            )
-
-    def _warn_of_failures(self, what: str | None) -> None:
-        if what is None:
-            return
-        advice = "'max_iter' or use smaller steps"
-        if self.learning_rate_ is not None:
-            advice = f"'learning_rate' (now {self.learning_rate_:.3g})"
-        warn(
-            f"{type(self).__name__} {what}. The last finite parameters are kept. Lower {advice}.",
-            ConvergenceWarning,
-        )

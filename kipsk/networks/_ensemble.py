@@ -12,6 +12,7 @@ import numpy as np
 from kipsk._descent._loop import Bar
 from kipsk._types import Floats
 from kipsk.architectures._function import Params
+from kipsk.networks._averaging import predicting
 from kipsk.networks._training import Data, Problem, Schedule, train
 
 
@@ -21,7 +22,7 @@ class Trained(NamedTuple):
     Attributes
     ----------
     params : Params
-        The last parameters whose loss was finite, as numpy.
+        The last parameters whose loss was finite, or the average up to them, as numpy.
     losses : ndarray of shape (n_steps,)
         The loss before each step.
     failed : bool
@@ -78,7 +79,7 @@ def train_each(
                 "The loss of the untrained network, or its gradient, is not finite. Scale the "
                 "features, for instance with StandardScaler."
             )
-        good = jax.tree.map(np.asarray, state.good)
+        good = jax.tree.map(np.asarray, predicting(state, state.good))
         losses = losses[: min(n_good, len(schedule.rates))]
         trained.append(Trained(good, losses, bool(state.failed)))
     return trained

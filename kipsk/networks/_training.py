@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from scipy.special import softmax
 
 from kipsk._descent import _step
 from kipsk._descent._loop import Bar, Plan, look_again, run
@@ -21,6 +22,7 @@ from kipsk.architectures import Architecture, Shape
 from kipsk.architectures._function import Params, apply, init, scaled
 from kipsk.augment._apply import Function
 from kipsk.augment._apply import apply as augmented
+from kipsk.networks._averaging import predicting
 
 if TYPE_CHECKING:
     from optax import GradientTransformation
@@ -97,9 +99,15 @@ def auto_batch_size(n_rows: int, sizes: list[int]) -> int:
     return n_rows if n_rows <= min(_FULL_BATCH, most) else min(_BATCH, most)
 
 
-def probabilities(targets: Float64s) -> Floats:
-    """Return centred labels as probabilities in float32: not centred, clipped at 0, of sum 1."""
+def probabilities(targets: Float64s, temperature: float | None = None) -> Floats:
+    """Return centred labels as probabilities in float32.
+
+    With a temperature they are ``softmax(targets / temperature)``. Without one they are not
+    centred, clipped at 0, and divided by their sum.
+    """
     n_classes = targets.shape[1]
+    if temperature is not None:
+        return softmax(targets / temperature, axis=1).astype(np.float32)
     p = np.maximum(targets + 1 / n_classes, 0)
     total = p.sum(axis=1, keepdims=True)
     # A label without a positive entry tells nothing of the class, so all classes are as likely.
@@ -299,7 +307,7 @@ def train(
 
     def look_at(state: State, done: int) -> bool:
         if look is not None and done in looks:
-            look(state.params)
+            look(predicting(state, state.params))
         return False
 
     parts: list[Floats] = []

@@ -7,14 +7,30 @@ from functools import partial
 import jax
 import numpy as np
 
-from kipsk.augment import ChannelShift, Compose, Crop, Cutout, Flip, MixUp, Noise, Rotate, Shift
+from kipsk.augment import (
+    ChannelShift,
+    ColorJitter,
+    Compose,
+    Crop,
+    Cutout,
+    Flip,
+    MixUp,
+    Noise,
+    OneOf,
+    Rotate,
+    Scale,
+    Shift,
+)
 
 KEY = jax.random.key(3)
-OF_IMAGES = [Flip(), Shift(0.25), Crop(), Rotate(), ChannelShift(), Cutout()]
+OF_IMAGES = [
+    Flip(), Shift(0.25), Crop(), Rotate(), ChannelShift(), Cutout(), ColorJitter(), Scale()
+]  # fmt: skip
 ALL = [
     *OF_IMAGES,
     Noise(),
     MixUp(),
+    OneOf([Flip(), MixUp()], 0.4),
     Flip() >> Shift(0.25) >> Noise(),
     Compose([Flip(), MixUp()], 0.4),
 ]

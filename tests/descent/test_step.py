@@ -86,6 +86,7 @@ def test_learning_rates():
     schedule = optax.cosine_decay_schedule(0.3, 10)
     assert_allclose(rates, [schedule(i) for i in range(10)], rtol=1e-6)
     assert_allclose(_schedule.learning_rates("cosine", 0.3, 1), [0.3])
+    assert_allclose(_schedule.learning_rates("step", 0.3, 5), [0.3] * 3 + [0.03] * 2)
 
 
 def test_optimizers_are_cached():

@@ -47,12 +47,15 @@ PARAMETERS = [
     ({"learning_rate": "big"}, ["'learning_rate'", '> 0 or "auto"', "Got 'big' "]),
     ({"momentum": 1}, ["'momentum'", "in [0, 1)", "Got 1 "]),
     ({"momentum": -0.1}, ["'momentum'", "a finite number >= 0", "Got -0.1 "]),
-    ({"schedule": "linear"}, ["'schedule'", "['cosine', 'constant']", "Got 'linear' "]),
+    ({"schedule": "linear"}, ["'schedule'", "['cosine', 'step', 'constant']", "Got 'linear' "]),
     ({"l2": -1}, ["'l2'", "a finite number >= 0", "Got -1 "]),
     ({"max_iter": 0}, ["'max_iter'", "an integer >= 1", "Got 0 "]),
     ({"batch_size": 0}, ["'batch_size'", 'an integer >= 1 or "auto"', "Got 0 "]),
     ({"centering": "yes"}, ["'centering'", "True or False", "Got 'yes' "]),
     ({"label_scale": 0}, ["'label_scale'", "a finite number > 0", "Got 0 "]),
+    ({"average": 1}, ["'average'", "in [0, 1)", "Got 1 "]),
+    ({"temperature": 0, "loss": "cross_entropy"}, ["'temperature'", "> 0 or None", "Got 0 "]),
+    ({"temperature": 2}, ["'temperature'", "None with loss='mse'", "Got 2 "]),
     ({"n_ensembles": 0}, ["'n_ensembles'", "an integer >= 1", "Got 0 "]),
 ]
 
