@@ -21,29 +21,14 @@ from kipsk._estimators._kernel_ridge import Asker, KernelRidgeNTK
 from kipsk._estimators._members import Member, copied, is_same_kernel
 from kipsk._estimators._pictures import thumbnails
 from kipsk._estimators._rounding import warn_of_rounding
-from kipsk._types import AnyArray, Float64s, Floats, Given, MatrixLike
+from kipsk._types import AnyArray, Estimator, Float64s, Floats, Given, MatrixLike
 from kipsk.architectures._layers import checked_shape
 from kipsk.kernels._base import JaxKernel
 from kipsk.kernels._registry import of_images
 
-# Attributes to remove before a fit publishes its own: not every fit has them.
-_NOT_ALWAYS = (
-    "_mosaic",
-    "_stream",
-    "best_iter_",
-    "frozen_",
-    "kernels_",
-    "label_reg_",
-    "mosaics_",
-    "preprocess_",
-    "ridge_",
-    "snapshots_",
-    "stage_",
-    "stage_scores_",
-    "temperature_",
-    "validation_scores_",
-    "validation_steps_",
-)
+# Of fitted attributes those that a fit sets before it begins, and those that no user reads.
+_OF_INPUT = ("n_features_in_", "feature_names_in_")
+_PRIVATE = ("_mosaic", "_size", "_stream")
 
 
 class BaseDistiller(BaseEstimator):
@@ -261,11 +246,8 @@ class BaseDistiller(BaseEstimator):
             attributes["mosaics_"], attributes["_mosaic"] = stored.mosaics, stored.mosaic
         if metadata.get("temperature") is not None:
             attributes["temperature_"] = float(metadata["temperature"])
-        for name in list(vars(self)):
-            # of an earlier fit
-            if name.endswith("_") or name in ("_mosaic", "_size", "_stream"):
-                delattr(self, name)
-        self.__dict__.update(attributes)
+        self.__dict__.pop("feature_names_in_", None)  # a file need not have them
+        self._publish(attributes)
         self.n_features_in_ = support.X.shape[1]
         # Other members of a family are not in the file: they are set from the support.
         self._members += [self._member(copied(given)) for given in self._kernels()[1:]]
@@ -364,10 +346,19 @@ class BaseDistiller(BaseEstimator):
         return predictor._fit(X_s, y_s, asker=Asker(type(self).__name__, self.dtype))
 
     def _publish(self, attributes: Mapping[str, Any]) -> None:
-        """Store fitted attributes, and leave none of an earlier fit that they are not."""
-        for name in _NOT_ALWAYS:
-            self.__dict__.pop(name, None)
+        """Store fitted attributes, and forget all that an earlier fit has left but the input's."""
+        for name in list(vars(self)):
+            is_fitted = name.endswith("_") and name not in _OF_INPUT
+            if is_fitted or name in _PRIVATE:
+                self.__dict__.pop(name)
         self.__dict__.update(attributes)
+
+    def _take_names(self, moments: Estimator) -> None:
+        """Take the number and the names of the features over from moments."""
+        for name in _OF_INPUT:
+            self.__dict__.pop(name, None)
+            if hasattr(moments, name):
+                setattr(self, name, getattr(moments, name))
 
     def _fitted(
         self,

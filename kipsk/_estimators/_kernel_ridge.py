@@ -122,7 +122,8 @@ class _BaseKernelRidge(BaseEstimator):
             self.loo_errors_ = found.errors
         if sample_weight is None and asker is None:
             self._warn_of_mean(Y, self.reg_ * mean * found.alpha)
-            if found.errors is None and not is_auto:  # the user chose it, and not the rows
+            if found.errors is None and not is_auto and isinstance(self.kernel_, JaxKernel):
+                # The user chose the ridge, and not the rows.
                 warn_of_ridge(type(self).__name__, K, self.reg_)
         self.X_fit_ = X
         self.dual_coef_ = np.zeros_like(Y)

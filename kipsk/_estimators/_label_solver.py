@@ -236,7 +236,7 @@ class LabelSolver(ClassDistiller):
             Phi_s = features(function, X)
             y_s, found_reg = solved_labels(moments.quadratic(), Phi_s, reg, label_reg)
         members = [Member(self.kernel, moments.kernel_, reg)]
-        self.n_features_in_ = moments.n_features_in_
+        self._take_names(moments)
         self._publish(self._fitted(Support(X, y_s), coding, members))
         self.support_indices_, self.label_reg_ = None, found_reg
         return self

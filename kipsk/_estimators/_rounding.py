@@ -31,6 +31,9 @@ _ALIKE = 4
 # many ridges all of what is left has to be.
 _LEFT_BY_MEAN, _FEW_RIDGES = 0.01, 2
 
+# What rounding leaves of the matrix of equal rows.
+_ROUNDING = 1e-13
+
 # Entries that are drowned by a network's biases, and such that drown these.
 _TINY, _HUGE = 0.02, 100
 
@@ -183,7 +186,7 @@ def warn_of_ridge(owner: str, K: Float64s, reg: float) -> None:
     means = K.mean(axis=0)
     centred = np.diag(K) - 2 * means + means.mean()  # the diagonal of H K H
     left = float(np.median(centred) / np.diag(K).mean())  # of most rows, whatever outliers have
-    if 0 < left < _LEFT_BY_MEAN and left * len(K) < _FEW_RIDGES * reg:
+    if _ROUNDING < left < _LEFT_BY_MEAN and left * len(K) < _FEW_RIDGES * reg:
         warn(
             f"{owner} learns next to nothing: rows are so alike under its kernel, to {left:.1g} of "
             f"its values, that a ridge of reg={reg:.3g} outweighs their differences. Put "
@@ -227,9 +230,9 @@ def what_scaling_mends(X: Floats) -> str | None:
         return f"reach {largest:.3g}"
     some = X[evenly(X)].astype(np.float64)
     means, deviations = np.abs(some.mean(axis=0)), some.std(axis=0)
-    far = int(np.argmax(means - _OFF * deviations))
+    far = int(np.argmax(means))
     # A column of ones is a bias; one that all others are small beside takes the learning rate.
-    if means[far] > max(_OFF * deviations[far], float(deviations.max())):
+    if means[far] > max(_OFF * float(deviations.max()), 1.0):
         return f"have a column far from zero, column {far} near {some[:, far].mean():.3g}"
     return None
 

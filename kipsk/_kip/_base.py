@@ -264,10 +264,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
                 watch = watch._replace(held_out=_in_steps(settings, [scored])[0])
             self._descend(run, problem, _in_steps(settings, seen), watch, saved)
         self.ridge_ = penalty
-        for name in ("n_features_in_", "feature_names_in_"):
-            self.__dict__.pop(name, None)
-            if hasattr(given[0], name):
-                setattr(self, name, getattr(given[0], name))
+        self._take_names(given[0])
         return self
 
     def _descend(

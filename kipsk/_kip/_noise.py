@@ -82,16 +82,15 @@ def _teacher(settings: Settings, start: Start, data: Data) -> int | None:
         for i, kernel in enumerate(start.kernels)
         if not kernel.function().is_random and (weights is None or weights[i] > 0)
     ]
+    cheap = next((i for i in fixed if not _is_dear(start.kernels[i], data)), None)
     if wanted == "auto":
-        if settings.goal.loss != "mse" or n > MAX_FEW_ROWS:
-            return None
-        return next((i for i in fixed if not _is_dear(start.kernels[i], data)), None)
+        return cheap if settings.goal.loss == "mse" and n <= MAX_FEW_ROWS else None
     if n > MAX_SMOOTHED_ROWS or not fixed:
         rule = f'"auto" or "given" for more than {MAX_SMOOTHED_ROWS} rows, here {n}'
         if not fixed:
             rule = '"auto" or "given" where every kernel is sampled anew at every step'
         raise refuse(settings.owner, "targets", rule, wanted)
-    return fixed[0]
+    return fixed[0] if cheap is None else cheap
 
 
 def _is_dear(kernel: JaxKernel, data: Data) -> bool:

@@ -52,6 +52,9 @@ COMPANIONS = ("fc3", "rbf", "laplace")
 #: Rows that models are tried on, at most.
 MAX_TRIED_ROWS = 5000
 
+#: Rows of a class that a set does not hold, below which the models are tried on those too.
+FEWEST_TRIED_ROWS = 5
+
 #: Rows of a class that Ward's clusters are made of, at most.
 MAX_ROWS_OF_CLUSTERS = 2000
 
@@ -139,7 +142,7 @@ def best_stage(
     own : dict of int or str to ndarray of bool of shape (n,), or None
         Which rows of X a set holds, or those that it was learned from: a model that saw them gets
         them right. They do not count for that set, and those of the start do not for any, unless
-        a class has no other rows. Sets that are not there hold none.
+        a class has few other rows. Sets that are not there hold none.
 
     Returns
     -------
@@ -172,12 +175,11 @@ def best_stage(
 def _weights(codes: Ints, own: NDArray[np.bool_]) -> Float64s:
     """Return the weights of rows in a balanced accuracy, 1 in all.
 
-    Own rows have none, except those of a class that has no others: without it, sets that take
-    everything for another class would be best.
+    Own rows have none, except those of a class that has few others: by chance these say anything.
     """
     n_classes = codes.max() + 1
-    counts = np.bincount(codes[~own], minlength=n_classes)
-    own = own & (counts > 0)[codes]
+    others = np.bincount(codes[~own], minlength=n_classes)
+    own = own & (others >= FEWEST_TRIED_ROWS)[codes]
     counts = np.bincount(codes[~own], minlength=n_classes)
     weights = 1 / (n_classes * counts[codes])
     return np.where(own, 0.0, weights)
@@ -248,13 +250,10 @@ class Candidate(NamedTuple):
         In the units of the support.
     codes : ndarray of shape (n_s,)
         The number of each row's class.
-    own : ndarray of int
-        Numbers of the training rows among them.
     """
 
     X: Floats
     codes: Ints
-    own: Ints
 
 
 def best_of(distiller: Estimator, X: MatrixLike, y: MatrixLike, downstream: Given) -> Choice:
@@ -267,17 +266,19 @@ def best_of(distiller: Estimator, X: MatrixLike, y: MatrixLike, downstream: Give
     rng = check_random_state(distiller.random_state)
     rows, stages, models = rows_to_try(codes, rng), stages_of(distiller, X), models_of(downstream)
     start = next(iter(stages))
-    counts = np.bincount(
-        np.searchsorted(distiller.classes_, stages[start][1]), minlength=len(distiller.classes_)
-    )
-    learned_from = rows_within(distiller.snapshots_[start][0], _in_space(distiller, X, rows))
+    counts = rows_of_classes(distiller, codes, stages[start][1])
+    in_space = _in_space(distiller, X, rows)
+    learned_from = rows_within(distiller.snapshots_[start][0], in_space)
     own: dict[int | str, NDArray[np.bool_]] = {step: learned_from for step in stages}
     for name, some in candidates(distiller, X, codes, counts, rng).items():
-        is_own = np.isin(rows, some.own)
-        if len(np.unique(codes[rows[~(is_own | learned_from)]])) == len(counts):
+        is_own = rows_within(some.X, in_space)
+        others = np.bincount(codes[rows][~(is_own | learned_from)], minlength=len(counts))
+        if np.all(others >= FEWEST_TRIED_ROWS):
             stages[name] = distiller._resampled(X, some.X, np.eye(len(counts))[some.codes])
             own[name] = is_own
-    step, scores = best_stage(stages, models, _as_models_see(distiller, X, rows), y[rows], own)
+    step, scores = best_stage(
+        stages, models, _as_models_see(distiller, X, rows, in_space), y[rows], own
+    )
     result = stages[step]
     draws = {name: scores.pop(name) for name in stages if str(name).startswith(RANDOM)}
     if draws:
@@ -289,9 +290,32 @@ def best_of(distiller: Estimator, X: MatrixLike, y: MatrixLike, downstream: Give
     return Choice(step, scores, result)
 
 
+def rows_of_classes(distiller: Estimator, codes: Ints, labels: AnyArray) -> Ints:
+    """Return how many rows of each class a set has, or would have if its labels had stayed.
+
+    Parameters
+    ----------
+    distiller : KIPDistiller
+    codes : ndarray of shape (n,)
+        The numbers of the classes of the training rows.
+    labels : ndarray of shape (n_s,)
+        Class labels of the set. Solved ones may be other classes than those of the rows.
+    """
+    n_classes = len(distiller.classes_)
+    counts = np.bincount(np.searchsorted(distiller.classes_, labels), minlength=n_classes)
+    if distiller.labels != "solved" and counts.all():
+        return counts
+    alike = max(1, round(len(labels) / n_classes))
+    return np.minimum(alike, np.bincount(codes, minlength=n_classes))
+
+
 def rows_within(X_s: Floats, X: Floats) -> NDArray[np.bool_]:
-    """Return which rows of X are among others, but for the rounding of a centre of k-means."""
-    nearest, distances = pairwise_distances_argmin_min(X_s, X)
+    """Return which rows of X are among others, but for the rounding of a centre of k-means.
+
+    Of rows that are there twice it is one: the other one is a row that the set does not hold.
+    """
+    mean = X.mean(axis=0, dtype=np.float64)  # distances of rows far from zero would cancel
+    nearest, distances = pairwise_distances_argmin_min(X_s - mean, X - mean)
     close = distances <= ROUNDING * np.sqrt(np.sum(np.var(X, axis=0, dtype=np.float64)))
     found = np.zeros(len(X), bool)
     found[nearest[close]] = True
@@ -306,7 +330,7 @@ def candidates(
     for draw in range(N_DRAWS):
         some = random_rows(codes, counts, rng)
         if len(some):
-            found[f"{RANDOM} {draw}"] = Candidate(_in_space(distiller, X, some), codes[some], some)
+            found[f"{RANDOM} {draw}"] = Candidate(_in_space(distiller, X, some), codes[some])
     return found
 
 
@@ -322,27 +346,25 @@ def wards(
     seen = np.minimum(np.bincount(codes, minlength=len(counts)), MAX_ROWS_OF_CLUSTERS)
     if np.any(MIN_ROWS_PER_CLUSTER * counts > seen):
         return {}
-    centres, medoids, alone = [], [], []
+    centres, medoids = [], []
     for code, n in enumerate(counts):
         own = np.sort(rng.permutation(np.flatnonzero(codes == code))[:MAX_ROWS_OF_CLUSTERS])
         of_class = _in_space(distiller, X, own).astype(np.float64)
         for cluster in ward(of_class, int(n), rng):
             centres.append(mean_within(of_class[cluster]))
             medoids.append(own[cluster[nearest_to_mean(of_class[cluster])]])
-            alone += list(own[cluster]) if len(cluster) == 1 else []
     rows = np.array(medoids)
     return {
-        WARD: Candidate(
-            np.array(centres).astype(distiller.dtype), codes[rows], np.array(alone, np.intp)
-        ),
-        MEDOIDS: Candidate(_in_space(distiller, X, rows), codes[rows], rows),
+        WARD: Candidate(np.array(centres).astype(distiller.dtype), codes[rows]),
+        MEDOIDS: Candidate(_in_space(distiller, X, rows), codes[rows]),
     }
 
 
 def random_rows(codes: Ints, counts: Ints, rng: np.random.RandomState) -> Ints:
     """Return random rows, as many of each class as `counts`, but at most half of it.
 
-    The other half is for the models to be tried on. There are none if a class has a single row.
+    The other half is for the models to be tried on. There are none if a class has a single row, or
+    is to have none.
     """
     there = np.bincount(codes, minlength=len(counts))
     wanted = np.minimum(counts, there // 2)
@@ -358,12 +380,10 @@ def _in_space(distiller: Estimator, X: MatrixLike, rows: Ints) -> Floats:
     return distiller._into_space(validate_data(distiller, some, dtype=distiller.dtype, reset=False))
 
 
-def _as_models_see(distiller: Estimator, X: MatrixLike, rows: Ints) -> MatrixLike:
+def _as_models_see(distiller: Estimator, X: MatrixLike, rows: Ints, in_space: Floats) -> MatrixLike:
     """Return some rows as those of the stages are: with names if X has them."""
     some = _safe_indexing(X, rows)
-    if is_frame(some) and not hasattr(distiller, "preprocess_"):
-        return some
-    return _in_space(distiller, X, rows)
+    return some if is_frame(some) and not hasattr(distiller, "preprocess_") else in_space
 
 
 def _warn_of_none_learned(distiller: Estimator, step: int | str, downstream: Given) -> None:

@@ -89,8 +89,10 @@ def compression_ratio(
             rule = "equally many rows, and at least one"
             if each > 1:
                 rule = f"{each} rows of labels for each mosaic of factor={factor}, and at least one"
+            are_mosaics = each == 1 and rows == "X_s" and n and n_labels % n == 0
+            advice = ": pass the distiller's 'factor' if X_s are mosaics" if are_mosaics else ""
             raise ValueError(
-                f"{rows} and {labels} must have {rule}. Got {n} and {n_labels} instead."
+                f"{rows} and {labels} must have {rule}. Got {n} and {n_labels} instead{advice}."
             )
     size = {name: array.nbytes for name, array in arrays.items()}
     if kernel is not None:

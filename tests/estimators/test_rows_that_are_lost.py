@@ -23,6 +23,7 @@ from kipsk import (
     Moments,
     RegularizedZCA,
 )
+from kipsk._estimators._rounding import what_scaling_mends
 from kipsk.baselines import CoresetSampler
 from kipsk.kernels import RBF, FullyConnected, Landmarks, RandomFeatures
 from kipsk.networks import FiniteNetworkClassifier
@@ -73,6 +74,8 @@ def test_a_ridge_that_outweighs_what_differs():
         KernelRidgeNTK(reg=1e-3).fit(X, y)
         KernelRidgeNTK(reg=1.0).fit(X[:3], y[:3])
         KernelRidgeNTK(reg=1e-6).fit(X + 1e4, y)
+        KernelRidgeNTK(reg=1e-2).fit(np.full((7, 4), 1.7), y[:7])
+        KernelRidgeNTK("precomputed", reg=1e-2).fit(1 + 1e-5 * X @ X.T, y)
 
 
 def test_sampled_features_have_seven_digits():
@@ -105,12 +108,12 @@ def test_an_outlier(value):
 
 
 def test_an_outlier_that_makes_the_length_scale():
-    rows = with_entry(1e15)
+    rows = with_entry(1e5)
     with pytest.warns(UserWarning, match="LabelSolver has a row that outweighs all others"):
         LabelSolver("rbf", ipc=2, random_state=0).fit(rows, Y)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        LabelSolver(RBF(2.0), ipc=2, random_state=0).fit(with_entry(1e4), Y)
+        LabelSolver(RBF(2.0), ipc=2, random_state=0).fit(rows, Y)
 
 
 def test_lengths_that_biases_do_not_show():
@@ -186,6 +189,14 @@ def test_networks_that_learn_nothing(rows, what):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         network.fit(X, Y)
+
+
+def test_a_bias_is_not_to_blame():
+    for rows in (
+        np.random.default_rng(0).uniform(size=(200, 4)),
+        StandardScaler().fit_transform(X),
+    ):
+        assert what_scaling_mends(np.column_stack([rows, np.ones(len(rows))])) is None
 
 
 def test_text_in_a_column_of_categories():

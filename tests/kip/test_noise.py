@@ -14,7 +14,7 @@ from kipsk._data._coding import Data
 from kipsk._data._numbers import RealCoding
 from kipsk._kip import _noise
 from kipsk._kip._noise import MAX_FEW_ROWS, smoothed
-from kipsk.kernels import RBF, FullyConnected, Landmarks, RandomFeatures
+from kipsk.kernels import RBF, ConvNet, FullyConnected, Landmarks, RandomFeatures, get_kernel
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +126,22 @@ def test_the_first_kernel_that_is_used_smooths(flipped):
     losses = [model.loss_curve_[0] for model in (*sets, *alone)]
     assert_allclose(losses[:2], losses[2:], rtol=1e-5)
     assert abs(losses[0] / losses[1] - 1) > 0.01
+
+
+def test_a_dear_kernel_smooths_only_where_no_other_does():
+    X, y, _ = with_wrong_labels(24)
+    dear = ConvNet(1, image_shape=(2, 5, 1))
+    for family, teacher in (([dear, "fc1"], "fc1"), ([dear], dear)):
+        params = {"ipc": 1, "max_iter": 1, "learning_rate": 1e-9, "random_state": 0}
+        seen = KIPDistiller(family, targets="smoothed", **params).fit(X, y)
+        kernel = get_kernel(teacher)
+        codes = np.eye(2)[y] - 0.5
+        reg = KernelRidgeNTK(kernel, reg=[kernel.recommended_reg, *10.0 ** np.arange(-4, 1)])
+        targets = reg.fit(X, codes).predict(X)
+        first = KIPDistiller(family, targets="given", **params).fit(X, y)
+        alpha = KernelRidgeNTK(first.kernel_, reg=first.reg_).fit(first.X_s_, first.y_s_)
+        expected = 0.5 * np.mean((alpha.predict(X) - targets) ** 2)
+        assert_allclose(seen.loss_curve_[0], expected, rtol=1e-3)
 
 
 def test_smoothed_targets_need_rows(flipped, monkeypatch):

@@ -100,14 +100,37 @@ def test_a_stage_of_one_class_is_not_an_error():
     assert (step, accuracies) == (1, {0: 0.5, 1: 1.0})
 
 
-def test_own_rows_count_where_a_class_has_no_others():
-    """The start holds the first class and half of the second one, which alone would be tried."""
-    own = {0: np.arange(40) < 25}
+def test_own_rows_count_where_a_class_has_few_others():
+    """The start holds most of the first class and half of the second one."""
+    own = {0: (np.arange(40) < 25) & (np.arange(40) > 3)}
     labels = np.array([0, 1])
     answers = {0: right_but(30), 2: np.ones(40)}
     stages = {step: (np.array([rows] * 2), labels) for step, rows in answers.items()}
     step, accuracies = best_stage(stages, [Answers()], np.zeros((40, 1)), Y, own)
     assert (step, accuracies) == (0, pytest.approx({0: (1 + 14 / 15) / 2, 2: 0.5}))
+
+
+def test_chance_does_not_choose_where_the_start_leaves_few_rows():
+    """Labels are noise, and two rows of each class are not in the start."""
+    X = np.random.RandomState(0).randn(60, 5)
+    y = np.random.RandomState(1).permutation(np.repeat([0, 1], 30))
+    kept = np.sort(np.concatenate([np.flatnonzero(y == code)[:28] for code in (0, 1)]))
+    params = {"init": (X[kept], y[kept]), "max_iter": 8, "downstream": KNeighborsClassifier(1)}
+    distiller = KIPDistiller("rbf", random_state=0, **params)
+    with may_warn():
+        distiller.fit_resample(X, y)
+    assert distiller.stage_ == 0 and "random" not in distiller.stage_scores_
+
+
+def test_solved_labels_do_not_take_classes_from_other_rows():
+    """The labels of a few rows of noise are all of the larger class."""
+    X, y = np.random.RandomState(0).randn(200, 5), np.repeat([0, 1], [170, 30])
+    params = {"ipc": 3, "max_iter": 2, "labels": "solved", "random_state": 0}
+    distiller = KIPDistiller("rbf", downstream=KNeighborsClassifier(1), **params)
+    with may_warn():
+        y_s = distiller.fit_resample(X, y)[1]
+    assert distiller.stage_ in ("random", "agglomerative", "medoids")
+    np.testing.assert_array_equal(np.bincount(y_s), [3, 3])
 
 
 def test_rows_to_try_are_as_many_of_each_class():
@@ -283,7 +306,7 @@ def test_wards_clusters_of_single_rows_are_left_out(few):
 
 def test_wards_clusters_are_returned_where_they_are_better(few, monkeypatch):
     X, y = few
-    all_rows = _stages.Candidate(np.float32(X), y, np.zeros(0, int))
+    all_rows = _stages.Candidate(np.float32(X) + 0.3, y)
     monkeypatch.setattr(_stages, "wards", lambda *given: {"agglomerative": all_rows})
     distiller = KIPDistiller(**{**FAST, "ipc": 1}, downstream=KNeighborsClassifier(1))
     with pytest.warns(UserWarning, match=f"{NONE_BETTER}the centres of Ward's clusters"):
