@@ -31,7 +31,7 @@ def with_found_regs(settings: Settings, start: Start, data: Data) -> Settings:
     width = data.X.shape[1]
     regs = [
         # The matrix of so many rows is too dear.
-        kernel.recommended_reg if kernel.function().is_slow(width) else best_reg(kernel, data)
+        kernel.recommended_reg if kernel._step_function().is_slow(width) else best_reg(kernel, data)
         for kernel in start.kernels
     ]
     return settings.with_regs(regs)
@@ -89,6 +89,6 @@ def smoothed(kernel: JaxKernel, reg: float, data: Data) -> Floats:
 def _are_smoothed(settings: Settings, kernel: JaxKernel, data: Data) -> bool:
     if settings.goal.targets != "auto":
         return settings.goal.targets == "smoothed"
-    function = kernel.function()
+    function = kernel._step_function()
     is_cheap = not function.is_random and not function.is_slow(data.X.shape[1])
     return settings.goal.loss == "mse" and is_cheap and len(data.X) <= MAX_ROWS
