@@ -69,7 +69,7 @@ def restore(state: State, stored: Sequence[AnyArray]) -> State:
 
 
 def step(
-    objective: Callable[..., PyTree],
+    objective: PyTree,
     optimizer: PyTree,
     state: State,
     batch: PyTree,

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from kipsk._types import PyTree
+from kipsk._types import AnyArray, PyTree
 from kipsk.architectures import Architecture, Shape
 from kipsk.architectures._frozen import frozen_features
 from kipsk.architectures._function import Params, apply, init
@@ -54,8 +54,8 @@ class Kind:
         if ends[-1] > len(weights):
             raise ValueError(
                 f"The 'networks' parameter of TrainedFeatures must have {ends[-1]} numbers for "
-                f"each network and rows of {n_features} features. Got {len(weights)} instead: train "
-                "it on rows like these."
+                f"each network and rows of {n_features} features. Got {len(weights)} instead: "
+                "train it on rows like these."
             )
         parts = [
             weights[end - math.prod(leaf.shape) : end].reshape(leaf.shape)
@@ -106,7 +106,7 @@ def fresh(kind: Kind, key: Array, n_features: int, n_outputs: int) -> Learner:
     return Learner(weights, _adam().init(weights), jnp.zeros((), jnp.int32))
 
 
-def trained(kind: Kind, learner: Learner, X: Array, y: Array, rate: Array | float) -> Learner:
+def trained(kind: Kind, learner: Learner, X: Array, y: Array, rate: Array | AnyArray) -> Learner:
     """Return a network after a step of Adam on the squared error over all rows."""
     x = X.astype(jnp.float32).reshape(len(X), *kind.input_shape(X.shape[1]))
     y = y.astype(jnp.float32)
@@ -142,11 +142,11 @@ def begun(
 def advanced(
     kind: Kind,
     pool: Learner,
-    which: Array,
+    which: Array | int,
     support: tuple[Array, Array],
     key: Array,
     *,
-    rate: Array | float,
+    rate: Array | AnyArray,
     n_steps: int,
     max_age: int,
 ) -> Learner:
@@ -156,7 +156,7 @@ def advanced(
     ----------
     kind : Kind
     pool : Learner
-    which : int Array
+    which : int
         The number of the network.
     support : tuple of Arrays (n_s, n_features) and (n_s, n_outputs)
     key : Array

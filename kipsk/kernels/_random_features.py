@@ -106,7 +106,9 @@ class RandomFeaturesFunction(FeatureFunction):
         if self.filters is not None:
             own = jnp.asarray(self.filters)
             filters = jnp.moveaxis(own.reshape(*own.shape[:-1], self.n_networks, self.width), -2, 0)
-        return side_by_side(lambda part: self._features(*part, x), (keys, filters), self.n_networks)
+        return side_by_side(
+            lambda part: self._features(part[0], part[1], x), (keys, filters), self.n_networks
+        )
 
     def _features(self, keys: Array, filters: Array | None, x: Array) -> Array:
         """Return the scaled features of one network for each key, side by side."""

@@ -63,7 +63,7 @@ class PoolFunction(FeatureFunction):
     """The kernel of one network of a pool at each step, which trains it afterwards."""
 
     key: Array
-    learning_rate: Array | float
+    learning_rate: Array | AnyArray
     kind: Kind = field(metadata={"static": True})
     n_networks: int = field(metadata={"static": True})
     n_steps: int = field(metadata={"static": True})
@@ -236,7 +236,7 @@ class TrainedFeatures(JaxKernel):
             If X and y are no finite matrices with as many rows, or if the training diverges.
         """
         function = self._step_function()
-        if self.networks is not None:
+        if isinstance(function, NetworksFunction):
             return self
         X, Y = check_rows("X", X), check_numbers("y", np.asarray(y))
         check_finite_rows("X", X)
@@ -245,7 +245,7 @@ class TrainedFeatures(JaxKernel):
                 f"y must have the shape ({len(X)}, n_outputs), a row for each row of X. Got shape "
                 f"{Y.shape} instead: of class labels give one column for each class."
             )
-        kind, rate, n = function.kind, np.float32(self.learning_rate), function.n_networks
+        kind, rate, n = function.kind, function.learning_rate, function.n_networks
         rows = X.astype(np.float32), Y.astype(np.float32)
         found = []
         with own_settings():
@@ -300,7 +300,7 @@ class TrainedFeatures(JaxKernel):
             raise refuse(owner, "random_state", f"an integer <= {MAX_SEED}", seed)
         if self.networks is None:
             key = jax.random.key_data(jax.random.key(seed, impl=PRNG))
-            return PoolFunction(key, np.float32(rate), kind, n_networks, n_steps, max_age)
+            return PoolFunction(key, np.array(rate, np.float32), kind, n_networks, n_steps, max_age)
         networks = np.asarray(self.networks)
         if networks.ndim != 2 or len(networks) != n_networks:
             rule = f"None or an array of shape ({n_networks}, n_numbers), from train"
