@@ -125,6 +125,7 @@ compiled_fresh = partial(jax.jit, static_argnums=(0, 2, 3))(fresh)
 compiled_trained = partial(jax.jit, static_argnums=0)(trained)
 
 
+@partial(jax.jit, static_argnums=(0, 2, 3, 4, 5))
 def begun(
     kind: Kind, key: Array, n_networks: int, max_age: int, n_features: int, n_outputs: int
 ) -> Learner:

@@ -68,7 +68,7 @@ class PoolFunction(FeatureFunction):
     n_networks: int = field(metadata={"static": True})
     n_steps: int = field(metadata={"static": True})
     max_age: int = field(metadata={"static": True})
-    pool: Learner | None = None  # None before `begun`: networks are then drawn for what is asked
+    pool: Learner | None = None  # None before `begun`: a network is then drawn for what is asked
 
     is_random = True
     is_trained = True
@@ -106,8 +106,10 @@ class PoolFunction(FeatureFunction):
         return replace(self, pool=pool)
 
     def prepare(self, X: Array) -> Array:
-        fixed = self if self.pool is not None else self.begun(X.shape[1], 1)
-        return fixed.fixed().prepare(X)
+        function = self
+        if self.pool is None:  # one network tells whether rows fit
+            function = replace(self, n_networks=1).begun(X.shape[1], 1)
+        return function.fixed().prepare(X)
 
     def row_size(self, n_features: int) -> int:
         return self._networks(jnp.zeros((1, 0)), 1).row_size(n_features)
