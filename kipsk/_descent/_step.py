@@ -30,6 +30,8 @@ class State(NamedTuple):
         Steps done: each was taken from parameters of finite loss.
     failed : bool Array
         Whether a loss or a gradient was not finite. From then on steps change nothing.
+    memory : pytree of Array or None
+        What the objective keeps from step to step beside the parameters; None if nothing.
     """
 
     params: Params
@@ -37,11 +39,13 @@ class State(NamedTuple):
     opt_state: PyTree
     n_steps: Array
     failed: Array
+    memory: PyTree = None
 
 
-def initial_state(optimizer: PyTree, params: Params) -> State:
+def initial_state(optimizer: PyTree, params: Params, memory: PyTree = None) -> State:
     """Return the state before the first step."""
-    return State(params, params, optimizer.init(params), jnp.zeros((), int), jnp.array(False))
+    opt_state = optimizer.init(params)
+    return State(params, params, opt_state, jnp.zeros((), int), jnp.array(False), memory)
 
 
 def leaves(state: State) -> list[AnyArray]:
@@ -65,23 +69,36 @@ def restore(state: State, stored: Sequence[AnyArray]) -> State:
 
 
 def step(
-    objective: Callable[..., PyTree],
+    objective: PyTree,
     optimizer: PyTree,
     state: State,
     batch: PyTree,
     learning_rate: Array,
 ) -> tuple[State, tuple[Array, Array]]:
-    """Return the state after one step and the (loss, accuracy) before it."""
+    """Return the state after one step and the (loss, accuracy) before it.
+
+    An objective with a memory has two methods more: ``with_memory(memory)`` is the objective that
+    a step descends on, and ``remembered(params, step)`` the memory after the step.
+    """
+    memory = state.memory
+    if memory is not None:
+        objective = objective.with_memory(memory)
+        memory = objective.remembered(state.params, state.n_steps)
     (loss, accuracy), gradient = jax.value_and_grad(objective, has_aux=True)(
         state.params, batch, state.n_steps
     )
-    return moved(optimizer, state, loss, gradient, learning_rate), (loss, accuracy)
+    return moved(optimizer, state, loss, gradient, learning_rate, memory), (loss, accuracy)
 
 
 def moved(
-    optimizer: PyTree, state: State, loss: Array, gradient: Params, learning_rate: Array
+    optimizer: PyTree,
+    state: State,
+    loss: Array,
+    gradient: Params,
+    learning_rate: Array,
+    memory: PyTree = None,
 ) -> State:
-    """Return the state after a step along a gradient.
+    """Return the state after a step along a gradient, with the memory after it.
 
     If the gradient or the loss is not finite the state has failed, and nothing else of it changes.
     """
@@ -91,7 +108,7 @@ def moved(
     )
     parts = [jnp.all(jnp.isfinite(part)) for part in jax.tree.leaves(gradient)]
     finite = jnp.isfinite(loss) & jnp.all(jnp.array(parts))
-    after = State(params, state.params, opt_state, state.n_steps + 1, jnp.array(False))
+    after = State(params, state.params, opt_state, state.n_steps + 1, jnp.array(False), memory)
     stays = state._replace(failed=jnp.array(True))
     ok = finite & ~state.failed
     return jax.tree.map(partial(jnp.where, ok), after, stays)

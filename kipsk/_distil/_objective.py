@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import jax
@@ -24,7 +24,7 @@ from kipsk._closed_form._quadratic import (
 from kipsk._distil._mosaic import Mosaic
 from kipsk._distil._targets import Targets
 from kipsk._types import PyTree
-from kipsk.kernels._base import KernelFunction
+from kipsk.kernels._base import FIXED_DRAW, KernelFunction
 
 #: What is learned: the rows "X", in units of their deviation, and where they are learned too the
 #: labels "y", and the logarithms "log_scale" and "log_label_reg".
@@ -227,6 +227,20 @@ class Objective:
             return self.mosaic.enlarged(X_s)
         return X_s if self.frozen is None else jnp.where(self.frozen[0], self.frozen[1], X_s)
 
+    def initial_memory(self, params: Params) -> KernelFunction | None:
+        """Return what changes from step to step beside `params`: a kernel that steps train."""
+        if not self.function.is_trained:
+            return None
+        return self.function.begun(self.support(params).shape[1], self._labels(params).shape[1])
+
+    def with_memory(self, memory: KernelFunction | None) -> Objective:
+        """Return the objective of a step."""
+        return self if memory is None else replace(self, function=memory)
+
+    def remembered(self, params: Params, step: Array | int) -> KernelFunction:
+        """Return the memory after a step."""
+        return self.function.advance(self.support(params), self._labels(params), step)
+
     def score(self, params: Params, targets: Batch, held_out: Batch) -> Array:
         """Return the score on other rows, with the networks of one fixed draw.
 
@@ -238,7 +252,7 @@ class Objective:
         held_out : Targets or Quadratic
             Rows that the kernel sees, not prepared; of their moments the score is R2.
         """
-        function = self.function.at(_FIXED_DRAW)
+        function = self.function.fixed()
         prepared = function.prepare(self.support(params))
         K_ss = function.gram(prepared)
         if not self.labels.are_solved:
@@ -246,7 +260,7 @@ class Objective:
         elif isinstance(targets, Quadratic):
             alpha, _ = self._solve_for_all(params, K_ss, function.features(prepared), targets)
         else:
-            prepared_t, y_t = targets.at(_FIXED_DRAW, function)
+            prepared_t, y_t = targets.at(FIXED_DRAW, function)
             K_st = function.cross(prepared, prepared_t)
             alpha, _ = self._solve_labels(params, K_ss, K_st, y_t)
         if isinstance(held_out, Quadratic):
@@ -257,8 +271,11 @@ class Objective:
 
     def _alpha(self, params: Params, K_ss: Array) -> Array:
         """Return the dual coefficients of labels that are learned or fixed."""
-        y_s = params["y"] if self.labels.fixed is None else self.labels.fixed
-        return _ridge.solve(_ridge.regularise(K_ss, self.reg), y_s)
+        return _ridge.solve(_ridge.regularise(K_ss, self.reg), self._labels(params))
+
+    def _labels(self, params: Params) -> Array:
+        """Return labels that are learned or fixed."""
+        return params["y"] if self.labels.fixed is None else self.labels.fixed
 
     def _solve_labels(
         self, params: Params, K_ss: Array, K_st: Array, y_t: Array
@@ -311,9 +328,6 @@ def _linear_model(Phi_s: Array, alpha: Array) -> Array:
 
 # Entries of K_st that a step may hold at once; beyond them it goes through blocks of targets.
 _ENTRIES = 2**26
-
-# The number of the step whose networks `score` draws: the same for all calls, and no step of a run.
-_FIXED_DRAW = 2**31 - 1
 
 
 @jax.jit

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kipsk._closed_form._quadratic import Quadratic
+from kipsk._descent._step import State, initial_state
 from kipsk._distil._objective import Batch, Objective, Params
 from kipsk._distil._targets import Form
 from kipsk._types import Float64s, PyTree
@@ -41,6 +42,11 @@ class Problem(NamedTuple):
     params: Params
     rng: np.random.RandomState
     block_size: int | str = "auto"
+
+    def initial_state(self) -> State:
+        """Return the state before the first step."""
+        memory = self.objectives[0].initial_memory(self.params)
+        return initial_state(self.optimizer, self.params, memory)
 
     def has_slow_pairs(self, objective: Objective) -> bool:
         """Return whether a step with an objective goes through blocks of pairs."""

@@ -115,7 +115,8 @@ class Looks(NamedTuple):
         if watch.held_out is None or done in history.scored:
             return
         if done == self.n_steps or done % watch.score_every == 0:
-            value = score(self.problem.objectives[0], state.params, self.first, watch.held_out)
+            objective = self.problem.objectives[0].with_memory(state.memory)
+            value = score(objective, state.params, self.first, watch.held_out)
             history.add_score(done, float(value), _numpy(state.params))
 
     def save(self, state: State, done: int) -> None:
@@ -153,7 +154,7 @@ def descend(
         What a checkpoint holds. ``problem.rng`` is then as it was before the first step, and the
         draws of the steps that are done are repeated.
     """
-    state = _step.initial_state(problem.optimizer, problem.params)
+    state = problem.initial_state()
     history, done = History(), 0
     if saved is not None:
         n_leaves = sum(key.startswith("state ") for key in saved)
@@ -183,6 +184,8 @@ def _steps(
     problem, watch, history = looks.problem, looks.watch, looks.history
     first = problem.objectives[0]
     is_single = len(batches) == len(problem.objectives) == 1 and not problem.has_slow_pairs(first)
+    # On a CPU the gradient by the weights of a convolution is slow inside of a compiled loop.
+    is_single = is_single and not first.function.is_trained
     per_call = MAX_STEPS_PER_CALL if is_single else 1
     turns = drawn_turns(problem, batches)
     for _ in range(0 if is_single else done):

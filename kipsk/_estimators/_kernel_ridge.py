@@ -105,7 +105,7 @@ class _BaseKernelRidge(BaseEstimator):
         used = np.flatnonzero(weight)
         if not len(used):
             raise ValueError("sample_weight must have a positive entry. Got only zeros instead.")
-        K = self._gram(X, used)
+        K = self._gram(X, Y, used)
         self._warn_of_rows(X, K, asker)
         # Weighted least squares is least squares on rows that are scaled by sqrt(weight). The
         # ridge is relative to the weighted mean of the diagonal, so that a row of weight 2 counts
@@ -153,13 +153,13 @@ class _BaseKernelRidge(BaseEstimator):
                 "instance in a TransformedTargetRegressor with StandardScaler, or lower 'reg'."
             )
 
-    def _gram(self, X: AnyArray, used: Ints) -> Float64s:
+    def _gram(self, X: AnyArray, Y: Float64s, used: Ints) -> Float64s:
         """Return the kernel matrix of the rows; set ``kernel_`` from those of positive weight."""
         if self._is_precomputed():
             self.kernel_: JaxKernel | str = "precomputed"
             K = X.astype(np.float64, copy=False)
         else:
-            self.kernel_ = get_kernel(self.kernel).resolve(X[used])
+            self.kernel_ = get_kernel(self.kernel).resolve(X[used])._trained(X[used], Y[used])
             with own_settings():
                 K = np.asarray(evaluate(self.kernel_.function(), X.astype(np.float64)))
         _ridge.check_finite_gram(K, "K_ss")

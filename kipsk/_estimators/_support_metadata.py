@@ -99,7 +99,7 @@ def check_kernel_of_file(kernel: JaxKernel, n_features: int) -> None:
     ValueError
         If a parameter breaks its rule, or a row had more numbers than can be meant.
     """
-    size = kernel.function().row_size(n_features)
+    size = kernel._step_function().row_size(n_features)
     if size > _MOST_FEATURES:
         raise ValueError(f"its kernel {kernel!r:.200} makes {size} numbers of each row")
 

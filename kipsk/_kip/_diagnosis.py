@@ -113,7 +113,7 @@ def _targets_of(batch: Batch) -> Array:
 def _losses_at_start(problem: Problem, batches: Sequence[Batch]) -> list[float]:
     """Return the start's loss under each kernel that is drawn, on one batch or its moments."""
     own = batches if isinstance(batches[0], Quadratic) else [batches[0]] * len(problem.objectives)
-    state = _step.initial_state(problem.optimizer, problem.params)
+    state = problem.initial_state()
     nowhere = np.zeros(1, np.float32)
     weights = np.ones(len(problem.objectives)) if problem.weights is None else problem.weights
     losses: list[Array] = [

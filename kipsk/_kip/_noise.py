@@ -80,7 +80,7 @@ def _teacher(settings: Settings, start: Start, data: Data) -> int | None:
     fixed = [
         i
         for i, kernel in enumerate(start.kernels)
-        if not kernel.function().is_random and (weights is None or weights[i] > 0)
+        if not kernel._step_function().is_random and (weights is None or weights[i] > 0)
     ]
     cheap = next((i for i in fixed if not _is_dear(start.kernels[i], data)), None)
     if wanted == "auto":
@@ -95,7 +95,7 @@ def _teacher(settings: Settings, start: Start, data: Data) -> int | None:
 
 def _is_dear(kernel: JaxKernel, data: Data) -> bool:
     """Return whether the matrix of so many rows costs as much as the steps."""
-    return kernel.function().is_slow(data.X.shape[1])
+    return kernel._step_function().is_slow(data.X.shape[1])
 
 
 def best_reg(kernel: JaxKernel, data: Data) -> float:

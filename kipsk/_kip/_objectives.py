@@ -75,7 +75,7 @@ def objectives_of(settings: Settings, start: Start) -> list[Objective]:
         frozen = jnp.asarray(support.frozen), jnp.asarray(support.X)
     return [
         Objective(
-            kernel.function().draw(key),
+            kernel._step_function().draw(key),
             reg,
             start.scale,
             labels,

@@ -246,7 +246,7 @@ def _draw_seeds(
     kernels: Sequence[JaxKernel], is_augmented: bool, rng: np.random.RandomState
 ) -> tuple[int, int]:
     """Draw the seeds of what every step draws, if it draws anything."""
-    is_random = any(kernel.function().is_random for kernel in kernels)
+    is_random = any(kernel._step_function().is_random for kernel in kernels)
     seed = int(rng.randint(2**31)) if is_random else 0
     return seed, int(rng.randint(2**31)) if is_augmented else 0
 
@@ -273,7 +273,21 @@ def check_start(settings: Settings, start: Start) -> None:
     kernels = list(zip(start.kernels, settings.kernels.regs, strict=True))
     if start.predict_kernel is not start.kernels[0]:
         kernels.append((start.predict_kernel, settings.kernels.regs[0]))
+    _check_trained(settings, start)
     X_s, y_s = (array.astype(np.float64) for array in (start.support.X, start.support.y))
     for kernel, reg in kernels:
-        K_ss = np.asarray(evaluate(kernel.function(), X_s))
+        K_ss = np.asarray(evaluate(kernel._step_function(), X_s))
         _ridge.fit_alpha(K_ss, y_s, reg * np.trace(K_ss) / len(K_ss))
+
+
+def _check_trained(settings: Settings, start: Start) -> None:
+    """Refuse a kernel whose networks are trained where it is one of many, or has no labels yet."""
+    given = settings.kernels.given
+    is_trained = any(kernel._step_function().is_trained for kernel in start.kernels)
+    if is_trained and len(start.kernels) > 1:
+        rule = "one kernel, and no list, if networks are trained with the support"
+        raise refuse(settings.owner, "kernel", rule, given)
+    is_trained |= start.predict_kernel._step_function().is_trained
+    if is_trained and settings.goal.labels == "solved":
+        rule = '"learned" or "fixed" for TrainedFeatures, whose networks are trained on the labels'
+        raise refuse(settings.owner, "labels", rule, "solved")

@@ -286,7 +286,7 @@ def streamed(
             start = stream.start
         in_steps = _preprocess.in_steps(settings, transformer, None, None)
         problem = problem_of(settings, start, in_steps, rng)
-        state = _step.initial_state(problem.optimizer, problem.params)
+        state = problem.initial_state()
         losses: Float64s = np.zeros(0)
         if stream is not None:
             state, losses = _step.restore(state, stream.leaves), estimator.loss_curve_

@@ -8,6 +8,7 @@ from kipsk.kernels._polynomial import Polynomial
 from kipsk.kernels._random_features import RandomFeatures
 from kipsk.kernels._registry import get_kernel
 from kipsk.kernels._stax import StaxKernel, load_stax
+from kipsk.kernels._trained_features import TrainedFeatures
 
 __all__ = [
     "RBF",
@@ -21,6 +22,7 @@ __all__ = [
     "Polynomial",
     "RandomFeatures",
     "StaxKernel",
+    "TrainedFeatures",
     "get_kernel",
     "load_stax",
 ]

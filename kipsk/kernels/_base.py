@@ -9,6 +9,7 @@ argument of jitted code, and a new length scale does not compile anything again.
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,9 @@ from kipsk._types import Floats, PyTree
 #: Generator of the kernels' keys. It is named here because users can change JAX's default: a fitted
 #: model stores its sampled networks as a seed, and has to draw the same ones again.
 PRNG = "threefry2x32"
+
+#: The number of the step whose networks score a support on its way: no step of a run has it.
+FIXED_DRAW = 2**31 - 1
 
 
 def in_float64(X: Array) -> Array:
@@ -51,10 +55,14 @@ class KernelFunction:
     has_features : bool
         Whether K(X1, X2) is the product of finite `features` of the rows. What a training set is to
         such a kernel are two sums over its rows, if the kernel does not change (`is_finite`).
+    is_trained : bool
+        Whether each step leaves another kernel to the next one, `advance`, which is made from the
+        support and its labels.
     """
 
     is_random: bool = False
     has_features: bool = False
+    is_trained: bool = False
 
     @property
     def is_finite(self) -> bool:
@@ -74,6 +82,21 @@ class KernelFunction:
         A kernel that is random has to write both this and `draw`.
         """
         return self
+
+    def fixed(self) -> KernelFunction:
+        """Return the kernel that scores a support on its way, whatever the step."""
+        return self.at(FIXED_DRAW)
+
+    def begun(self, n_features: int, n_outputs: int) -> KernelFunction:
+        """Return the kernel before the first step on rows and labels of so many columns.
+
+        Only for kernels that are trained (`is_trained`), as `advance`.
+        """
+        raise NotImplementedError
+
+    def advance(self, X_s: Array, y_s: Array, step: Array | int) -> Self:
+        """Return the kernel after a step, trained on the support of that step."""
+        raise NotImplementedError
 
     def prepare(self, X: Array) -> PyTree:
         """Return what the kernel needs of each row: a pytree whose leaves have ``len(X)`` rows."""
@@ -256,6 +279,17 @@ class JaxKernel(Kernel):
     def function(self) -> KernelFunction:
         """Return the kernel as a pure JAX function; raises ValueError on bad parameters."""
 
+    def _step_function(self) -> KernelFunction:
+        """Return the function of the steps of a run, which may train it; `function` for most."""
+        return self.function()
+
+    def _trained(self, X: Floats, Y: Floats) -> JaxKernel:
+        """Return the kernel that is made of rows and their targets, (n, n_outputs).
+
+        This kernel itself, for all but those whose networks are trained.
+        """
+        return self
+
     def resolve(self, X: ArrayLike) -> JaxKernel:
         """Return a kernel whose data-dependent parameters are set from the rows of X.
 
@@ -366,7 +400,21 @@ class JaxKernel(Kernel):
         """
         return False
 
+    def __eq__(self, other: object) -> bool:
+        """Return whether another kernel is of the same class, with equal parameters and arrays."""
+        if type(other) is not type(self):
+            return False
+        own, its = self.get_params(), other.get_params()
+        return all(np.array_equal(own[name], its[name]) for name in own)
+
     def __repr__(self) -> str:
-        """Return the constructor call."""
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
-        return f"{type(self).__name__}({arguments})"
+        """Return the constructor call, with the shape of an array for its numbers."""
+        shown = {
+            name: f"<array of shape {value.shape}>"
+            if isinstance(value, np.ndarray)
+            else repr(value)
+            for name, value in self.get_params().items()
+        }
+        return (
+            f"{type(self).__name__}({', '.join(f'{name}={text}' for name, text in shown.items())})"
+        )

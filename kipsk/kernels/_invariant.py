@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -102,11 +103,26 @@ class InvariantFeaturesFunction(FeatureFunction):
     def is_random(self) -> bool:  # type: ignore[override]
         return self.base.is_random
 
+    @property
+    def is_trained(self) -> bool:  # type: ignore[override]
+        return self.base.is_trained
+
     def draw(self, key: Array) -> InvariantFeaturesFunction:
         return replace(self, base=self.base.draw(key))
 
     def at(self, step: Array | int) -> InvariantFeaturesFunction:
         return replace(self, base=self.base.at(step))
+
+    def fixed(self) -> InvariantFeaturesFunction:
+        return replace(self, base=self.base.fixed())
+
+    def begun(self, n_features: int, n_outputs: int) -> InvariantFeaturesFunction:
+        return replace(self, base=self.base.begun(n_features, n_outputs))
+
+    def advance(self, X_s: Array, y_s: Array, step: Array | int) -> Self:
+        """Train on the support and on what the transformation makes of it."""
+        both = jnp.concatenate([X_s, self.transform(X_s)])
+        return replace(self, base=self.base.advance(both, jnp.concatenate([y_s, y_s]), step))
 
     def prepare(self, X: Array) -> Array:
         own, other = (self.base.prepare(rows) for rows in (X, self.transform(X)))
@@ -225,7 +241,7 @@ class Invariant(JaxKernel):
             rule = "a function that keeps the shape of rows and is its own inverse"
             raise refuse("Invariant", "transform", rule, self.transform)
         kernel = self._of(self._base().resolve(X))
-        if getattr(kernel.function(), "is_equivariant", False):
+        if getattr(kernel._step_function(), "is_equivariant", False):
             products, expected = once @ once.T, some @ some.T
             if not np.allclose(products, expected, 1e-4, 1e-4 * np.abs(expected).max(initial=0)):
                 rule = f"a function that keeps lengths and angles of rows, for {self.kernel!r}"
@@ -234,7 +250,21 @@ class Invariant(JaxKernel):
 
     def function(self) -> InvariantFunction | InvariantFeaturesFunction:
         """Return the kernel as a pure JAX function."""
-        base, transform = self._base().function(), self._transform()
+        return self._around(self._base().function())
+
+    def _step_function(self) -> InvariantFunction | InvariantFeaturesFunction:
+        return self._around(self._base()._step_function())
+
+    def _trained(self, X: Floats, Y: Floats) -> JaxKernel:
+        """Train the kernel inside on the rows and on what the transformation makes of them."""
+        with own_settings():
+            images = np.asarray(self._transform()(jnp.asarray(X)))
+        both = np.concatenate([X, images.astype(X.dtype)])
+        return self._of(self._base()._trained(both, np.concatenate([Y, Y])))
+
+    def _around(self, base: KernelFunction) -> InvariantFunction | InvariantFeaturesFunction:
+        """Return the mean of a function of the kernel inside."""
+        transform = self._transform()
         if base.has_features:
             return InvariantFeaturesFunction(base, transform)
         is_equivariant = isinstance(base, DotProductFunction)

@@ -213,12 +213,6 @@ class Landmarks(JaxKernel):
         self._whitening, self._is_resolved = None, False
         return super().set_params(**params)  # type: ignore[no-any-return]
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Landmarks):
-            return False
-        own, its = self.get_params(), other.get_params()
-        return all(np.array_equal(own[name], its[name]) for name in own)
-
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle holds: not the square matrix that follows from the landmarks."""
         return {name: value for name, value in vars(self).items() if name != "_whitening"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self
@@ -16,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from kipsk._checks import check_any_rows, check_finite_rows, check_integer, check_option, refuse
 from kipsk._jax import own_settings
-from kipsk._types import AnyArray
+from kipsk._types import AnyArray, PyTree
 from kipsk.architectures import Architecture, Conv, Dense, Shape, get_architecture
 from kipsk.architectures._frozen import GROUP_BYTES, frozen_features, in_groups
 from kipsk.architectures._function import Params, apply, init, through, with_filters
@@ -34,7 +35,7 @@ _KINDS = ("nngp", "ntk")
 _FILTERS = ("normal", "patches")
 _DTYPES = ("float32", "bfloat16")
 
-_MAX_SEED = 2**32 - 1
+MAX_SEED = 2**32 - 1
 
 # How many networks are compiled side by side, at most.
 _TOGETHER = 8
@@ -42,6 +43,26 @@ _TOGETHER = 8
 # Channels, over all networks, of the fixed sample that makes predictions. All figures in the
 # documentation were measured with this number.
 _CHANNELS_TO_PREDICT = 1024
+
+
+def side_by_side(features: Callable[[PyTree], Array], networks: PyTree, n_networks: int) -> Array:
+    """Return the features of several networks, a few of which are compiled together.
+
+    Parameters
+    ----------
+    features : callable
+        From some networks to their features side by side, (n, n_some * n_features).
+    networks : pytree of Array
+        Each has a first axis of networks.
+    n_networks : int
+    """
+    together = max(n for n in range(1, _TOGETHER + 1) if n_networks % n == 0)
+    if together == n_networks:
+        return features(networks)
+    # A loop, because the time to compile grows with the number of networks written out.
+    each = jax.tree.map(lambda leaf: leaf.reshape(-1, together, *leaf.shape[1:]), networks)
+    parts = jax.lax.map(features, each)
+    return jnp.moveaxis(parts, 0, 1).reshape(parts.shape[1], -1)
 
 
 @register_dataclass
@@ -85,15 +106,9 @@ class RandomFeaturesFunction(FeatureFunction):
         if self.filters is not None:
             own = jnp.asarray(self.filters)
             filters = jnp.moveaxis(own.reshape(*own.shape[:-1], self.n_networks, self.width), -2, 0)
-        together = max(n for n in range(1, _TOGETHER + 1) if self.n_networks % n == 0)
-        if together == self.n_networks:
-            return self._features(keys, filters, x)
-        # A loop, because the time to compile grows with the number of networks written out.
-        each = jax.tree.map(
-            lambda leaf: leaf.reshape(-1, together, *leaf.shape[1:]), (keys, filters)
+        return side_by_side(
+            lambda part: self._features(part[0], part[1], x), (keys, filters), self.n_networks
         )
-        parts = jax.lax.map(lambda part: self._features(part[0], part[1], x), each)
-        return jnp.moveaxis(parts, 0, 1).reshape(len(x), -1)
 
     def _features(self, keys: Array, filters: Array | None, x: Array) -> Array:
         """Return the scaled features of one network for each key, side by side."""
@@ -245,8 +260,8 @@ class RandomFeatures(JaxKernel):
         if not isinstance(self.resample, bool):
             raise refuse(owner, "resample", "True or False", self.resample)
         seed = check_integer(owner, "random_state", self.random_state, minimum=0)
-        if seed > _MAX_SEED:  # higher bits would be lost wherever JAX is not told to use float64
-            raise refuse(owner, "random_state", f"an integer <= {_MAX_SEED}", seed)
+        if seed > MAX_SEED:  # higher bits would be lost wherever JAX is not told to use float64
+            raise refuse(owner, "random_state", f"an integer <= {MAX_SEED}", seed)
         shape = self.image_shape
         return RandomFeaturesFunction(
             jax.random.key_data(jax.random.key(seed, impl=PRNG)),
@@ -352,23 +367,6 @@ class RandomFeatures(JaxKernel):
             rule = f"of shape ({shape[0]}, {shape[1]}, channels, {shape[2]})"
             raise refuse("RandomFeatures", "filters", rule, filters)
         return filters.astype(np.float32)
-
-    def __eq__(self, other: object) -> bool:
-        """Return whether another kernel has the same parameters, arrays included."""
-        if not isinstance(other, RandomFeatures):
-            return False
-        own, its = self.get_params(), other.get_params()
-        return all(np.array_equal(own[name], its[name]) for name in own)
-
-    def __repr__(self) -> str:
-        """Return the constructor call, with the shape of filters for their numbers."""
-        shown = {
-            name: repr(value)
-            if name != "filters" or isinstance(value, str)
-            else f"<array of shape {np.shape(value)}>"
-            for name, value in self.get_params().items()
-        }
-        return f"RandomFeatures({', '.join(f'{name}={text}' for name, text in shown.items())})"
 
     def for_prediction(self) -> Self:
         """Return the kernel with a fixed sample of networks, a larger one if `resample` is True."""

@@ -11,6 +11,7 @@ from kipsk.kernels._base import JaxKernel
 from kipsk.kernels._dot_product import RBF, FullyConnected, Laplace
 from kipsk.kernels._infinite._convolutional import ConvNet, Convolutional, Myrtle
 from kipsk.kernels._random_features import RandomFeatures
+from kipsk.kernels._trained_features import TrainedFeatures
 
 
 def _of_patches(deeper: str = "", **params: Given) -> RandomFeatures:
@@ -42,6 +43,7 @@ _ALIASES: tuple[tuple[str, str, Callable[..., JaxKernel]], ...] = (
     (r"laplace", "laplace", Laplace),
     (r"patches(?P<deeper>2)?", "patches, patches2", _of_patches),
     (r"rf_(?P<architecture>.+)", "rf_convnet3, rf_myrtle5, ...", RandomFeatures),
+    (r"trained_(?P<architecture>.+)", "trained_convnet3, ...", TrainedFeatures),
 )
 
 
@@ -55,7 +57,8 @@ def get_kernel(kernel: str | JaxKernel, **params: Given) -> JaxKernel:
         a network with three. ``"conv3"``, ``"convnet3"``, ``"convnet"`` and ``"myrtle5"`` are exact
         kernels of convolutional networks, such as ``get_kernel("convnet3", image_shape=(32, 32,
         3))``. ``"rbf"`` is `RBF` and ``"laplace"`` `Laplace`. ``"rf_"`` and the name of an
-        architecture, such as ``"rf_convnet3"``, is the `RandomFeatures` of that architecture.
+        architecture, such as ``"rf_convnet3"``, is the `RandomFeatures` of that architecture,
+        ``"trained_convnet3"`` its `TrainedFeatures`.
         ``"patches"`` and ``"patches2"`` are one and two layers whose 512 first filters are patches
         of the training images, ``RandomFeatures("shallow", 16, filters="patches",
         resample=False)``. ``"_exp"`` behind a depth, as in ``"myrtle5_exp"``, is the exponential

@@ -18,6 +18,7 @@ from kipsk.kernels import (
     Laplace,
     Polynomial,
     RandomFeatures,
+    TrainedFeatures,
 )
 from kipsk.kernels._base import FeatureFunction
 
@@ -31,6 +32,7 @@ WITHOUT_BIAS = FullyConnected(0, b_std=0.0)
 FINITE = {
     "networks": NETWORKS,
     "tangents": TANGENTS,
+    "trained networks": TrainedFeatures("fc1", 3, 4, max_age=3).train(X, X[:, :2]),
     "linear": FullyConnected(0),
     "linear, nngp": FullyConnected(0, "nngp", w_std=0.7, b_std=0.5),
     "linear, no bias": WITHOUT_BIAS,

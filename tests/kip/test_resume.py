@@ -12,7 +12,7 @@ from sklearn.random_projection import GaussianRandomProjection
 
 from kipsk import KIPDistiller
 from kipsk._descent import _step
-from kipsk.kernels import RandomFeatures
+from kipsk.kernels import RandomFeatures, TrainedFeatures
 
 from ._runs import FAST, SEVERAL, assert_same_run, interrupt, noisy, raised_after, saved_steps
 
@@ -33,6 +33,11 @@ CASES = {
         "kernel": RandomFeatures("fc1", width=8),
         "predict_kernel": "fc1",
         "loss": "platt",
+    },
+    "trained networks": {
+        "kernel": TrainedFeatures("fc1", 3, 8, max_age=4),
+        "early_stopping": True,
+        "n_iter_no_change": 20,
     },
     "a family": {"kernel": ["fc1", "rbf"], "kernel_weights": [2, 1]},
     "solved labels": {"labels": "solved"},
@@ -78,6 +83,7 @@ LONGER = {
     "function": {"schedule": lambda step: 1 / (1 + step), "batch_size": 40},
     "optax, snapshots": {"optimizer": optax.adam(0.05), "snapshots": [2, 7, 15]},
     "networks": {"kernel": RandomFeatures("fc1", width=8), "schedule": "constant"},
+    "trained": {"kernel": TrainedFeatures("fc1", 3, 8, max_age=4), "schedule": "constant"},
 }
 
 
