@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from kipsk import augment
 from kipsk.augment import ChannelShift, Compose, Crop, Cutout, Flip, MixUp, Noise, Rotate, Shift
 
 from ._images import ALL, KEY, OF_IMAGES, changed, changed_both, make_images, make_targets
@@ -220,7 +221,7 @@ def test_objects_are_values(augmentation):
     same = copy.deepcopy(augmentation)
     assert same == augmentation and hash(same) == hash(augmentation)
     assert pickle.loads(pickle.dumps(augmentation)) == augmentation
-    assert eval(repr(augmentation)) == augmentation
+    assert eval(repr(augmentation), vars(augment)) == augmentation
     assert augmentation != Flip(0.123)
 
 

@@ -96,7 +96,8 @@ def test_names_after_preprocess(preprocess, names, blobs):
 @pytest.mark.parametrize("name", ["set", "set.xlsx", "set.npz.gz", "set.parquet"])
 def test_unknown_endings_are_refused(name, blobs, tmp_path):
     solver = LabelSolver(**SOLVER).fit(*blobs)
-    message = rf'path.* of export_support must be .* ends in "\.npz" or "\.csv"\. Got .*{name}'
+    message = r'path.* of export_support must be .* ends in "\.npz", "\.csv" or "\.pt"'
+    message += rf"\. Got .*{name}"
     with pytest.raises(ValueError, match=message + r".*to_frame\(\)\.to_parquet"):
         solver.export_support(tmp_path / name)
     assert not [*tmp_path.iterdir()]

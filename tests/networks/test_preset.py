@@ -36,10 +36,11 @@ def test_in_a_pipeline():
     """Hard labels without soft ones; a clone and a pickle are the same training."""
     rng = np.random.default_rng(0)
     codes = np.repeat([0, 1], 10)
-    X = rng.normal(size=(20, 64)) + 2 * codes[:, None] * (np.arange(64) % 2)
-    network = papers_protocol((8, 8, 1), n_epochs=20, random_state=0).set_params(width=8)
+    X = rng.normal(size=(20, 64)) + 3 * codes[:, None] * (np.arange(64) < 32)
+    network = papers_protocol((8, 8, 1), n_epochs=30, flip=False, random_state=0)
+    network.set_params(width=8, learning_rate=0.1)
     pipeline = make_pipeline(StandardScaler(), network)
-    names = np.array(["left", "right"])[codes]
+    names = np.array(["plain", "bright above"])[codes]
     scores = pipeline.fit(X, names).decision_function(X)
     for other in (clone(pipeline), pickle.loads(pickle.dumps(pipeline))):
         np.testing.assert_array_equal(other.fit(X, names).decision_function(X), scores)
