@@ -57,9 +57,10 @@ class KIPDistiller(ClassDistiller, BaseKIP):
     ----------
     kernel : str or kernel object, or a list of them, default="fc1"
         A name known to `kipsk.kernels.get_kernel` or a kernel object. With
-        `kipsk.kernels.RandomFeatures` every step draws new networks. A list is a family: every
-        step draws one of them, so that the rows suit all. ``reg="auto"`` is each one's own,
-        other "auto" values are the first one's.
+        `kipsk.kernels.RandomFeatures` every step draws new networks, and
+        `kipsk.kernels.TrainedFeatures` trains them. A list is a family: every step draws one of
+        them, so that the rows suit all. ``reg="auto"`` is each one's own, other "auto" values are
+        the first one's.
     ipc : int, default=10
         Support rows per class; a class with fewer rows contributes all of them, with a warning.
     kernel_weights : array-like of shape (n_kernels,), default=None

@@ -29,7 +29,7 @@ from kipsk.kernels._pool import Kind, Learner
 from kipsk.kernels._random_features import MAX_SEED, side_by_side
 
 # Steps of a network's life, at most: a kernel may come from a file, and is trained when it is read.
-_MAX_AGE = 100_000
+_MAX_AGE = 10_000
 
 
 @register_dataclass
@@ -304,8 +304,8 @@ class TrainedFeatures(JaxKernel):
             key = jax.random.key_data(jax.random.key(seed, impl=PRNG))
             return PoolFunction(key, np.array(rate, np.float32), kind, n_networks, n_steps, max_age)
         networks = np.asarray(self.networks)
-        if networks.ndim != 2 or len(networks) != n_networks:
-            rule = f"None or an array of shape ({n_networks}, n_numbers), from train"
+        if networks.dtype.kind != "f" or networks.ndim != 2 or len(networks) != n_networks:
+            rule = f"None or an array of shape ({n_networks}, n_numbers) from train"
             raise refuse(owner, "networks", rule, self.networks)
         return NetworksFunction(networks, kind, n_networks)
 

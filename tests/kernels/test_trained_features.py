@@ -172,10 +172,11 @@ BAD = [
     ({"n_networks": 0}, "'n_networks'"),
     ({"width": 0.5}, "'width'"),
     ({"max_age": 0}, "'max_age'"),
-    ({"max_age": 10**9}, "'max_age'.*<= 100000"),
+    ({"max_age": 10**9}, "'max_age'.*<= 10000"),
     ({"n_steps": 7}, "'n_steps'.*<= max_age=6"),
     ({"learning_rate": 0}, "'learning_rate'"),
     ({"random_state": -1}, "'random_state'"),
+    ({"networks": np.full((3, 46), "1")}, "'networks'"),
     ({"networks": np.zeros((2, 46))}, r"'networks'.*\(3, n_numbers\)"),
 ]
 
