@@ -86,6 +86,27 @@ def test_scores_of_dd_ranking():
     assert script.label_robust(0.8, 0.6, 0.7, 0.3, weight=1)[2] == script.score(0.7 - 0.3)
 
 
+@pytest.mark.slow
+def test_dd_ranking_of_digits(tmp_path, capsys):
+    """Quick: 6 networks of width 2. A set that is not of these images is refused."""
+    script = importlib.import_module("dd_ranking")
+    path = tmp_path / "set.npz"
+    images = np.random.RandomState(0).standard_normal((10, 8, 8, 1))
+    np.savez(path, images=images, labels=np.eye(10) - 0.1)
+    training = "--dataset digits --seeds 1 --width 2 --epochs 2 --all-epochs 1"
+
+    def run(*given):
+        script.main(script.options().parse_args([*training.split(), *given]))
+        return capsys.readouterr().out.splitlines()
+
+    lines = run("--support", str(path))
+    assert len(lines) == 10 and sum("robust score" in line for line in lines) == 2
+    assert len(run("--support", str(path), "--all-rows", "95")) == 10
+    np.savez(path, images=images[:, :6], labels=np.eye(10) - 0.1)
+    with pytest.raises(SystemExit, match=r"images of 48 values.*digits has images of 64 values"):
+        run("--support", str(path))
+
+
 def test_what_is_recorded_is_not_measured_again(arguments):
     record = importlib.import_module("_record")
 

@@ -32,11 +32,19 @@ class Averaged(NamedTuple):
         ``sum_i (1 - decay) decay^(t - i) params_i`` over the parameters so far.
     weight : Array of shape ()
         ``1 - decay^(t + 1)``, the sum of the factors.
+    decay : Array of shape ()
     """
 
     own: PyTree
     total: Params
     weight: Array
+    decay: Array
+
+    def with_one_more(self, params: PyTree) -> Averaged:
+        """Return the state that takes in some parameters."""
+        decay, new = self.decay, 1 - self.decay
+        total = jax.tree.map(lambda a, p: decay * a + new * p, self.total, params)
+        return self._replace(total=total, weight=decay * self.weight + new)
 
 
 @lru_cache
@@ -55,22 +63,34 @@ def averaging(optimizer: GradientTransformation, decay: float) -> GradientTransf
     import optax  # here, because it takes half a second that few imports of kipsk.networks need
 
     def init(params: Params) -> Averaged:
-        return Averaged(optimizer.init(params), jax.tree.map(jnp.zeros_like, params), jnp.zeros(()))
+        total, weight = jax.tree.map(jnp.zeros_like, params), jnp.zeros((), jnp.float32)
+        return Averaged(optimizer.init(params), total, weight, jnp.float32(decay))
 
     def update(
         gradient: Params, state: Averaged, params: Params | None = None
     ) -> tuple[Params, Averaged]:
         direction, own = optimizer.update(gradient, state.own, params)
-        total = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, state.total, params)
-        weight = decay * state.weight + (1 - decay)
-        return direction, Averaged(own, total, weight.astype(state.weight.dtype))
+        return direction, state._replace(own=own).with_one_more(params)
 
     return optax.GradientTransformation(init, update)
 
 
-def predicting(state: State, params: Params) -> Params:
-    """Return the average if the run makes one, else `params`."""
+def predicting(state: State) -> Params:
+    """Return the average if the run makes one, else the last parameters.
+
+    They are those at the end of a run. A step takes in the parameters that it begins with, so the
+    average has the last ones after `look_again` alone.
+    """
+    return _mean(state.opt_state) if isinstance(state.opt_state, Averaged) else state.good
+
+
+def predicting_so_far(state: State) -> Params:
+    """Return the same in the middle of a run, whose last parameters no step has begun with yet."""
     if not isinstance(state.opt_state, Averaged):
-        return params
-    _, total, weight = state.opt_state
-    return jax.tree.map(lambda a: a / weight, total)
+        return state.params
+    averaged = state.opt_state
+    return _mean(averaged if state.failed else averaged.with_one_more(state.params))
+
+
+def _mean(averaged: Averaged) -> Params:
+    return jax.tree.map(lambda a: a / averaged.weight, averaged.total)

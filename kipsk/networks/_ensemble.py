@@ -79,7 +79,7 @@ def train_each(
                 "The loss of the untrained network, or its gradient, is not finite. Scale the "
                 "features, for instance with StandardScaler."
             )
-        good = jax.tree.map(np.asarray, predicting(state, state.good))
+        good = jax.tree.map(np.asarray, predicting(state))
         losses = losses[: min(n_good, len(schedule.rates))]
         trained.append(Trained(good, losses, bool(state.failed)))
     return trained

@@ -22,7 +22,7 @@ from kipsk.architectures import Architecture, Shape
 from kipsk.architectures._function import Params, apply, init, scaled
 from kipsk.augment._apply import Function
 from kipsk.augment._apply import apply as augmented
-from kipsk.networks._averaging import predicting
+from kipsk.networks._averaging import predicting_so_far
 
 if TYPE_CHECKING:
     from optax import GradientTransformation
@@ -307,7 +307,7 @@ def train(
 
     def look_at(state: State, done: int) -> bool:
         if look is not None and done in looks:
-            look(predicting(state, state.params))
+            look(predicting_so_far(state))
         return False
 
     parts: list[Floats] = []

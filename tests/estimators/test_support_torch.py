@@ -85,3 +85,16 @@ def test_what_is_refused(distiller, torch, tmp_path, monkeypatch):
     with pytest.raises(ImportError, match=r"set\.pt.*needs PyTorch: pip install torch.*set\.npz"):
         distiller.export_support(tmp_path / "set.pt")
     assert not list(tmp_path.iterdir())
+
+
+def test_torch_itself_reads_it(distiller, tmp_path):
+    """Oracle: the lines under "For PyTorch" of the guide, which read the .npz file."""
+    torch = pytest.importorskip("torch")
+    distiller.export_support(tmp_path / "set.pt", space="kernel")
+    distiller.export_support(tmp_path / "set.npz")
+    content, file = torch.load(tmp_path / "set.pt"), np.load(tmp_path / "set.npz")
+    images = torch.from_numpy(file["images"]).permute(0, 3, 1, 2).contiguous()
+    assert torch.equal(content["images"], images)
+    assert torch.equal(content["labels"], torch.from_numpy(file["labels"]).float())
+    assert torch.equal(content["hard_labels"], content["labels"].argmax(dim=1))
+    assert content["classes"] == ["ant", "bee"]
