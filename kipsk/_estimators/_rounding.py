@@ -37,6 +37,9 @@ _ROUNDING = 1e-13
 # Entries that are drowned by a network's biases, and such that drown these.
 _TINY, _HUGE = 0.02, 100
 
+# The root of the largest number of float32 is 1.8e19; a gradient has further factors.
+_OVERFLOWING = 1e17
+
 # Deviations from zero in which a column's mean is far from it.
 _OFF = 3
 
@@ -209,6 +212,22 @@ def warn_of_outliers(owner: str, X: Floats) -> None:
     if square > _OUTWEIGHS * len(X) * typical:
         what = f"the squared distance of an entry of column {column} from the median"
         _tell(owner, what, square, typical)
+
+
+def warn_of_size(owner: str, X: Floats) -> None:
+    """Warn if gradients of a kernel with respect to rows leave the range of float32.
+
+    Parameters
+    ----------
+    owner : str
+    X : ndarray of shape (n, n_features)
+    """
+    largest = float(max(X.max(initial=0), -X.min(initial=0)))
+    if X.dtype == np.float32 and largest > _OVERFLOWING:
+        warn(
+            f"{owner} computes in float32, and values of X reach {largest:.3g}, of which it cannot "
+            "hold the powers in a gradient: put StandardScaler in front, in a Pipeline."
+        )
 
 
 def what_scaling_mends(X: Floats) -> str | None:

@@ -16,7 +16,7 @@ from kipsk._data._coding import Coding, Data
 from kipsk._data._splits import held_out_rows
 from kipsk._data._support import INITS, Support, gaussian_noise
 from kipsk._engine._sizes import slices
-from kipsk._estimators._rounding import warn_of_kernel, warn_of_outliers
+from kipsk._estimators._rounding import warn_of_kernel, warn_of_outliers, warn_of_size
 from kipsk._kip._settings import Settings
 from kipsk._types import AnyArray, Float64s, Floats
 from kipsk.kernels._base import JaxKernel, evaluate
@@ -98,6 +98,7 @@ def start_of(
         The support to go on from; None draws one, or takes the arrays that `init` is.
     """
     warn_of_outliers(settings.owner, data.X)
+    warn_of_size(settings.owner, data.X)
     kernels = [kernel.resolve(data.X) for kernel in settings.kernels.members]
     warn_of_kernel(settings.owner, kernels[0], data.X)
     predict_kernel = kernels[0].for_prediction()

@@ -160,6 +160,14 @@ def test_a_regressor_that_learns_nothing():
         model.fit(StandardScaler().fit_transform(rows), Y % 2)
 
 
+def test_powers_that_float32_does_not_hold():
+    model = KIPRegressor(n_support=6, max_iter=20, random_state=0)
+    with pytest.warns(
+        UserWarning, match="KIPRegressor computes in float32.* reach .*e.18, of which"
+    ):
+        model.fit(1e18 * X, np.sin(Y))
+
+
 def test_a_mean_that_the_ridge_takes_from():
     y = np.sin(Y) + 1e6
     with pytest.warns(UserWarning, match=r"no intercept.*takes .* from the mean 1e\+06 of y"):
