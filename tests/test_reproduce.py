@@ -276,7 +276,8 @@ def test_results_pages_are_rendered():
         page = path.read_text()
         assert render.rendered(page) == page, path.name
         names += re.findall(r"<!-- begin (\w+) -->", page)
-    assert sorted(names) == sorted(f"table_{name}" for name in TABLES)
+    made = [*(f"table_{name}" for name in TABLES), "tdbench", "tdbench_sizes"]
+    assert sorted(names) == sorted(made)
 
 
 def test_points_of_the_picture(tmp_path):
@@ -347,6 +348,36 @@ def test_regret():
     np.testing.assert_allclose(means["a", "k-means"], (0.85 - 0.75) / (0.85 - 0.65))
     np.testing.assert_allclose(means["a", "distiller"], (0.85 - 0.75) / (0.85 - 0.65))
     assert np.isnan(means["b", "k-means"])
+
+
+def test_overview_of_tables():
+    """Oracle: by hand."""
+    script = importlib.import_module("_tables")
+    values = {
+        ("all", 0): (0.9, 0.9), ("random", 10): (0.7, 0.8), ("kip-start", 10): (0.8, 0.85),
+        ("fit_resample", 10): (0.86, 0.83), ("random", 20): (0.8, 0.9),
+        ("kip-start", 20): (0.7, 0.9), ("fit_resample", 20): (0.9, 0.9),
+    }  # fmt: skip
+    lines = [
+        {"table": table, "learner": "NN", "method": method, "ipc": str(ipc), "value": value,
+         "seed": "0"}
+        for (method, ipc), pair in values.items()
+        for table, value in zip("ab", pair, strict=True)
+    ]  # fmt: skip
+    means = script.with_regrets(lines)
+    rows = {row[""]: row for row in script.overview_rows(means, [10, 20])}
+    assert rows["KIP, fit_resample"][10].startswith("0.45 [0.20, 0.70]")
+    wins = {name: (row["best, 10"], row["best, 20"]) for name, row in rows.items()}
+    assert wins == {"random rows": (0, 0), "KIP, its start": (0, 0), "KIP, fit_resample": (1, 1)}
+    found = {row[""]: (row[10], row[20]) for row in script.size_rows(means, [10, 20])}
+    assert found["all rows"] == ("90.0", "90.0") and found["KIP, its start"] == ("82.5", "80.0")
+    cells, worse = script.worse_than_start(means)
+    assert sorted(cells) == [("a", 10), ("a", 20), ("b", 10), ("b", 20)]
+    assert [(*cell[:2], round(cell[2], 9)) for cell in worse] == [("b", 10, 2.0)]
+    assert (
+        "1 of 4 cells of a table and a size (`b` at 10, 2.0 points)."
+        in [*script.overview(lines)][-1]
+    )
 
 
 def test_table_with_categories_and_missing_values(tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import datetime
+import gzip
 import time
 from itertools import product
 from pathlib import Path
@@ -64,10 +65,11 @@ def assignment(text):
 
 
 def read(path):
-    """Return the lines of a CSV as dicts; none if there is no such file."""
+    """Return the lines of a CSV (.csv or .csv.gz) as dicts; none if there is no such file."""
     if not Path(path).exists():
         return []
-    with open(path, newline="") as file:
+    opened = gzip.open if Path(path).suffix == ".gz" else open
+    with opened(path, "rt", newline="") as file:
         return list(csv.DictReader(file))
 
 

@@ -23,7 +23,7 @@ TEST_SIZE = 0.3  # TDBench tunes its learners on one half of it; the learners he
 REFERENCE = 10  # random rows of each class, which have a regret of 1
 MARGIN = 0.01  # a smaller gain of all rows over these random rows is noise
 
-ALL, RANDOM, KMEANS, KIP = "all", "random", "k-means", "fit_resample"
+ALL, RANDOM, KMEANS, START, KIP = "all", "random", "k-means", "kip-start", "fit_resample"
 ITSELF = "itself"  # a learner: the distiller, which predicts with what it has learned
 DISTILLER = "distiller"  # a row of the tables: its predictions instead of those of each learner
 METHODS = {
@@ -33,7 +33,7 @@ METHODS = {
     "agglomerative": "agglomerative (Ward)",
     "herding": "herding",
     "label-solve": "Label Solve",
-    "kip-start": "KIP, its start",
+    START: "KIP, its start",
     KIP: "KIP, fit_resample",
     "kip-end": "KIP, the end of a run",
 }
@@ -157,7 +157,7 @@ def with_regrets(lines):
 def markdown(rows):
     """Return a table; `rows` are dicts of the same columns, the first of which has no title."""
     columns = list(rows[0])
-    lines = [f"| | {' | '.join(columns[1:])} |", "|---" * len(columns) + "|"]
+    lines = [f"| | {' | '.join(map(str, columns[1:]))} |", "|---" * len(columns) + "|"]
     lines += [f"| {' | '.join(str(row[column]) for column in columns)} |" for row in rows]
     return "\n".join(lines)
 
@@ -238,8 +238,79 @@ def time_rows(lines, methods):
         }
 
 
+def n_seeds(lines):
+    """Return the number of seeds of each table, or "2 to 5"."""
+    seeds = pd.DataFrame(lines).groupby("table")["seed"].nunique()
+    return " to ".join(dict.fromkeys([str(seeds.min()), str(seeds.max())]))
+
+
+def overview_rows(means, sizes):
+    """Yield a line for each method: mean regrets, and how many learners they suit best, by size."""
+    of_tables = means.groupby(["method", "ipc", "table"])["regret"].mean().dropna()
+    best = means[~means["method"].isin([ALL, DISTILLER])]
+    best = best.groupby(["ipc", "learner", "method"])["regret"].mean().unstack()
+    wins = (best.sub(best.min(axis=1), axis=0) < 1e-6).groupby("ipc").sum()  # equal ones win both
+    there = set(means["method"]) - {ALL}
+    for method in (m for m in TITLES if m in there):
+        row = {"": TITLES[method]}
+        for size in sizes:
+            part = of_tables.get((method, size), ())
+            low, high = interval(part) if len(part) else (np.nan, np.nan)
+            row[size] = f"{part.mean():.2f} [{low:.2f}, {high:.2f}]" if len(part) else "-"
+        for size in sizes:
+            row[f"best, {size}"] = wins[method][size] if method in wins else ""
+        yield row
+
+
+def size_rows(means, sizes):
+    """Yield a line for each method: mean balanced accuracies in %, by size."""
+    values = 100 * means.groupby(["method", "ipc"])["value"].mean()
+    for method in (m for m in TITLES if m in values.index):
+        part = values[method]
+        yield {
+            "": TITLES[method],
+            **{n: shown(part.get(0 if method == ALL else n, np.nan), 1) for n in sizes},
+        }
+
+
+def worse_than_start(means, margin=0.1):
+    """Return the cells, and of them (table, size, points) where `fit_resample` lost by its choice.
+
+    There its mean regret over the learners is more than `margin` above that of its own start;
+    points are those of mean balanced accuracy.
+    """
+    of_cells = means.groupby(["method", "table", "ipc"])[["regret", "value"]].mean()
+    if not {KIP, START} <= set(means["method"]):
+        return [], []
+    more = (of_cells.loc[KIP] - of_cells.loc[START]).dropna()
+    worse = more[more["regret"] > margin]
+    points = [(*cell, 100 * lost) for cell, lost in (-worse["value"]).items()]
+    return list(more.index), points
+
+
+def overview(lines):
+    """Yield the Markdown of means over all tables and learners, a piece at a time."""
+    means = with_regrets(lines)
+    sizes = sorted(set(means["ipc"]) - {0})
+    yield (
+        f"Mean regret by rows per class ({n_seeds(lines)} seeds), and for how many learners it is "
+        "the smallest:"
+    )
+    yield markdown(list(overview_rows(means, sizes)))
+    yield "Mean balanced accuracy in %, by rows per class:"
+    yield markdown(list(size_rows(means, sizes)))
+    cells, worse = worse_than_start(means)
+    if cells:
+        named = "; ".join(f"`{name}` at {size}, {lost:.1f} points" for name, size, lost in worse)
+        yield (
+            "Rows of `fit_resample` that train the learners worse than the start of its run, by "
+            f"more than 0.1 of regret: {len(worse)} of {len(cells)} cells of a table and a size"
+            f"{f' ({named})' if worse else ''}."
+        )
+
+
 def rendered(lines):
-    """Yield the Markdown of everything, a piece at a time.
+    """Yield the Markdown of each size, a piece at a time.
 
     Parameters
     ----------
@@ -251,9 +322,8 @@ def rendered(lines):
     for ipc in sorted(set(means["ipc"]) - {0}):
         part = means[means["ipc"].isin([0, ipc])]
         here = [line for line in lines if line["ipc"] in ("0", str(ipc))]
-        seeds = pd.DataFrame(here).groupby("table")["seed"].nunique()
-        n_seeds = " to ".join(dict.fromkeys([str(seeds.min()), str(seeds.max())]))
-        yield f"## {ipc} rows per class: tables {len(seeds)}, seeds {n_seeds}"
+        n_tables = part["table"].nunique()
+        yield f"## {ipc} rows per class: tables {n_tables}, seeds {n_seeds(here)}"
         if not part["regret"].isna().all():
             yield "Regret: means over the tables"
             yield markdown(list(regret_rows(part, learners)))
@@ -265,7 +335,7 @@ def rendered(lines):
         yield markdown(list(table_rows(part)))
         chosen = [line for line in here if line["stage"]]
         if chosen:
-            yield "What `fit_resample` took"
+            yield "What `fit_resample` took, number of tables and seeds"
             yield markdown(list(stage_rows(chosen, learners)))
         yield "Mean seconds"
         yield markdown(list(time_rows(here, METHODS)))

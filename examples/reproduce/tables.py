@@ -21,7 +21,7 @@ predictions of the distiller.
 
 Each figure is a line of the CSV as soon as it is known. The same command goes on after a kill, and
 tries what had failed again; with --render it runs nothing. In both cases it ends with tables of
-all figures in the CSV.
+all figures in the CSV. Those of docs/results/tdbench.md are from results/tdbench.csv.gz.
 """
 
 import argparse
@@ -38,7 +38,19 @@ import jax
 import numpy as np
 from _common import provenance, speed_of_products
 from _record import read
-from _tables import ALL, ITSELF, KIP, METHODS, RANDOM, REFERENCE, rendered, split, tables
+from _tables import (
+    ALL,
+    ITSELF,
+    KIP,
+    METHODS,
+    RANDOM,
+    REFERENCE,
+    START,
+    overview,
+    rendered,
+    split,
+    tables,
+)
 from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
@@ -89,7 +101,7 @@ def reducer(method, ipc, seed):
     reducers = {
         ALL: lambda: None,
         "label-solve": lambda: LabelSolver("fc1", **given),
-        "kip-start": lambda: KIPDistiller(
+        START: lambda: KIPDistiller(
             init="kmeans", labels="fixed", max_iter=1, learning_rate=1e-12, downstream="last",
             **given,
         ),
@@ -267,7 +279,7 @@ def main(args):
         speeds = sorted(int(line["gflops"]) for line in lines if line["machine"] == machine)
         shown = " to ".join(dict.fromkeys(map(str, (speeds[0], speeds[-1]))))
         print(f"{machine}, {shown} GFLOP/s in products\n")
-    for piece in rendered(lines):
+    for piece in (*overview(lines), *rendered(lines)):
         print(piece, end="\n\n")
 
 
