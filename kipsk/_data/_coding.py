@@ -30,16 +30,20 @@ class Data(NamedTuple):
         the strata in the proportions of all rows.
     y : ndarray of shape (n, n_outputs)
         The targets, in the estimator's dtype.
+    weight : ndarray of shape (n,) or None
+        How much each row counts, 1 on average over all rows; None is 1.
     """
 
     X: Floats
     coding: Coding
     codes: Ints
     y: Floats
+    weight: Floats | None = None
 
     def rows(self, which: AnyArray) -> Data:
         """Return some of the rows, by a mask or by indices."""
-        return Data(self.X[which], self.coding, self.codes[which], self.y[which])
+        weight = None if self.weight is None else self.weight[which]
+        return Data(self.X[which], self.coding, self.codes[which], self.y[which], weight)
 
     def labels(self) -> AnyArray:
         """Return y as it was given."""

@@ -50,12 +50,12 @@ def _support_and_targets(
 
 @jax.jit
 def _loss(
-    objective: Objective, params: Params, K_ss: Array, K_st: Array, y_t: Array
+    objective: Objective, params: Params, K_ss: Array, K_st: Array, targets: Targets
 ) -> tuple[tuple[Array, Array], tuple[Params, Array, Array]]:
     """Return loss and score, and the loss's gradients by the numbers and both matrices."""
 
     def loss(params: Params, K_ss: Array, K_st: Array) -> tuple[Array, Array]:
-        return objective.of_matrices(params, K_ss, K_st, y_t)
+        return objective.of_matrices(params, K_ss, K_st, targets.y_t, targets.weight)
 
     return jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)(params, K_ss, K_st)
 
@@ -114,7 +114,8 @@ class BlockSteps:
 
         parts = self._engine.map(forward, self._placed, blocks.forward(), shared, turn.which)
         K_ss, K_st = blocks.joined(parts)
-        values, (by_numbers, *by_matrices) = _loss(objective, state.params, K_ss, K_st, targets.y_t)
+        seen = Targets(None, targets.y_t, weight=targets.weight)  # without the rows
+        values, (by_numbers, *by_matrices) = _loss(objective, state.params, K_ss, K_st, seen)
         backward = blocks.backward(*map(np.asarray, by_matrices))
         parts = self._engine.map(pull_back, self._placed, backward, shared, turn.which)
         gradients = by_numbers, blocks.summed(parts)

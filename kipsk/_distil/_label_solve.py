@@ -20,11 +20,20 @@ from kipsk.kernels._base import KernelFunction, evaluate
 
 @jax.jit
 def _normal_equations(
-    function: KernelFunction, X_s: jax.Array, regularised: jax.Array, X_t: jax.Array, y_t: jax.Array
+    function: KernelFunction,
+    X_s: jax.Array,
+    regularised: jax.Array,
+    X_t: jax.Array,
+    y_t: jax.Array,
+    w_t: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     K_st = function.cross(function.prepare(X_s), function.prepare(X_t)).astype(jnp.float64)
+    y_t = y_t.astype(jnp.float64)
+    if w_t is not None:
+        root = jnp.sqrt(w_t.astype(jnp.float64))
+        K_st, y_t = K_st * root, y_t * root[:, None]
     A_transposed = _ridge.solve(regularised, K_st)
-    return A_transposed @ A_transposed.T, A_transposed @ y_t.astype(jnp.float64)
+    return A_transposed @ A_transposed.T, A_transposed @ y_t
 
 
 def solve_labels_over(
@@ -36,6 +45,7 @@ def solve_labels_over(
     label_reg: float | None,
     block_size: int | str = "auto",
     verbose: int = 0,
+    weight: Floats | None = None,
 ) -> tuple[Float64s, float]:
     """Return the best labels of a support set for all targets, in memory of (n_s, n_s).
 
@@ -53,6 +63,8 @@ def solve_labels_over(
         Rows of X in one block.
     verbose : int
         Whether a progress bar is shown.
+    weight : ndarray of shape (n,) or None
+        How much each row counts; None is 1.
 
     Returns
     -------
@@ -75,13 +87,14 @@ def solve_labels_over(
         with single_threaded_blas if is_slow else nullcontext():
             normal, moments = sum_rows(
                 sums,
-                (X, y),
+                (X, y) if weight is None else (X, y, weight),
                 size,
                 engine=current(is_slow),
                 task_bytes=block_bytes(size, len(X_s), row_size, X.itemsize),
                 progress="labels" if verbose else None,
             )
     if label_reg is None:
-        y_squared = float(np.sum(np.square(y, dtype=np.float64)))
+        squares = np.sum(np.square(y, dtype=np.float64), axis=1)
+        y_squared = float(np.sum(squares if weight is None else weight * squares))
         label_reg = _label_solve.best_label_reg(normal, moments, regularised, y_squared, len(y))
     return _label_solve.solve_labels(normal, moments, regularised, label_reg), label_reg

@@ -34,18 +34,20 @@ Params = dict[str, Array]
 Batch = Targets | Quadratic
 
 
-def mse(prediction: Array | float, y_t: Array) -> Array:
-    """Return ``1/2 mean (prediction - y_t)^2``, the mean over rows and outputs."""
-    return 0.5 * jnp.mean(jnp.square(prediction - y_t))
+def mse(prediction: Array | float, y_t: Array, weight: Array | None = None) -> Array:
+    """Return ``1/2 mean w (prediction - y_t)^2``, the mean over rows and outputs."""
+    squares = jnp.square(prediction - y_t)
+    return 0.5 * jnp.mean(squares if weight is None else weight[:, None] * squares)
 
 
-def platt(prediction: Array, y_t: Array, log_scale: Array) -> Array:
+def platt(prediction: Array, y_t: Array, log_scale: Array, weight: Array | None = None) -> Array:
     """Return the cross-entropy of ``softmax(exp(log_scale) * prediction)``, the mean over rows.
 
     Platt scaling with one learned number (Loo et al. 2022, arXiv 2210.12067, section 3.3).
     """
     log_probability = jax.nn.log_softmax(jnp.exp(log_scale) * prediction)
-    return -jnp.mean(jnp.sum((y_t + 1 / y_t.shape[1]) * log_probability, axis=1))
+    likelihood = jnp.sum((y_t + 1 / y_t.shape[1]) * log_probability, axis=1)
+    return -jnp.mean(likelihood if weight is None else weight * likelihood)
 
 
 class Loss(NamedTuple):
@@ -54,7 +56,7 @@ class Loss(NamedTuple):
     Attributes
     ----------
     value : callable
-        ``(prediction, y_t, params) -> number``.
+        ``(prediction, y_t, params, weight) -> number``, where `weight` is None or that of each row.
     start : dict of str to float
         The numbers that it learns beside the support, in ``params``, and where they start.
     limit : callable
@@ -62,7 +64,7 @@ class Loss(NamedTuple):
         first loss.
     """
 
-    value: Callable[[Array, Array, Params], Array]
+    value: Callable[[Array, Array, Params, Array | None], Array]
     start: dict[str, float]
     limit: Callable[[float, Array], float]
 
@@ -71,13 +73,15 @@ class Loss(NamedTuple):
 #: learned scale may go to zero, it is as much.
 LOSSES = {
     "mse": Loss(
-        value=lambda prediction, y_t, params: mse(prediction, y_t),
+        value=lambda prediction, y_t, params, weight: mse(prediction, y_t, weight),
         start={},
         # Noise for privacy may bring a loss below zero.
         limit=lambda first, y_t: max(first + 0.1 * abs(first), 1.1 * float(mse(0.0, y_t))),
     ),
     "platt": Loss(
-        value=lambda prediction, y_t, params: platt(prediction, y_t, params["log_scale"]),
+        value=lambda prediction, y_t, params, weight: platt(
+            prediction, y_t, params["log_scale"], weight
+        ),
         # From 0 the first hundred steps are slower, and it ends between 1.5 and 2 on images.
         start={"log_scale": 1.5},
         limit=lambda first, y_t: max(first, 0.999 * float(np.log(y_t.shape[1]))),
@@ -111,11 +115,11 @@ class Labels:
 class Objective:
     """KIP's loss of a support set on a batch of targets (arXiv 2011.00050, eq. 7).
 
-    ``1/2 mean |y_t - K_ts (K_ss + reg trace(K_ss)/n_s I)^-1 y_s|^2``, or the cross-entropy of the
-    same predictions. Labels that are solved on the batch would fit it too well; the prediction of
-    each target is then the one by the labels that all other targets give (leave-one-out, in closed
-    form). An objective is a pytree whose numbers are leaves, so another ridge or length scale runs
-    the same compiled code.
+    ``1/2 mean w |y_t - K_ts (K_ss + reg trace(K_ss)/n_s I)^-1 y_s|^2`` with the rows' weights w, or
+    the cross-entropy of the same predictions. Labels that are solved on the batch would fit it too
+    well; the prediction of each target is then the one by the labels that all other targets give
+    (leave-one-out, in closed form). An objective is a pytree whose numbers are leaves, so another
+    ridge or length scale runs the same compiled code.
 
     Attributes
     ----------
@@ -158,15 +162,17 @@ class Objective:
         prepared_t, y_t = targets.at(step, function)
         if function.has_features and not self.labels.are_solved:
             W = _linear_model(function.features(prepared), self._alpha(params, K_ss))
-            return self._of_prediction(params, matmul(function.features(prepared_t), W), y_t)
+            prediction = matmul(function.features(prepared_t), W)
+            return self._of_prediction(params, prediction, y_t, targets.weight)
         if self.labels.are_solved or len(K_ss) * len(y_t) <= _ENTRIES:
-            return self.of_matrices(params, K_ss, function.cross(prepared, prepared_t), y_t)
+            K_st = function.cross(prepared, prepared_t)
+            return self.of_matrices(params, K_ss, K_st, y_t, targets.weight)
         alpha = self._alpha(params, K_ss)
         prediction = _in_blocks(function, prepared, prepared_t, alpha, _ENTRIES // len(K_ss))
-        return self._of_prediction(params, prediction.astype(y_t.dtype), y_t)
+        return self._of_prediction(params, prediction.astype(y_t.dtype), y_t, targets.weight)
 
     def of_matrices(
-        self, params: Params, K_ss: Array, K_st: Array, y_t: Array
+        self, params: Params, K_ss: Array, K_st: Array, y_t: Array, weight: Array | None = None
     ) -> tuple[Array, Array]:
         """Return the loss and the score from the kernel's matrices, wherever they came from.
 
@@ -177,18 +183,21 @@ class Objective:
         K_ss : Array of shape (n_s, n_s)
         K_st : Array of shape (n_s, n_t)
         y_t : Array of shape (n_t, n_outputs)
+        weight : Array of shape (n_t,) or None
         """
         if self.labels.are_solved:
-            alpha, leverage = self._solve_labels(params, K_ss, K_st, y_t)
+            alpha, leverage = self._solve_labels(params, K_ss, K_st, y_t, weight)
             residual = (y_t - _ridge.predict(K_st, alpha)) / (1 - leverage)[:, None]
             prediction = y_t - residual.astype(y_t.dtype)
         else:
             prediction = _ridge.predict(K_st, self._alpha(params, K_ss))
-        return self._of_prediction(params, prediction, y_t)
+        return self._of_prediction(params, prediction, y_t, weight)
 
-    def _of_prediction(self, params: Params, prediction: Array, y_t: Array) -> tuple[Array, Array]:
-        score = _SCORES[self.score_name](prediction, y_t)
-        return LOSSES[self.loss].value(prediction, y_t, params), score
+    def _of_prediction(
+        self, params: Params, prediction: Array, y_t: Array, weight: Array | None
+    ) -> tuple[Array, Array]:
+        score = _SCORES[self.score_name](prediction, y_t, weight)
+        return LOSSES[self.loss].value(prediction, y_t, params, weight), score
 
     def _of_quadratic(
         self, params: Params, K_ss: Array, Phi_s: Array, quadratic: Quadratic
@@ -262,12 +271,13 @@ class Objective:
         else:
             prepared_t, y_t = targets.at(FIXED_DRAW, function)
             K_st = function.cross(prepared, prepared_t)
-            alpha, _ = self._solve_labels(params, K_ss, K_st, y_t)
+            alpha, _ = self._solve_labels(params, K_ss, K_st, y_t, targets.weight)
         if isinstance(held_out, Quadratic):
             W = _linear_model(function.features(prepared), alpha)
             return r2(held_out, mean_squares(held_out, W))
         K_sv = function.cross(prepared, function.prepare(held_out.rows))
-        return _SCORES[self.score_name](_ridge.predict(K_sv, alpha), held_out.y_t)
+        prediction = _ridge.predict(K_sv, alpha)
+        return _SCORES[self.score_name](prediction, held_out.y_t, held_out.weight)
 
     def _alpha(self, params: Params, K_ss: Array) -> Array:
         """Return the dual coefficients of labels that are learned or fixed."""
@@ -278,15 +288,17 @@ class Objective:
         return params["y"] if self.labels.fixed is None else self.labels.fixed
 
     def _solve_labels(
-        self, params: Params, K_ss: Array, K_st: Array, y_t: Array
+        self, params: Params, K_ss: Array, K_st: Array, y_t: Array, weight: Array | None
     ) -> tuple[Array, Array]:
         """Return the dual coefficients of the targets' best labels, and each target's leverage."""
+        K_st, y_t = K_st.astype(jnp.float64), y_t.astype(jnp.float64)
+        if weight is not None:
+            # Weighted least squares is least squares on rows that are scaled by sqrt(weight).
+            root = jnp.sqrt(weight.astype(jnp.float64))
+            K_st, y_t = K_st * root, y_t * root[:, None]
         regularised = _ridge.regularise(K_ss, self.reg)
         return _label_solve.solved_alpha_and_leverage(
-            K_st.astype(jnp.float64),
-            y_t.astype(jnp.float64),
-            regularised,
-            self._label_reg(params),
+            K_st, y_t, regularised, self._label_reg(params)
         )
 
     def _label_reg(self, params: Params) -> Array | float:
@@ -342,14 +354,16 @@ def support(objective: Objective, params: Params) -> Array:
     return objective.support(params)
 
 
-def _accuracy(prediction: Array, y_t: Array) -> Array:
-    """Return the share of targets whose largest output is the right one."""
+def _accuracy(prediction: Array, y_t: Array, weight: Array | None) -> Array:
+    """Return the (weighted) share of targets whose largest output is the right one."""
     hits = jnp.argmax(prediction, axis=1) == jnp.argmax(y_t, axis=1)
-    return jnp.mean(hits, dtype=jnp.float32)
+    if weight is None:
+        return jnp.mean(hits, dtype=jnp.float32)
+    return (jnp.sum(weight * hits) / jnp.sum(weight)).astype(jnp.float32)
 
 
-def _r2(prediction: Array, y_t: Array) -> Array:
-    """Return the mean over outputs of R2, as `sklearn.metrics.r2_score` does."""
+def _r2(prediction: Array, y_t: Array, weight: Array | None) -> Array:
+    """Return the mean over outputs of R2, as `sklearn.metrics.r2_score` does; without weights."""
     residual = jnp.sum(jnp.square(y_t - prediction), axis=0)
     total = jnp.sum(jnp.square(y_t - jnp.mean(y_t, axis=0)), axis=0)
     constant = jnp.where(residual == 0, 1.0, 0.0)

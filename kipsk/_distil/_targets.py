@@ -62,6 +62,8 @@ class Targets:
         Their targets.
     change : Change or None
         What is done to X_t at every step.
+    weight : Array of shape (n_t,) or None
+        How much each row counts; None is 1. A row that is changed keeps its weight.
     is_prepared : bool
         Which of the two `rows` is.
     """
@@ -69,6 +71,7 @@ class Targets:
     rows: PyTree
     y_t: Array
     change: Change | None = None
+    weight: Array | None = None
     is_prepared: bool = field(default=False, metadata={"static": True})
 
     def at(self, step: Array | int, function: KernelFunction) -> tuple[PyTree, Array]:
@@ -100,12 +103,13 @@ class Form(NamedTuple):
     function: KernelFunction | None = None
     change: Change | None = None
 
-    def __call__(self, X: Floats, y: Floats) -> Targets:
-        """Return rows and targets on the device."""
+    def __call__(self, X: Floats, y: Floats, weight: Floats | None = None) -> Targets:
+        """Return rows, targets and weights on the device."""
         X_t, y_t = jnp.asarray(X), jnp.asarray(y)
+        w_t = None if weight is None else jnp.asarray(weight, y_t.dtype)
         if self.function is None:
-            return Targets(X_t, y_t, self.change)
-        return Targets(prepare(self.function, X_t), y_t, is_prepared=True)
+            return Targets(X_t, y_t, self.change, w_t)
+        return Targets(prepare(self.function, X_t), y_t, weight=w_t, is_prepared=True)
 
 
 #: Rows as they are, such as those that a support set is scored on.

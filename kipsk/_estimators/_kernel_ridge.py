@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Self
 
 import jax
 import numpy as np
@@ -21,9 +21,11 @@ from kipsk._checks import (
     check_option,
     check_positive,
     check_present,
+    refuse,
 )
 from kipsk._closed_form import _ridge
 from kipsk._data._labels import class_targets, is_target_matrix
+from kipsk._data._weights import check_class_weight, row_weights
 from kipsk._engine import current, map_rows
 from kipsk._engine._sizes import block_bytes, block_size_for
 from kipsk._estimators._one_hot import OneHotClassifierMixin
@@ -386,6 +388,11 @@ class KernelRidgeNTKClassifier(OneHotClassifierMixin, _BaseKernelRidge):
     classes : array-like of shape (n_classes,), default=None
         The class of each column of y, which is needed if `fit` gets a matrix of targets, such as
         the soft labels of a distilled set.
+    class_weight : None, "balanced" or dict, default=None
+        How much the training rows of each class count: alike, so that frequent classes outweigh
+        rare ones; "balanced", so that all classes count alike; or a weight for each class label (1
+        for those that are not named). It multiplies `sample_weight`, and is not for a matrix of
+        targets.
     verbose : int, default=0
         As in `KernelRidgeNTK`.
 
@@ -425,10 +432,12 @@ class KernelRidgeNTKClassifier(OneHotClassifierMixin, _BaseKernelRidge):
         block_size: int | str = "auto",
         dtype: str = "auto",
         classes: ArrayLike | None = None,
+        class_weight: str | Mapping[Any, float] | None = None,
         verbose: int = 0,
     ) -> None:
         super().__init__(kernel, reg=reg, block_size=block_size, dtype=dtype, verbose=verbose)
         self.classes = classes
+        self.class_weight = class_weight
 
     def fit(self, X: MatrixLike, y: MatrixLike, sample_weight: ArrayLike | None = None) -> Self:
         """Solve for the dual coefficients.
@@ -455,11 +464,20 @@ class KernelRidgeNTKClassifier(OneHotClassifierMixin, _BaseKernelRidge):
         """
         self._check_parameters()
         check_not_images("X", X)
+        check_class_weight(type(self).__name__, self.class_weight)
         is_matrix = is_target_matrix(y, self.classes)
+        if is_matrix and self.class_weight is not None:
+            rule = "None with a matrix of targets, whose rows have no class: give `sample_weight`"
+            raise refuse(type(self).__name__, "class_weight", rule, self.class_weight)
         (check_present if is_matrix else check_labels)(y)
         X, y = validate_data(self, X, y, dtype=_DTYPES, multi_output=is_matrix)
         self._check_square(X)
         classes, targets = class_targets(type(self).__name__, y, self.classes, is_matrix)
+        if self.class_weight is not None:
+            codes = targets.argmax(axis=1)
+            own = row_weights(type(self).__name__, self.class_weight, classes, codes)
+            given = _check_sample_weight(sample_weight, X, dtype=np.float64)
+            sample_weight = given * own
         self._fit_targets(X, targets, sample_weight, may_be_learned=is_matrix)
         self.classes_ = classes
         return self

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol, Self
+from collections.abc import Mapping
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +14,7 @@ from kipsk._closed_form._quadratic import Quadratic
 from kipsk._data._classes import ClassCoding
 from kipsk._data._coding import Coding, Data
 from kipsk._data._support import Support, draw
+from kipsk._data._weights import check_class_weight, weighted
 from kipsk._distil._all_rows import solved_labels
 from kipsk._distil._label_solve import solve_labels_over
 from kipsk._distil._moments import features
@@ -70,6 +72,10 @@ class LabelSolver(ClassDistiller):
     label_reg : float or "auto", default=0
         Relative ridge of the labels; 0 is the exact minimiser (the smallest one, if several),
         "auto" the one of the smallest generalised cross-validation error.
+    class_weight : None, "balanced" or dict, default=None
+        How much the training rows of each class count: alike, so that frequent classes outweigh
+        rare ones; "balanced", so that all classes count alike; or a weight for each class label (1
+        for those that are not named). None in `fit_moments`.
     block_size : int or "auto", default="auto"
         Targets of one block. "auto" bounds the memory.
     dtype : {"float32", "float64"}, default="float32"
@@ -128,6 +134,7 @@ class LabelSolver(ClassDistiller):
         support: str | ArrayLike = "sample",
         reg: float | str = "auto",
         label_reg: float | str = 0.0,
+        class_weight: str | Mapping[Any, float] | None = None,
         block_size: int | str = "auto",
         dtype: str = "float32",
         random_state: Given = None,
@@ -139,6 +146,7 @@ class LabelSolver(ClassDistiller):
         self.support = support
         self.reg = reg
         self.label_reg = label_reg
+        self.class_weight = class_weight
         self.block_size = block_size
         self.dtype = dtype
         self.random_state = random_state
@@ -167,7 +175,8 @@ class LabelSolver(ClassDistiller):
         """
         label_reg = check_auto("LabelSolver", "label_reg", self.label_reg, None, zero=True)
         kernel, reg = self._kernel_and_reg()
-        data = self._validate(X, y)
+        check_class_weight("LabelSolver", self.class_weight)
+        data = weighted("LabelSolver", self.class_weight, self._validate(X, y))
         given, kernel = kernel, kernel.resolve(data.X)
         warn_of_kernel("LabelSolver", kernel, data.X)
         # To a stationary kernel of a given scale a row far from all others is no other's.
@@ -183,6 +192,7 @@ class LabelSolver(ClassDistiller):
             label_reg,
             self.block_size,
             self.verbose,
+            data.weight,
         )
         members = [Member(self.kernel, kernel, reg)]
         self._publish(self._fitted(Support(X_s, y_s), data.coding, members))
@@ -212,6 +222,9 @@ class LabelSolver(ClassDistiller):
         """
         label_reg = check_auto("LabelSolver", "label_reg", self.label_reg, None, zero=True)
         kernel, reg = self._kernel_and_reg()
+        if self.class_weight is not None:
+            rule = "None in fit_moments: the weights of rows are in their moments (`sample_weight`)"
+            raise refuse("LabelSolver", "class_weight", rule, self.class_weight)
         moments.check_kernel("LabelSolver", kernel)
         if moments.preprocess is not None:
             raise ValueError(

@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from kipsk._checks import check_auto, check_integer, refuse
 from kipsk._closed_form._quadratic import Quadratic
 from kipsk._data._coding import Data
+from kipsk._data._weights import weighted
 from kipsk._distil import _run
 from kipsk._distil._all_rows import (
     best_ridge,
@@ -122,7 +123,7 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
             fit or damaged. The message says what to change.
         """
         settings = self._settings()
-        data = self._validate(X, y)
+        data = weighted(settings.owner, settings.goal.class_weight, self._validate(X, y))
         facts = {} if self.checkpoint_path is None else facts_of_data(data)
         checkpoint, saved, rng = open_checkpoint(self, facts)
         tasks = FitTasks(self, len(settings.steps.rates), X, data.labels())
@@ -295,7 +296,9 @@ class BaseKIP(CallbackSupportMixin, BaseDistiller):
 
         return Watch(
             looking.verbose,
-            held_out=AS_ROWS(held_out.X, held_out.y) if looking.early_stopping else None,
+            held_out=(
+                AS_ROWS(held_out.X, held_out.y, held_out.weight) if looking.early_stopping else None
+            ),
             score_every=looking.score_every,
             patience=looking.patience,
             snapshots=looking.snapshots,

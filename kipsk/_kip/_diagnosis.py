@@ -102,12 +102,13 @@ def _unlearned(
 
 
 def _targets_of(batch: Batch) -> Array:
-    """Return the targets of a batch; of moments one row with the mean squares of all."""
-    return (
-        jnp.sqrt(jnp.maximum(batch.y_squares, 0))[None]
-        if isinstance(batch, Quadratic)
-        else batch.y_t
-    )
+    """Return the targets of a batch, scaled by the roots of their weights.
+
+    Of moments it is one row with the mean squares of all.
+    """
+    if isinstance(batch, Quadratic):
+        return jnp.sqrt(jnp.maximum(batch.y_squares, 0))[None]
+    return batch.y_t if batch.weight is None else jnp.sqrt(batch.weight)[:, None] * batch.y_t
 
 
 def _losses_at_start(problem: Problem, batches: Sequence[Batch]) -> list[float]:

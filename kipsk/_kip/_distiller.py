@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -97,6 +97,12 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         "platt" is the cross-entropy of ``softmax(s * prediction)`` with a learned number s (Loo et
         al. 2022, arXiv 2210.12067); then there is `predict_proba`. Not for solved labels, which
         have a closed form for "mse" alone.
+    class_weight : None, "balanced" or dict, default=None
+        How much the training rows of each class count: alike, so that frequent classes outweigh
+        rare ones; "balanced", so that all classes count alike; or a weight for each class label (1
+        for those that are not named). The scores of `early_stopping` are weighted alike. In
+        `partial_fit`, which never sees how many rows a class has, None or a dict; None in
+        `fit_moments`.
     augment : str, callable, or list of these, default=None
         Random change of the targets, drawn anew at every step: "flip", "flip_shift", objects of
         `kipsk.augment`, or any function ``(key, images) -> images`` that JAX can trace.
@@ -274,6 +280,7 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         label_reg: float | str = "auto",
         init: str | tuple[ArrayLike, ArrayLike] = "sample",
         loss: str = "mse",
+        class_weight: str | Mapping[Any, float] | None = None,
         augment: Given = None,
         preprocess: Given = None,
         corruption: float = 0.0,
@@ -307,6 +314,7 @@ class KIPDistiller(ClassDistiller, BaseKIP):
         self.label_reg = label_reg
         self.init = init
         self.loss = loss
+        self.class_weight = class_weight
         self.augment = augment
         self.preprocess = preprocess
         self.corruption = corruption

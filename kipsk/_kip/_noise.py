@@ -102,7 +102,7 @@ def best_reg(kernel: JaxKernel, data: Data) -> float:
     """Return the relative ridge with which some rows predict each other best."""
     some = np.random.RandomState(0).permutation(len(data.X))[:_ROWS_OF_RIDGE]
     rows, regs = data.rows(some), searched_regs(kernel.recommended_reg)
-    return KernelRidgeNTK(kernel, reg=regs)._fit(rows.X, rows.y, asker=QUIET).reg_
+    return KernelRidgeNTK(kernel, reg=regs)._fit(rows.X, rows.y, rows.weight, asker=QUIET).reg_
 
 
 def smoothed(kernel: JaxKernel, reg: float, data: Data) -> Floats:
@@ -119,7 +119,9 @@ def smoothed(kernel: JaxKernel, reg: float, data: Data) -> Floats:
     -------
     Y : ndarray of shape (n, n_outputs)
     """
-    alpha = KernelRidgeNTK(kernel, reg=reg)._fit(data.X, data.y, asker=QUIET).dual_coef_
-    ridge = reg * np.mean(kernel.diag(data.X.astype(np.float64)))
-    # (K + ridge I) alpha = y, and the predictions are K alpha.
-    return (data.y - ridge * alpha).astype(data.y.dtype)
+    model = KernelRidgeNTK(kernel, reg=reg)
+    alpha = model._fit(data.X, data.y, data.weight, asker=QUIET).dual_coef_
+    weight = np.ones(len(data.X)) if data.weight is None else data.weight
+    ridge = reg * np.average(kernel.diag(data.X.astype(np.float64)), weights=weight)
+    # (K + ridge W^-1) alpha = y, and the predictions are K alpha.
+    return (data.y - ridge * alpha / weight[:, None]).astype(data.y.dtype)

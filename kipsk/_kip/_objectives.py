@@ -122,7 +122,7 @@ def batches_of(problem: Problem, data: Data, batch_size: int | str) -> list[Targ
     indices = balanced_batches(data.codes, size, problem.rng)
     # A single batch is all rows in their order: no copy.
     parts = [data] if len(indices) == 1 else (data.rows(rows) for rows in indices)
-    return [problem.form(part.X, part.y) for part in parts]
+    return [problem.form(part.X, part.y, part.weight) for part in parts]
 
 
 def are_moments(settings: Settings, problem: Problem) -> bool:
@@ -148,11 +148,10 @@ def moments_of(settings: Settings, problem: Problem, data: Data) -> list[Quadrat
             "come in their order: give a number as 'batch_size'"
         )
         raise refuse(settings.owner, "augment", rule, augmentation)
+    weight = np.ones(len(data.X)) if data.weight is None else data.weight.astype(np.float64)
     found = []
     for way, n_draws in ways:
-        sums = sums_over(
-            way, data.X, data.y, np.ones(len(data.X)), n_draws=n_draws, progress=progress
-        )
+        sums = sums_over(way, data.X, data.y, weight, n_draws=n_draws, progress=progress)
         found.append(sums.quadratic(np.zeros(n_outputs), np.ones(n_outputs)))
     return found
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from kipsk._checks import check_auto, check_fraction, check_integer, check_option, refuse
 from kipsk._data._support import INITS
+from kipsk._data._weights import check_class_weight
 from kipsk._descent import _schedule
 from kipsk._distil._mosaic import Mosaic
 from kipsk._distil._objective import LOSSES
@@ -85,7 +86,9 @@ def _goal(owner: str, estimator: Estimator) -> Goal:
     targets = check_option(owner, "targets", estimator.targets, ("auto", "given", "smoothed"))
     if loss != "mse" and targets == "smoothed":  # their rows are no distributions
         raise refuse(owner, "loss", '"mse" with targets="smoothed"', loss)
-    return Goal(labels, label_reg, loss, targets, estimator._coding.score_name)
+    class_weight = getattr(estimator, "class_weight", None)
+    check_class_weight(owner, class_weight)
+    return Goal(labels, label_reg, loss, targets, estimator._coding.score_name, class_weight)
 
 
 def _beginning(owner: str, estimator: Estimator) -> Beginning:

@@ -70,6 +70,7 @@ def support_of(run: Run, params: Params) -> tuple[Support, float | None]:
             settings.goal.label_reg,
             settings.block_size,
             settings.looking.verbose,
+            data.weight,
         )
         return Support(X_s, y_s), label_reg
     y_s = params.get("y", run.start.support.y)

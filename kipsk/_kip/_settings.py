@@ -55,6 +55,8 @@ class Goal:
         Whether the steps see y or what is left of it without noise.
     score_name : {"accuracy", "R2"}
         The score that is told beside the loss.
+    class_weight : None, "balanced" or dict
+        How much the rows of each class count in both.
     """
 
     labels: str
@@ -62,6 +64,7 @@ class Goal:
     loss: str
     targets: str
     score_name: str
+    class_weight: Any = None
 
 
 @dataclass(frozen=True)

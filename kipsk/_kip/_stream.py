@@ -25,6 +25,7 @@ from kipsk._data._coding import Data
 from kipsk._data._containers import is_frame, taken
 from kipsk._data._labels import encode, one_hot
 from kipsk._data._splits import balanced_batches
+from kipsk._data._weights import row_weights
 from kipsk._descent import _step
 from kipsk._distil import _run
 from kipsk._distil._history import Params
@@ -203,6 +204,9 @@ class Reader:
             raise refuse(name, "classes", f"those of the first call, {known.tolist()}", classes)
         self.codes = known_codes(y, given, "the classes of the first call of partial_fit")
         self.classes = given
+        self._weight = row_weights(name, estimator.class_weight, given, self.codes)
+        if self._weight is not None:
+            self._weight /= self._weight.mean()
 
     @property
     def names(self) -> dict[str, Any]:
@@ -225,7 +229,8 @@ class Reader:
             warn_of_rounding(type(estimator).__name__, given, part, names)
         codes = self.codes[index]
         targets = one_hot(codes, len(self.classes), part.dtype)
-        return Data(part, ClassCoding(self.classes), codes, targets)
+        weight = None if self._weight is None else self._weight[index].astype(part.dtype)
+        return Data(part, ClassCoding(self.classes), codes, targets, weight)
 
 
 def check_streaming(owner: str, params: dict[str, Given]) -> None:
@@ -234,6 +239,11 @@ def check_streaming(owner: str, params: dict[str, Given]) -> None:
         rule = 'an integer >= 1 or "auto" in partial_fit, which sees a batch at a time (for rows '
         rule += "that do not fit in memory collect Moments, and call fit_moments)"
         raise refuse(owner, "batch_size", rule, ALL_ROWS)
+    if isinstance(params.get("class_weight"), str):
+        rule = (
+            "None or a dict of weights in partial_fit, which never sees how many rows a class has"
+        )
+        raise refuse(owner, "class_weight", rule, params["class_weight"])
     if params["targets"] == "smoothed":
         rule = '"auto" or "given" in partial_fit, which never sees all rows'
         raise refuse(owner, "targets", rule, params["targets"])
@@ -293,10 +303,10 @@ def streamed(
 
         def batches() -> Iterator[Targets]:
             for index in indices:
-                X_t, y_t = (rows := reader.read(index)).X, rows.y
+                X_t, y_t, weight = (rows := reader.read(index)).X, rows.y, rows.weight
                 if problem.form.change is None:
                     X_t = _preprocess.transformed(transformer, X_t, settings.rows.dtype)
-                yield problem.form(X_t, y_t)
+                yield problem.form(X_t, y_t, weight)
 
         rates = streaming_rates(settings.steps, int(state.n_steps), len(indices))
         verbose = settings.looking.verbose

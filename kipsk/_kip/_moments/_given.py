@@ -76,6 +76,9 @@ def check_settings(settings: Settings, is_scored: bool) -> None:
     if settings.goal.targets == "smoothed":
         rule = '"auto" or "given" in fit_moments, whose \'ridge\' takes noise away'
         raise refuse(owner, "targets", rule, settings.goal.targets)
+    if settings.goal.class_weight is not None:
+        rule = "None in fit_moments: the weights of rows are in their moments (`sample_weight`)"
+        raise refuse(settings.owner, "class_weight", rule, settings.goal.class_weight)
     if settings.rows.augmentation is not None:
         rule = "None in fit_moments: it is a parameter of the Moments"
         raise refuse(owner, "augment", rule, settings.rows.augmentation)
