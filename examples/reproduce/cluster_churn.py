@@ -200,13 +200,9 @@ def part_scheduler(expected, n_kills):
                 with joblib.parallel_config("dask", client=client):
                     call()  # compiles
                     thread.start()
-                    first = "same bits"
-                    while first == "same bits" and (
-                        thread.is_alive() or client.status == "running"
-                    ):
+                    first = outcome(call, expected[name])
+                    while first == "same bits" and thread.is_alive():
                         first = outcome(call, expected[name])
-                        if not thread.is_alive() and first == "same bits":
-                            break
                 thread.join()
             workers += [start(work) for _ in range(2)]
             with Client(address, timeout=60) as client:
