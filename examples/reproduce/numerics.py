@@ -235,8 +235,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parts = {"gradients": part_gradients, "ridges": part_ridges, "steps": part_steps}
     parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts))
+    arguments = parser.parse_args()
     print(provenance(), end="\n\n")
-    for name in parser.parse_args().parts:
+    for name in arguments.parts:
         parts[name]()
         print()
 
