@@ -276,9 +276,10 @@ class SupportDisplay:
         rows, y_s = self.X_s[self.indices_], self._labels[self.indices_]
         images = as_images(_OWNER, rows, self.image_shape, vmin, vmax)
         has_bars = soft_labels and self.classes is not None and self.y_s.ndim > 1
-        places = tiles(len(images), n_columns, images.shape[1] / images.shape[2], has_bars)
+        names = captions(y_s, self.classes)
+        places = tiles(names, n_columns, images.shape[1] / images.shape[2], has_bars)
         self.ax_ = ax = axes(_OWNER, ax, places.figsize)
-        self.images_, self.texts_ = draw_tiles(ax, images, captions(y_s, self.classes), places)
+        self.images_, self.texts_ = draw_tiles(ax, images, places)
         title = self._title()
         if has_bars:
             self.bars_ = draw_bars(ax, y_s, places)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
     from matplotlib.text import Text
 
-# In units of a tile's width: the gap between tiles, and the heights of bars and captions.
-_GAP, _BARS, _CAPTION = 0.14, 0.3, 0.27
+# In units of a tile's width: the gap between tiles, the heights of bars and of a line of a caption.
+_GAP, _BARS, _LINE = 0.14, 0.3, 0.2
 _INCHES = 0.72  # a tile's width
+_FONT = 8  # points
+_MAX_LINES = 3
 
 
 class Tiles(NamedTuple):
@@ -33,12 +36,15 @@ class Tiles(NamedTuple):
         The height of the strip for bars below an image; 0 if there are none.
     extent : tuple (width, height)
         The space that all tiles take, with the gaps between them.
+    captions : list of str
+        What stands below each tile, in as many lines as it needs.
     """
 
     corners: list[tuple[float, float]]
     height: float
     bars: float
     extent: tuple[float, float]
+    captions: list[str]
 
     @property
     def figsize(self) -> tuple[float, float]:
@@ -46,29 +52,60 @@ class Tiles(NamedTuple):
         return max(self.extent[0] * _INCHES, 4.0), self.extent[1] * _INCHES + 0.35
 
 
-def tiles(n: int, n_columns: int, height: float, has_bars: bool) -> Tiles:
-    """Return places for n images of this height, `n_columns` of them side by side."""
+def tiles(captions: list[str], n_columns: int, height: float, has_bars: bool) -> Tiles:
+    """Return places for images of this height with captions, `n_columns` of them side by side."""
+    n = len(captions)
     n_across = min(n, n_columns)
     bars = _BARS + 0.06 if has_bars else 0.0
-    cell = height + bars + _CAPTION + _GAP
+    lines = [in_lines(caption, _INCHES * 72) for caption in captions]
+    n_lines = max((len(one) for one in lines), default=1)
+    cell = height + bars + _LINE * n_lines + 0.07 + _GAP
     return Tiles(
         corners=[(i % n_across * (1 + _GAP), i // n_across * cell) for i in range(n)],
         height=height,
         bars=bars,
         extent=(n_across * (1 + _GAP), -(-n // n_across) * cell),
+        captions=["\n".join(one) for one in lines],
     )
 
 
-def draw_tiles(
-    ax: Axes, images: Floats, captions: list[str], places: Tiles
-) -> tuple[list[AxesImage], list[Text]]:
+def in_lines(caption: str, width: float) -> list[str]:
+    """Return a caption in lines of at most so many points; what three lines do not hold ends in ….
+
+    Lines end after a space, "_", "-", "/" or ".", and else where they are full.
+    """
+    from matplotlib.textpath import TextPath
+
+    def fits(text: str) -> bool:
+        return TextPath((0, 0), text, size=_FONT).get_extents().width <= width
+
+    if fits(caption):
+        return [caption]
+    lines = [""]
+    for word in re.findall(r"[^ _\-/.]*[ _\-/.]?", caption):
+        if lines[-1] and not fits((lines[-1] + word).strip()):
+            lines.append("")
+        for letter in word:
+            if lines[-1] and not fits(lines[-1] + letter):
+                lines.append("")
+            lines[-1] += letter
+    lines = [line.strip() for line in lines if line.strip()]
+    if len(lines) > _MAX_LINES:
+        last = lines[_MAX_LINES - 1]
+        while last and not fits(last + "…"):
+            last = last[:-1]
+        lines = [*lines[: _MAX_LINES - 1], last + "…"]
+    return lines
+
+
+def draw_tiles(ax: Axes, images: Floats, places: Tiles) -> tuple[list[AxesImage], list[Text]]:
     """Draw images with their captions; return what was drawn."""
     drawn, texts = [], []
-    for image, caption, (x, y) in zip(images, captions, places.corners, strict=True):
+    for image, caption, (x, y) in zip(images, places.captions, places.corners, strict=True):
         box = (x, x + 1, y + places.height, y)
         drawn.append(ax.imshow(image, extent=box, interpolation="nearest"))
         below = y + places.height + places.bars + 0.03
-        texts.append(ax.text(x + 0.5, below, caption, ha="center", va="top", fontsize=8))
+        texts.append(ax.text(x + 0.5, below, caption, ha="center", va="top", fontsize=_FONT))
     width, height = places.extent
     ax.set(xlim=(-_GAP / 2, width - _GAP / 2), ylim=(height, -_GAP / 2), aspect="equal")
     ax.axis("off")

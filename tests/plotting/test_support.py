@@ -71,6 +71,29 @@ def test_tiles_do_not_overlap(solver):
     assert start < left.min() and right.max() < end and low < top.min() and texts[:, 1].max() < high
 
 
+@pytest.mark.parametrize("length", [3, 20, 60])
+def test_long_names_stay_below_their_images(length, rows):
+    """Oracle: the boxes that matplotlib draws text in."""
+    words = ["american_staffordshire_terrier ", "W", "fire engine, red ", "x-y/z."]
+    names = [f"{i}{(words[i % 4] * 60)[: length - 1]}" for i in range(10)]
+    y_s = np.eye(10)[np.arange(20) % 10]
+    display = SupportDisplay(rows[0][:20], y_s, classes=names, image_shape=SHAPE).plot()
+    display.figure_.canvas.draw()
+    boxes = [text.get_window_extent() for text in display.texts_]
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:i])
+        # The next line of images begins below.
+        assert not any(box.overlaps(image.get_window_extent()) for image in display.images_)
+    shown = [text.get_text() for text in display.texts_[:10]]
+    assert [text[0] for text in shown] == list("0123456789")
+    assert (length > 3) or shown == names
+    assert all(text.count("\n") <= 2 for text in shown)
+    assert length < 60 or all(text.endswith("…") for text in shown)
+    # No letter is lost of names that fit.
+    kept = [text.replace("\n", "").replace(" ", "") for text in shown if "…" not in text]
+    assert set(kept) <= {name.replace(" ", "") for name in names}
+
+
 def test_some_of_many_rows(solver):
     display = SupportDisplay.from_estimator(solver, image_shape=SHAPE, max_rows=5, vmin=0, vmax=16)
     assert_array_equal(display.indices_, [0, 5, 10, 14, 19])
