@@ -237,6 +237,19 @@ def test_empty_columns_are_left_out(rendered):
     assert "| row | data set | images per class | measured | options |" in text
 
 
+def test_rows_of_the_data_have_no_soft_labels(monkeypatch):
+    render = importlib.import_module("render")
+    found = lines_of(
+        ("random rows, own: hard labels", "digits", 1, 0, 50, "M"),
+        ("KIP, own: hard labels", "digits", 1, 0, 60, "M"),
+        ("KIP, own: soft labels", "digits", 10, 0, 70, "M"),
+    )
+    monkeypatch.setattr(render, "read", lambda path: found)
+    text = "\n".join(render.side_by_side("t"))
+    assert "| digits | random rows, own | 50.0 (1 seed) | not run | – | – |" in text
+    assert "| digits | KIP, own | 60.0 (1 seed) | not run | not run | 70.0 (1 seed) |" in text
+
+
 def test_the_command_of_several_seeds_measures_all(rendered):
     """The lines may stand in any order. 81.35, which no binary number is, is shown as 81.4."""
     text = rendered(

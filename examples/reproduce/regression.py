@@ -1,6 +1,6 @@
 """Regression: what a few learned or chosen rows are worth, measured by R2 on test rows.
 
-    python examples/reproduce/regression.py [--choices]
+    python examples/reproduce/regression.py [--choices] [--other-models]
 
 The sets, all standardised, are scikit-learn's diabetes (442 noisy rows; 30 % test rows),
 make_friedman1 with noise (50000 rows to train on, 10000 test rows), and five of 5000 rows to train
@@ -11,6 +11,8 @@ and SVR are trained on random rows, on the centres of k-means with the mean y of
 all rows (5000 at most); their ridge or C is chosen by cross-validation on the same rows. Diabetes
 has ten splits instead of three, since its 133 test rows leave much noise. The last table has the
 means over the sets.
+`--other-models` prints instead what forests and boosting learn from 100 learned rows of
+make_friedman1, beside as many random ones.
 `--choices` prints instead what the ridge and the learning rate do on held-out training rows.
 """
 
@@ -25,6 +27,7 @@ from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_diabetes, make_friedman1, make_friedman2, make_friedman3
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.model_selection import GridSearchCV, train_test_split
@@ -163,6 +166,33 @@ def choices(n_seeds):
         print(f"| {name}, {kernel}, {n}, {rate} |", " | ".join(cells), "|", flush=True)
 
 
+def other_models(n_seeds):
+    """Print R2 of models of other kinds, trained on 100 learned and 100 random rows."""
+    models = {
+        "forest": RandomForestRegressor(random_state=0),
+        # The default, 20 rows in a leaf, leaves small sets whole.
+        "boosting": HistGradientBoostingRegressor(min_samples_leaf=1, random_state=0),
+    }
+    scores = defaultdict(list)
+    for seed in range(n_seeds):
+        X, X_test, y, y_test = friedman(seed)
+        scaler = StandardScaler().fit(X)
+        X, X_test = scaler.transform(X), scaler.transform(X_test)
+        rows = np.random.RandomState(seed).permutation(len(X))[:100]
+        sets = {"random rows": (X[rows], y[rows])}
+        for kernel in ("fc1", "rbf"):
+            learned = KIPRegressor(kernel, random_state=seed).fit_distill(X, y)
+            sets[f'KIPRegressor, kernel="{kernel}"'] = learned
+        for name, (X_s, y_s) in sets.items():
+            for model, estimator in models.items():
+                fitted = clone(estimator).fit(X_s, np.ravel(y_s))
+                scores[name, model].append(fitted.score(X_test, y_test))
+    print(f"\n| 100 rows of friedman1 | {' | '.join(models)} |\n|---|---|---|")
+    for name in dict.fromkeys(name for name, _ in scores):
+        cells = [scores[name, model] for model in models]
+        print(f"| {name} |", " | ".join(f"{np.mean(v):.2f} ± {np.std(v):.2f}" for v in cells), "|")
+
+
 def show(title, scores, spread=True):
     """Print a table: means, and deviations over the splits, by row of the table and column."""
     print(f"\n| {title} |", " | ".join(f"{n} rows" for n in SIZES), "| all |")
@@ -180,11 +210,14 @@ def main():
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds (default: 3)")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--choices", action="store_true", help="ridges and learning rates")
+    parser.add_argument("--other-models", action="store_true", help="forests and boosting")
     arguments = parser.parse_args()
     n_seeds = arguments.seeds
     print(provenance(), f"{n_seeds} seeds", sep=", ")
     if arguments.choices:
         return choices(n_seeds)
+    if arguments.other_models:
+        return other_models(n_seeds)
     of_sets = defaultdict(list)
     for name in arguments.sets:
         scores = run(SETS[name], N_SPLITS.get(name, n_seeds))

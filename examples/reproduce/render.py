@@ -155,7 +155,13 @@ def side_by_side(name, folder=RESULTS):
         for row in rows:
             found = [groups.get((dataset, row, *column)) for column in columns]
             if any(found):
-                table_rows.append([NAMES[dataset], row, *map(short, found)])
+                # Rows of the data have no soft labels.
+                is_hard = row.startswith("random rows")
+                cells = [
+                    "–" if is_hard and what == "soft labels" else short(lines)
+                    for (what, _), lines in zip(columns, found, strict=True)
+                ]
+                table_rows.append([NAMES[dataset], row, *cells])
     head = f"    python examples/reproduce/{name}.py --data DIR --sets SETS"
     return [head, "", *shown(table_rows), *machines(lines)]
 

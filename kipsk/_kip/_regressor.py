@@ -25,6 +25,10 @@ class KIPRegressor(MultiOutputMixin, RegressorMixin, BaseKIP):
     class labels: the support is learned so that kernel ridge regression on it predicts batches of
     training rows.
 
+    The set is for this estimator and other kernel models. There is no `fit_resample` that would
+    choose rows for models of other kinds: these, such as boosting, may learn less from the set than
+    from as many random rows.
+
     Parameters
     ----------
     kernel : str or kernel object, or a list of them, default="fc1"
