@@ -2,7 +2,6 @@
 
 import csv
 import datetime
-import gzip
 import time
 from itertools import product
 from pathlib import Path
@@ -65,11 +64,10 @@ def assignment(text):
 
 
 def read(path):
-    """Return the lines of a CSV (.csv or .csv.gz) as dicts; none if there is no such file."""
+    """Return the lines of a CSV as dicts; none if there is no such file."""
     if not Path(path).exists():
         return []
-    opened = gzip.open if Path(path).suffix == ".gz" else open
-    with opened(path, "rt", newline="") as file:
+    with open(path, newline="") as file:
         return list(csv.DictReader(file))
 
 

@@ -13,7 +13,6 @@ from collections import defaultdict
 from itertools import takewhile
 from pathlib import Path
 
-import _tables
 import numpy as np
 from _record import RESULTS, read
 
@@ -174,27 +173,14 @@ def short(lines):
     return tenths(mean) + (f" ± {deviation:.1f}" if n_seeds > 1 else " (1 seed)")
 
 
-def of_tables(name, folder=RESULTS):
-    """Return the lines of all tables of tables.py, or of their means."""
-    pieces = {"tdbench": _tables.overview, "tdbench_sizes": _tables.rendered}[name]
-    lines = [line for line in read(folder / "tdbench.csv.gz") if not line["error"]]
-    machines = sorted({line["machine"] for line in lines})
-    return ["\n\n".join(pieces(lines)), "", f"Machine: {'; '.join(machines)}."]
-
-
-MAKERS = {
-    "table_baselines": side_by_side,
-    "table_protocols": side_by_side,
-    "tdbench": of_tables,
-    "tdbench_sizes": of_tables,
-}
+SIDE_BY_SIDE = ("table_baselines", "table_protocols")
 
 
 def rendered(page, folder=RESULTS):
     """Return the text of a page with all tables between markers as they should be."""
 
     def replace(match):
-        make = MAKERS.get(match[2], table)
+        make = side_by_side if match[2] in SIDE_BY_SIDE else table
         return "\n".join([match[1], "", *make(match[2], folder), "", match[3]])
 
     return re.sub(r"(<!-- begin (\w+) -->).*?(<!-- end \2 -->)", replace, page, flags=re.S)

@@ -21,7 +21,7 @@ predictions of the distiller.
 
 Each figure is a line of the CSV as soon as it is known. The same command goes on after a kill, and
 tries what had failed again; with --render it runs nothing. In both cases it ends with tables of
-all figures in the CSV. Those of docs/results/tdbench.md are from results/tdbench.csv.gz.
+all figures in the CSV.
 """
 
 import argparse
