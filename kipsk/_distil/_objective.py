@@ -354,7 +354,7 @@ def support(objective: Objective, params: Params) -> Array:
     return objective.support(params)
 
 
-def _accuracy(prediction: Array, y_t: Array, weight: Array | None) -> Array:
+def _accuracy(prediction: Array, y_t: Array, weight: Array | None = None) -> Array:
     """Return the (weighted) share of targets whose largest output is the right one."""
     hits = jnp.argmax(prediction, axis=1) == jnp.argmax(y_t, axis=1)
     if weight is None:
@@ -362,7 +362,7 @@ def _accuracy(prediction: Array, y_t: Array, weight: Array | None) -> Array:
     return (jnp.sum(weight * hits) / jnp.sum(weight)).astype(jnp.float32)
 
 
-def _r2(prediction: Array, y_t: Array, weight: Array | None) -> Array:
+def _r2(prediction: Array, y_t: Array, weight: Array | None = None) -> Array:
     """Return the mean over outputs of R2, as `sklearn.metrics.r2_score` does; without weights."""
     residual = jnp.sum(jnp.square(y_t - prediction), axis=0)
     total = jnp.sum(jnp.square(y_t - jnp.mean(y_t, axis=0)), axis=0)
