@@ -60,8 +60,9 @@ KERNELS = {
 
 
 @pytest.mark.parametrize("labels", ["learned", "fixed"])
-@pytest.mark.parametrize("kernel", list(KERNELS))
-@pytest.mark.parametrize("batch_size", [1000, "all"])
+@pytest.mark.parametrize(
+    ("kernel", "batch_size"), [("rows", 1000), ("features", 1000), ("features", "all")]
+)
 def test_kip_counts_rows_as_often(batch_size, kernel, labels, unequal):
     X, y, X_twice, y_twice = unequal
     params = {**STEPS, "batch_size": batch_size, "labels": labels, "targets": "given"}
@@ -97,8 +98,7 @@ def test_solved_labels_leave_out_weighted_rows(unequal):
     assert_allclose(model.y_s_, labels, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("loss", ["mse", "platt"])
-@pytest.mark.parametrize("batch_size", [1000, 20])
+@pytest.mark.parametrize(("loss", "batch_size"), [("mse", 20), ("platt", 1000)])
 def test_a_weight_of_one_changes_nothing(batch_size, loss, unequal):
     X, y, _, _ = unequal
     params = {**STEPS, "batch_size": batch_size, "loss": loss, "ipc": 2}
@@ -116,7 +116,7 @@ def test_slow_pairs_count_rows_as_often():
     twice = np.r_[:12, 9:12, 9:12]
     params = {
         "kernel": "convnet1", "image_shape": (2, 5, 1), "init": (X[[0, 9]], np.array([0, 1])),
-        "max_iter": 2, "dtype": "float64", "targets": "given", "random_state": 0,
+        "max_iter": 1, "dtype": "float64", "targets": "given", "random_state": 0, "block_size": 3,
     }  # fmt: skip
     model = KIPDistiller(class_weight="balanced", **params).fit(X, y)
     expected = KIPDistiller(**params).fit(X[twice], y[twice])
@@ -150,13 +150,13 @@ def test_the_teacher_is_weighted(unequal):
 def test_rare_class_is_found():
     """Where a frequent class outweighs a rare one; scikit-learn's ridge classifier beside it."""
     rng = np.random.RandomState(0)
-    y = np.repeat([0, 1], [1900, 100])
-    X = rng.standard_normal((2000, 4))
+    y = np.repeat([0, 1], [570, 30])
+    X = rng.standard_normal((600, 4))
     X[y == 1, 0] += 1.5
     scores = {}
     for given in (None, "balanced"):
         models = {
-            "kip": KIPDistiller(ipc=3, class_weight=given, max_iter=100, random_state=0),
+            "kip": KIPDistiller(ipc=3, class_weight=given, max_iter=50, random_state=0),
             "ridge": KernelRidgeNTKClassifier(class_weight=given),
             "solver": LabelSolver(class_weight=given, random_state=0),
             "sklearn": RidgeClassifier(class_weight=given),
@@ -165,7 +165,7 @@ def test_rare_class_is_found():
             found = model.fit(X, y).predict(X)
             scores[name, given] = balanced_accuracy_score(y, found)
     for name in ("kip", "ridge", "solver"):
-        assert scores[name, None] < 0.7
+        assert scores[name, "balanced"] > scores[name, None] + 0.05
         assert scores[name, "balanced"] > scores["sklearn", "balanced"] - 0.03 > 0.7
 
 

@@ -58,6 +58,7 @@ OTHER = {
     "targets": ("given", "'auto'", "'given'"),
     "init": (START, "'sample'", "tuple(array of shape (3, 5), "),
     "loss": ("platt", "'mse'", "'platt'"),
+    "class_weight": ("balanced", "None", "'balanced'"),
     "augment": (noisy, "None", f"{noisy.__module__}.noisy"),
     "preprocess": (StandardScaler(), "None", "StandardScaler(copy=True, "),
     "corruption": (0.1, "0.0", "0.1"),
